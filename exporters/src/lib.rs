@@ -1,0 +1,1 @@
+//! Vision models born as ONNX graphs.

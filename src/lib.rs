@@ -1,0 +1,8 @@
+//! Decides which images to label next: influence functions over models in ONNX form.
+//!
+//! The mathematics, in the order a score is made: a reference gradient `v`, the solved
+//! inverse-Hessian-vector product `s = H^-1 v`, and for every pool image the influence
+//! `I = -s . grad l`. The more negative the influence, the more labelling that image is expected to
+//! lower the loss on the reference set.
+
+pub mod influence;

@@ -1,0 +1,2 @@
+//! isal.
+fn main() {}
