@@ -1,1 +1,13 @@
-//! Vision models born as ONNX graphs.
+//! Vision models born as ONNX graphs, and weights in and out of them.
+//!
+//! [`build`] makes a network of the [`zoo`] with freshly drawn weights under PyTorch's parameter names, so
+//! that a state dict saved from PyTorch fits by name ([`weights`]). Nothing here runs a model or trains one.
+
+mod error;
+mod lenet;
+mod network;
+mod resnet;
+mod zoo;
+
+pub use error::{Error, Result};
+pub use zoo::{Entry, ModelOptions, build, zoo};

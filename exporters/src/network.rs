@@ -1,0 +1,236 @@
+//! A graph under construction: layers as PyTorch names them, weights drawn as they are added.
+
+use crate::{Error, ModelOptions, Result};
+use indexmap::IndexMap;
+use isal_onnx::{DataType, Dim, Graph, Model, Node, Tensor, ValueInfo, ValueType};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use rand_distr::{Distribution, Normal};
+
+/// A value on its way through the network, with its shape but for the batch axis.
+#[derive(Debug, Clone)]
+pub(crate) struct Feature {
+    pub name: String,
+    /// `[channels, height, width]`, or `[features]` once flattened.
+    pub shape: Vec<usize>,
+}
+
+/// What a convolution looks like; square kernels, equal padding on all sides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conv {
+    pub channels: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub padding: usize,
+    pub bias: bool,
+    /// Factor on the standard deviation of He initialisation.
+    pub gain: f32,
+}
+
+pub(crate) struct Network {
+    model: &'static str,
+    options: ModelOptions,
+    graph: Graph,
+    parameters: usize,
+    rng: ChaCha8Rng,
+}
+
+impl Network {
+    /// An empty network and its input.
+    pub fn new(model: &'static str, options: &ModelOptions) -> Result<(Self, Feature)> {
+        let wrong = |option, found: String, expected: &str| Error::Option {
+            model,
+            option,
+            found,
+            expected: expected.to_owned(),
+        };
+        let [channels, height, width] = options.input;
+        if options.input.contains(&0) {
+            return Err(wrong("input", format!("{:?}", options.input), "no zero among channels, height and width"));
+        }
+        if options.classes < 2 {
+            return Err(wrong("classes", options.classes.to_string(), "at least 2"));
+        }
+        if !ModelOptions::OPSETS.contains(&options.opset) {
+            let (first, last) = (ModelOptions::OPSETS.start(), ModelOptions::OPSETS.end());
+            return Err(wrong("opset", options.opset.to_string(), &format!("{first} to {last}")));
+        }
+        let images = [Dim::from("N"), channels.into(), height.into(), width.into()];
+        let graph = Graph {
+            name: model.to_owned(),
+            inputs: vec![ValueInfo::new("images", ValueType::new(DataType::Float, images))],
+            ..Graph::default()
+        };
+        let rng = ChaCha8Rng::seed_from_u64(options.seed);
+        let network = Network { model, options: options.clone(), graph, parameters: 0, rng };
+        Ok((network, Feature { name: "images".to_owned(), shape: options.input.to_vec() }))
+    }
+
+    /// Whether convolutions are followed by BatchNormalization.
+    pub fn batch_norm(&self) -> bool {
+        self.options.batch_norm
+    }
+
+    pub fn classes(&self) -> usize {
+        self.options.classes
+    }
+
+    /// The error that the images are too small for the layers.
+    pub fn too_small(&self, expected: impl Into<String>) -> Error {
+        Error::Option {
+            model: self.model,
+            option: "input",
+            found: format!("{:?}", self.options.input),
+            expected: expected.into(),
+        }
+    }
+
+    /// Convolution with normal weights of standard deviation `gain * sqrt(2 / (kernel^2 * channels))`: He
+    /// initialisation (arXiv 1502.01852) that keeps the scale of gradients, as pycls and torchvision have it.
+    pub fn conv(&mut self, x: &Feature, name: &str, conv: Conv) -> Feature {
+        let Conv { channels, kernel, stride, padding, bias, gain } = conv;
+        let fan_out = kernel * kernel * channels;
+        let weight = format!("{name}.weight");
+        self.normal(&weight, &[channels, x.shape[0], kernel, kernel], gain * (2.0 / fan_out as f32).sqrt());
+        let mut inputs = vec![x.name.clone(), weight];
+        if bias {
+            let bias = format!("{name}.bias");
+            self.constant(&bias, channels, 0.0);
+            inputs.push(bias);
+        }
+        let ints = |v: usize, n| vec![v as i64; n];
+        let node = Node::new("Conv", name, inputs, [""])
+            .with("kernel_shape", ints(kernel, 2))
+            .with("strides", ints(stride, 2))
+            .with("pads", ints(padding, 4))
+            .with("dilations", ints(1, 2))
+            .with("group", 1);
+        let size = |n: usize| (n + 2 * padding - kernel) / stride + 1;
+        self.add(node, vec![channels, size(x.shape[1]), size(x.shape[2])])
+    }
+
+    /// BatchNormalization in evaluation form, as PyTorch starts it: scale 1, shift 0, mean 0, variance 1. The
+    /// `momentum` is ONNX's (0.9 of the old statistics kept), which is 0.1 in PyTorch's terms.
+    pub fn bn(&mut self, x: &Feature, name: &str) -> Feature {
+        let channels = x.shape[0];
+        let mut inputs = vec![x.name.clone()];
+        for (part, value) in [("weight", 1.0), ("bias", 0.0)] {
+            let parameter = format!("{name}.{part}");
+            self.constant(&parameter, channels, value);
+            inputs.push(parameter);
+        }
+        for (part, value) in [("running_mean", 0.0f32), ("running_var", 1.0)] {
+            let statistic = format!("{name}.{part}");
+            self.graph.initializers.insert(statistic.clone(), Tensor::new([channels], &vec![value; channels]));
+            inputs.push(statistic);
+        }
+        let node = Node::new("BatchNormalization", name, inputs, [""]).with("epsilon", 1e-5).with("momentum", 0.9);
+        self.add(node, x.shape.clone())
+    }
+
+    /// Dense layer; weights normal of standard deviation `std`, biases 0.
+    pub fn linear(&mut self, x: &Feature, name: &str, features: usize, std: f32) -> Feature {
+        let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
+        self.normal(&weight, &[features, x.shape[0]], std);
+        self.constant(&bias, features, 0.0);
+        let node = Node::new("Gemm", name, [x.name.clone(), weight, bias], [""])
+            .with("alpha", 1.0)
+            .with("beta", 1.0)
+            .with("transB", 1);
+        self.add(node, vec![features])
+    }
+
+    pub fn relu(&mut self, x: &Feature, name: &str) -> Feature {
+        self.add(Node::new("Relu", name, [x.name.clone()], [""]), x.shape.clone())
+    }
+
+    pub fn sum(&mut self, a: &Feature, b: &Feature, name: &str) -> Feature {
+        self.add(Node::new("Add", name, [a.name.clone(), b.name.clone()], [""]), a.shape.clone())
+    }
+
+    /// 2x2 max-pooling with stride 2; an odd row or column at the end is dropped.
+    pub fn max_pool(&mut self, x: &Feature, name: &str) -> Feature {
+        let node = Node::new("MaxPool", name, [x.name.clone()], [""])
+            .with("kernel_shape", vec![2i64, 2])
+            .with("strides", vec![2i64, 2]);
+        self.add(node, vec![x.shape[0], x.shape[1] / 2, x.shape[2] / 2])
+    }
+
+    /// Mean over height and width.
+    pub fn global_average(&mut self, x: &Feature, name: &str) -> Feature {
+        self.add(Node::new("GlobalAveragePool", name, [x.name.clone()], [""]), vec![x.shape[0], 1, 1])
+    }
+
+    pub fn flatten(&mut self, x: &Feature, name: &str) -> Feature {
+        let node = Node::new("Flatten", name, [x.name.clone()], [""]).with("axis", 1);
+        self.add(node, vec![x.shape.iter().product()])
+    }
+
+    /// The model whose output is `logits`.
+    pub fn finish(mut self, logits: Feature) -> Model {
+        // The last node writes the output under its public name.
+        for node in &mut self.graph.nodes {
+            for output in node.outputs.iter_mut().filter(|o| **o == logits.name) {
+                "logits".clone_into(output);
+            }
+        }
+        let shape = [Dim::from("N"), logits.shape[0].into()];
+        self.graph.value_types.shift_remove(&logits.name);
+        self.graph.outputs.push(ValueInfo::new("logits", ValueType::new(DataType::Float, shape)));
+        let opset = self.options.opset;
+        let mut rest = isal_onnx::Model::default().rest;
+        rest.producer_name = "isal".to_owned();
+        rest.producer_version = env!("CARGO_PKG_VERSION").to_owned();
+        Model {
+            ir_version: ir_version(opset),
+            opsets: IndexMap::from([(String::new(), opset)]),
+            graph: self.graph,
+            metadata: IndexMap::from([
+                ("isal.zoo".to_owned(), self.model.to_owned()),
+                ("isal.zoo.parameters".to_owned(), self.parameters.to_string()),
+                ("isal.zoo.seed".to_owned(), self.options.seed.to_string()),
+            ]),
+            rest,
+        }
+    }
+
+    fn add(&mut self, mut node: Node, shape: Vec<usize>) -> Feature {
+        let name = format!("{}.output", node.name);
+        node.outputs = vec![name.clone()];
+        let dims = [Dim::from("N")].into_iter().chain(shape.iter().copied().map(Dim::from));
+        self.graph.value_types.insert(name.clone(), ValueType::new(DataType::Float, dims));
+        self.graph.nodes.push(node);
+        Feature { name, shape }
+    }
+
+    fn normal(&mut self, name: &str, dims: &[usize], std: f32) {
+        let count = dims.iter().product();
+        let normal = Normal::new(0.0f32, std).expect("a standard deviation computed from layer sizes is finite");
+        let weights: Vec<f32> = normal.sample_iter(&mut self.rng).take(count).collect();
+        self.parameter(name, Tensor::new(dims, &weights));
+    }
+
+    fn constant(&mut self, name: &str, count: usize, value: f32) {
+        self.parameter(name, Tensor::new([count], &vec![value; count]));
+    }
+
+    fn parameter(&mut self, name: &str, tensor: Tensor) {
+        self.parameters += tensor.len();
+        self.graph.initializers.insert(name.to_owned(), tensor);
+    }
+}
+
+/// The first version of the file format that came with an opset (onnx/docs/Versioning.md), so that a reader that
+/// knows the opset takes the file.
+fn ir_version(opset: i64) -> i64 {
+    match opset {
+        ..=9 => 4,
+        10 => 5,
+        11 => 6,
+        12..=14 => 7,
+        15..=18 => 8,
+        19..=20 => 9,
+        21..=22 => 10,
+        _ => 11,
+    }
+}

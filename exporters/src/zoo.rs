@@ -1,0 +1,98 @@
+//! The models there are, their defaults, and how one is built.
+
+use crate::network::{Feature, Network};
+use crate::{Error, Result, lenet, resnet};
+use isal_onnx::Model;
+
+/// What can be chosen about a model of the zoo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelOptions {
+    /// Channels, height and width of one image.
+    pub input: [usize; 3],
+    /// Number of classes, the width of `logits`.
+    pub classes: usize,
+    /// Seed of the weights. The same seed and options give the same bytes.
+    pub seed: u64,
+    /// Version of the standard operator set, from [`ModelOptions::OPSETS`].
+    pub opset: i64,
+    /// Whether every convolution is followed by a BatchNormalization node. Without, it has a bias instead.
+    /// LeNet has none either way.
+    pub batch_norm: bool,
+}
+
+impl ModelOptions {
+    /// Opsets a model can be written at: every operator used means the same in all of them.
+    pub const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;
+
+    const fn images(input: [usize; 3], batch_norm: bool) -> Self {
+        ModelOptions { input, classes: 10, seed: 0, opset: 17, batch_norm }
+    }
+}
+
+/// A model of the zoo.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Name, as [`build`] takes it.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub description: &'static str,
+    /// Options to start from.
+    pub defaults: ModelOptions,
+    layers: fn(&mut Network, Feature) -> Result<Feature>,
+}
+
+const ZOO: &[Entry] = &[
+    Entry {
+        name: "lenet",
+        description: "LeNet-5 with ReLU and max-pooling: two convolutions, three dense layers",
+        defaults: ModelOptions::images([1, 28, 28], false),
+        layers: lenet::layers,
+    },
+    Entry {
+        name: "resnet8",
+        description: "CIFAR ResNet of 8 layers: one basic block a stage, widths 16, 32, 64",
+        defaults: ModelOptions::images([3, 32, 32], true),
+        layers: |network, x| resnet::layers(network, x, &resnet::CIFAR_8),
+    },
+    Entry {
+        name: "resnet20",
+        description: "CIFAR ResNet of 20 layers: three basic blocks a stage, widths 16, 32, 64",
+        defaults: ModelOptions::images([3, 32, 32], true),
+        layers: |network, x| resnet::layers(network, x, &resnet::CIFAR_20),
+    },
+    Entry {
+        name: "resnet56",
+        description: "CIFAR ResNet of 56 layers: nine basic blocks a stage, widths 16, 32, 64",
+        defaults: ModelOptions::images([3, 32, 32], true),
+        layers: |network, x| resnet::layers(network, x, &resnet::CIFAR_56),
+    },
+    Entry {
+        name: "resnet18",
+        description: "ResNet-18 in its CIFAR form: 3x3 stem without max-pooling, widths 64 to 512",
+        defaults: ModelOptions::images([3, 32, 32], true),
+        layers: |network, x| resnet::layers(network, x, &resnet::RESNET_18),
+    },
+];
+
+/// Every model of the zoo.
+pub fn zoo() -> &'static [Entry] {
+    ZOO
+}
+
+/// Builds a model with freshly drawn weights.
+///
+/// The graph takes `images`, `[N, channels, height, width]` with a symbolic batch `N`, and gives `logits`,
+/// `[N, classes]`, without a softmax. The metadata hold `isal.zoo` (the name), `isal.zoo.parameters` (how many
+/// numbers training changes; running statistics not counted) and `isal.zoo.seed`.
+///
+/// # Errors
+/// [`Error::UnknownModel`]; [`Error::Option`] when the options do not suit the model.
+pub fn build(name: &str, options: &ModelOptions) -> Result<Model> {
+    let entry = ZOO
+        .iter()
+        .find(|e| e.name == name)
+        .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), known: ZOO.iter().map(|e| e.name).collect() })?;
+    let (mut network, images) = Network::new(entry.name, options)?;
+    let logits = (entry.layers)(&mut network, images)?;
+    Ok(network.finish(logits))
+}
