@@ -5,4 +5,7 @@
 //! `I = -s . grad l`. The more negative the influence, the more labelling that image is expected to
 //! lower the loss on the reference set.
 
+pub mod durable;
 pub mod influence;
+pub mod runtime;
+pub mod scores;

@@ -1,0 +1,35 @@
+# `make demo` and `make test` do everything on a fresh machine: they set up, build and run.
+# A libtorch or ONNX Runtime of your own is taken from LIBTORCH / LIBTORCH_USE_PYTORCH and ORT_DYLIB_PATH.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+ISAL := target/release/isal
+OUT ?= out/demo
+
+.PHONY: help setup build plugin demo check test bless fixtures fuzz clean
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## libtorch, ONNX Runtime and the demo's digits into .toolchain/
+	@toolchain/setup
+
+build: ## the command (needs neither libtorch nor ONNX Runtime)
+	cargo build --release
+
+plugin: setup ## the libtorch plugin (first build: some minutes)
+	cargo build --release -p isal-plugin-tch
+
+demo: setup build plugin ## train on real digits, score a pool by influence, select
+	$(ISAL) demo --out $(OUT)
+
+check: ## format, lints, docs and the tests that need no libtorch
+	cargo fmt --check
+	cargo clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
+
+test: ## everything: sets up, builds, lints, runs all tests
+	@toolchain/setup conformance
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo build --release --workspace
+	cargo test --release --workspace
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps

@@ -1,0 +1,119 @@
+//! The unfinished part of a sweep on disk: what a killed sweep has already scored.
+//!
+//! A part covers a fixed range of pool positions and is a small score table of its own, so a sweep that
+//! starts again reads the parts that are there, scores the rest, and ends with the same table.
+
+use super::{ScoreError, ScoreRow, ScoreTable};
+use crate::durable::DurableError;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+const KEY: &str = "isal.sweep";
+const SKIPPED: &str = "isal.skipped";
+
+/// What was found out about one range of the pool.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Part {
+    /// Rows of the images that could be scored, in pool order.
+    pub rows: Vec<ScoreRow>,
+    /// Ids of the images that could not, with the reason.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// A folder of parts that belong to one sweep.
+#[derive(Debug)]
+pub struct Parts {
+    folder: PathBuf,
+    key: String,
+    size: usize,
+    total: usize,
+}
+
+impl Parts {
+    /// The parts of a sweep over `total` images, `size` a part, in `folder`. `key` says all that the scores depend
+    /// on; parts of another key are left alone and not read.
+    ///
+    /// # Errors
+    /// [`ScoreError::Durable`] when the folder cannot be made.
+    pub fn open(folder: &Path, key: &str, size: usize, total: usize) -> Result<Parts, ScoreError> {
+        std::fs::create_dir_all(folder).map_err(|source| DurableError::Io {
+            doing: "create the folder",
+            path: folder.to_path_buf(),
+            source,
+        })?;
+        Ok(Parts { folder: folder.to_path_buf(), key: key.to_owned(), size: size.max(1), total })
+    }
+
+    /// Ranges of pool positions, one a part.
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (size, total) = (self.size, self.total);
+        (0..total).step_by(size).map(move |start| start..(start + size).min(total))
+    }
+
+    fn path(&self, range: &Range<usize>) -> PathBuf {
+        self.folder.join(format!("{:09}-{:09}.parquet", range.start, range.end))
+    }
+
+    /// A part that an earlier run of the same sweep finished.
+    pub fn read(&self, range: &Range<usize>) -> Option<Part> {
+        // A part that cannot be read, or is another sweep's, is simply scored again.
+        let mut table = ScoreTable::read_parquet(&self.path(range)).ok()?;
+        if table.provenance.get(KEY) != Some(&self.key) {
+            return None;
+        }
+        let skipped: Vec<(String, String)> = serde_json::from_str(table.provenance.get(SKIPPED)?).ok()?;
+        let rows = std::mem::take(&mut table.rows);
+        (rows.len() + skipped.len() == range.len()).then_some(Part { rows, skipped })
+    }
+
+    /// Keeps a finished part.
+    ///
+    /// # Errors
+    /// [`ScoreError`].
+    pub fn write(&self, range: &Range<usize>, part: &Part) -> Result<(), ScoreError> {
+        let path = self.path(range);
+        let skipped = serde_json::to_string(&part.skipped)
+            .map_err(|e| ScoreError::Text { path: path.clone(), source: Box::new(e) })?;
+        let table = ScoreTable {
+            provenance: [(KEY.to_owned(), self.key.clone()), (SKIPPED.to_owned(), skipped)].into_iter().collect(),
+            rows: part.rows.clone(),
+        };
+        table.write(&path)
+    }
+
+    /// Removes the parts, once the whole table is in place.
+    ///
+    /// # Errors
+    /// [`ScoreError::Durable`].
+    pub fn remove(self) -> Result<(), ScoreError> {
+        std::fs::remove_dir_all(&self.folder)
+            .map_err(|source| DurableError::Io { doing: "remove the folder", path: self.folder.clone(), source }.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_read_back_only_by_the_sweep_that_wrote_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let parts = Parts::open(folder.path(), "model a", 2, 5).expect("opened");
+        let ranges: Vec<_> = parts.ranges().collect();
+        assert_eq!(ranges, [0..2, 2..4, 4..5]);
+        let part = Part { rows: Vec::new(), skipped: vec![("x.png".to_owned(), "truncated".to_owned())] };
+        parts.write(&ranges[2], &part).expect("written");
+        assert_eq!(parts.read(&ranges[2]), Some(part));
+        assert_eq!(parts.read(&ranges[0]), None, "never written");
+        let other = Parts::open(folder.path(), "model b", 2, 5).expect("opened");
+        assert_eq!(other.read(&ranges[2]), None, "another sweep's");
+    }
+
+    #[test]
+    fn a_part_that_lacks_images_is_scored_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let parts = Parts::open(folder.path(), "k", 3, 3).expect("opened");
+        parts.write(&(0..3), &Part::default()).expect("written");
+        assert_eq!(parts.read(&(0..3)), None);
+    }
+}
