@@ -1,1 +1,3 @@
 //! The libtorch plugin.
+
+pub mod ops;

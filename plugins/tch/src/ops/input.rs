@@ -1,0 +1,74 @@
+//! Inputs of a forward, checked: presence, rank, and the values of small integer tensors.
+
+use super::OpError;
+use tch::{Device, Kind, Tensor};
+
+/// Input `index`, which the operator cannot do without.
+pub(super) fn required<'a>(
+    inputs: &'a [Option<Tensor>],
+    index: usize,
+    name: &'static str,
+) -> Result<&'a Tensor, OpError> {
+    optional(inputs, index).ok_or(OpError::MissingInput { index, name })
+}
+
+/// Input `index`, when it is there.
+pub(super) fn optional(inputs: &[Option<Tensor>], index: usize) -> Option<&Tensor> {
+    inputs.get(index).and_then(Option::as_ref)
+}
+
+/// The dims of a tensor that must have at least `least` and at most `most` axes.
+pub(super) fn rank(
+    tensor: &Tensor,
+    name: &'static str,
+    range: std::ops::RangeInclusive<usize>,
+) -> Result<Vec<i64>, OpError> {
+    let dims = tensor.size();
+    if range.contains(&dims.len()) {
+        return Ok(dims);
+    }
+    let expected = match (*range.start(), *range.end()) {
+        (a, b) if a == b => format!("{a} axes"),
+        (a, usize::MAX) => format!("{a} or more axes"),
+        (a, b) => format!("{a} to {b} axes"),
+    };
+    Err(OpError::Input { name, expected: expected.into(), found: format!("the shape {dims:?}") })
+}
+
+/// The values of an integer tensor with at most one axis: a shape, axes, repeats.
+pub(super) fn ints(tensor: &Tensor, name: &'static str) -> Result<Vec<i64>, OpError> {
+    rank(tensor, name, 0..=1)?;
+    if !matches!(tensor.f_kind()?, Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8) {
+        let found = format!("{:?}", tensor.f_kind()?);
+        return Err(OpError::Input { name, expected: "integers".into(), found });
+    }
+    Ok(Vec::<i64>::try_from(tensor.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
+}
+
+/// An axis counted from the front; a negative one counts from behind.
+pub(super) fn axis(axis: i64, rank: usize) -> Result<i64, OpError> {
+    let n = i64::try_from(rank).unwrap_or(i64::MAX);
+    if (-n..n).contains(&axis) {
+        return Ok(if axis < 0 { axis + n } else { axis });
+    }
+    Err(OpError::Attribute { name: "axis", expected: format!("-{n} to {}", n - 1).into(), found: axis.to_string() })
+}
+
+/// Axes counted from the front, none of them twice.
+pub(super) fn axes(axes: &[i64], rank: usize) -> Result<Vec<i64>, OpError> {
+    let mut out = Vec::with_capacity(axes.len());
+    for a in axes {
+        let a = axis(*a, rank)?;
+        if out.contains(&a) {
+            let found = format!("{axes:?}");
+            return Err(OpError::Attribute { name: "axes", expected: "each axis once".into(), found });
+        }
+        out.push(a);
+    }
+    Ok(out)
+}
+
+/// An axis as an index; it was checked by [`axis`] before.
+pub(super) fn at(axis: i64) -> usize {
+    usize::try_from(axis).unwrap_or(0)
+}

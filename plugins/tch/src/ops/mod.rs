@@ -1,0 +1,61 @@
+//! The operators libtorch computes: one row an operator, one file a family.
+//!
+//! A forward takes the node's inputs and gives its outputs, in order; an output the node does not name may be there
+//! too. Every forward is built of libtorch calls that can be differentiated twice in reverse mode and, besides, in
+//! forward mode, so the interpreter needs no rule of its own for any operator. Shapes, attributes and sizes come from a
+//! file that nobody vouches for: what is wrong is an [`OpError`], never a panic.
+
+mod constant;
+mod conv;
+mod elementwise;
+mod error;
+mod input;
+mod linear;
+mod movement;
+mod normalization;
+mod pool;
+mod reduce;
+mod site;
+mod softmax;
+mod window;
+
+pub use constant::constant;
+pub use error::{MAX_ELEMENTS, OpError};
+pub use site::Site;
+use tch::Tensor;
+
+/// Computes a node's outputs from its inputs; an input that is left out is `None`.
+pub type Forward = fn(&Site, &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError>;
+
+/// An operator of the standard domain.
+pub struct Op {
+    /// Its name, as ONNX spells it.
+    pub name: &'static str,
+    /// How it is computed, for every opset from 7 on.
+    pub forward: Forward,
+}
+
+const FAMILIES: &[&[Op]] = &[
+    constant::OPS,
+    conv::OPS,
+    elementwise::OPS,
+    linear::OPS,
+    movement::OPS,
+    normalization::OPS,
+    pool::OPS,
+    reduce::OPS,
+    softmax::OPS,
+];
+
+/// The operator of this name; only the standard domain has any.
+pub fn find(domain: &str, op_type: &str) -> Option<&'static Op> {
+    if !matches!(domain, "" | "ai.onnx") {
+        return None;
+    }
+    all().find(|op| op.name == op_type)
+}
+
+/// Every operator, family by family.
+pub fn all() -> impl Iterator<Item = &'static Op> {
+    FAMILIES.iter().copied().flatten()
+}
