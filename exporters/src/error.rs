@@ -27,6 +27,14 @@ pub enum Error {
         /// What would do.
         expected: String,
     },
+    /// Metadata of a structure-only model that cannot be followed.
+    #[error("seeded weights: `{what}`: {reason}")]
+    Seeded {
+        /// The metadata key, or the entry of `isal.seeded`.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// Names in back-ticks, joined by commas.

@@ -1,12 +1,13 @@
 //! Vision models born as ONNX graphs, and weights in and out of them.
 //!
 //! [`build`] makes a network of the [`zoo`] with freshly drawn weights under PyTorch's parameter names, so
-//! that a state dict saved from PyTorch fits by name ([`weights`]). Nothing here runs a model or trains one.
+//! that a state dict saved from PyTorch fits by name. [`seeded`] makes weights out of a seed and a name. Nothing here runs a model or trains one.
 
 mod error;
 mod lenet;
 mod network;
 mod resnet;
+pub mod seeded;
 mod zoo;
 
 pub use error::{Error, Result};
