@@ -73,6 +73,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A version of the standard operator set that is not taken.
+    #[error("opset {found}: expected one of {first} to {last}")]
+    Opset {
+        /// The version the model imports.
+        found: i64,
+        /// The oldest taken.
+        first: i64,
+        /// The newest taken.
+        last: i64,
+    },
     /// A limit on size or depth was passed.
     #[error("{what} is {found}, over the limit of {limit}")]
     Limit {

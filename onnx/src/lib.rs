@@ -6,16 +6,28 @@
 //!
 //! Deliberately absent: any runtime. This crate neither runs a model nor knows of images or gradients.
 
+#[cfg(target_endian = "big")]
+compile_error!("tensor bytes are used in place, so the machine must be little-endian");
+
 mod attribute;
+mod builder;
 mod error;
+mod file;
 mod graph;
+mod hash;
+mod limits;
 mod model;
+mod order;
+mod proto;
 mod tensor;
 mod value;
 
 pub use attribute::Attribute;
+pub use builder::{Builder, NodeBuilder, Value};
 pub use error::{Error, Result};
+pub use file::write::{ExternalData, WriteOptions};
 pub use graph::{Graph, Node};
+pub use limits::{Limits, ReadOptions};
 pub use model::Model;
 pub use tensor::{DataType, Element, Tensor};
 pub use value::{Dim, ValueInfo, ValueType};
