@@ -6,6 +6,7 @@
 //! lower the loss on the reference set.
 
 pub mod durable;
+pub mod data;
 pub mod influence;
 pub mod runtime;
 pub mod scores;
