@@ -5,8 +5,10 @@
 //! `I = -s . grad l`. The more negative the influence, the more labelling that image is expected to
 //! lower the loss on the reference set.
 
+pub mod cli;
 pub mod durable;
-pub mod data;
 pub mod influence;
+pub mod observe;
+pub mod report;
 pub mod runtime;
 pub mod scores;

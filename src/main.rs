@@ -1,2 +1,5 @@
-//! isal.
-fn main() {}
+//! The `isal` command; see `isal --help`.
+
+fn main() -> std::process::ExitCode {
+    isal::cli::main()
+}

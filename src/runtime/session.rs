@@ -141,6 +141,11 @@ impl Session {
         self.provider
     }
 
+    /// The model's file name.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// Names of the outputs, in the model's order.
     pub fn outputs(&self) -> &[String] {
         &self.outputs

@@ -1,0 +1,95 @@
+//! `isal doctor`: what there is to run on, and what to do about what is missing.
+
+use super::{Context, Outcome};
+use crate::runtime::{ExecutionProvider, Library, SUPPORTED};
+use clap::Args;
+use std::fmt::Write as _;
+
+/// Takes no options of its own.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  isal doctor\n  isal doctor --json")]
+pub struct Options {}
+
+/// One thing that was looked for.
+#[derive(Debug, serde::Serialize)]
+struct Finding {
+    name: &'static str,
+    /// Version and place, or why it is not there.
+    found: String,
+    ok: bool,
+    /// Whether the main job cannot run without it.
+    needed: bool,
+    /// What to do, where something can be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cure: Option<String>,
+}
+
+pub(super) fn run(_options: &Options, context: &Context) -> anyhow::Result<Outcome> {
+    let mut findings = runtime(context);
+    findings.extend(plugin(context));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    findings.push(Finding {
+        name: "threads",
+        found: match context.global.threads {
+            0 => format!("{threads}"),
+            limit => format!("{limit} of {threads} (--threads)"),
+        },
+        ok: true,
+        needed: false,
+        cure: None,
+    });
+    let ready = findings.iter().all(|f| f.ok || !f.needed);
+    let mut text = String::new();
+    for finding in &findings {
+        let mark = match (finding.ok, finding.needed) {
+            (true, _) => "ok",
+            (false, true) => "MISSING",
+            (false, false) => "none",
+        };
+        writeln!(text, "{:<20} {mark:<8} {}", finding.name, finding.found)?;
+        if let Some(cure) = &finding.cure {
+            writeln!(text, "{:<29} -> {cure}", "")?;
+        }
+    }
+    let verdict = if ready { "the main job can run" } else { "the main job cannot run" };
+    writeln!(text, "{verdict}")?;
+    context.print(
+        &text,
+        &serde_json::json!({"version": env!("CARGO_PKG_VERSION"), "ready": ready, "findings": findings}),
+    )?;
+    Ok(if ready { Outcome::Done } else { Outcome::No })
+}
+
+fn runtime(context: &Context) -> Vec<Finding> {
+    let library = match Library::load(context.global.onnxruntime.as_deref()) {
+        Ok(library) => library,
+        Err(error) => {
+            let cure = format!("run `make setup`, or set ORT_DYLIB_PATH to a library of version {SUPPORTED}");
+            return vec![Finding {
+                name: "ONNX Runtime",
+                found: error.to_string(),
+                ok: false,
+                needed: true,
+                cure: Some(cure),
+            }];
+        }
+    };
+    let (found, ok) = match ExecutionProvider::built_in(&library) {
+        Ok(names) => (names.join(", "), true),
+        Err(error) => (error.to_string(), false),
+    };
+    vec![
+        Finding {
+            name: "ONNX Runtime",
+            found: format!("{} at {}", library.version(), library.path().display()),
+            ok: true,
+            needed: true,
+            cure: None,
+        },
+        Finding { name: "execution providers", found, ok, needed: true, cure: None },
+    ]
+}
+
+fn plugin(_context: &Context) -> Vec<Finding> {
+    Vec::new()
+}

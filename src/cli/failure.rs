@@ -1,0 +1,98 @@
+//! What a command's end means: exit codes, error text, hints.
+
+use crate::runtime::{RuntimeError, SUPPORTED};
+use crate::scores::ScoreError;
+use std::process::ExitCode;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked.
+    Done,
+    /// It did, and the answer is no: a check failed.
+    No,
+}
+
+/// The request itself cannot be carried out: an option that contradicts another, a value out of range.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadRequest(pub String);
+
+/// Somebody pressed Ctrl-C, or the system asked the process to end.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; nothing finished is lost: the same command goes on from here")]
+pub struct Interrupted;
+
+/// Prints an error, with what to do about it, and gives the process's exit code.
+pub(super) fn exit_code(outcome: anyhow::Result<Outcome>) -> ExitCode {
+    let error = match outcome {
+        Ok(Outcome::Done) => return ExitCode::SUCCESS,
+        Ok(Outcome::No) => return ExitCode::from(1),
+        Err(error) => error,
+    };
+    if error
+        .chain()
+        .any(|cause| cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe))
+    {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        // Transparent variants repeat their source word for word.
+        let text = cause.to_string();
+        if !said.contains(&text) {
+            eprintln!("  caused by: {text}");
+            said = text;
+        }
+    }
+    if let Some(hint) = error.chain().find_map(hint) {
+        eprintln!("  hint: {hint}");
+    }
+    ExitCode::from(code(&error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if cause.is::<Interrupted>() {
+            return 130;
+        }
+        let bad_input = cause.is::<BadRequest>()
+            || cause.downcast_ref::<isal_onnx::Error>().is_some_and(|e| !matches!(e, isal_onnx::Error::Io { .. }))
+            || matches!(cause.downcast_ref(), Some(ScoreError::Format { .. }))
+            || matches!(cause.downcast_ref(), Some(RuntimeError::Signature { .. }));
+        if bad_input {
+            return 2;
+        }
+    }
+    3
+}
+
+fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    match cause.downcast_ref::<RuntimeError>()? {
+        RuntimeError::Missing { .. } => Some(format!(
+            "`make setup` installs ONNX Runtime; or set ORT_DYLIB_PATH to a `libonnxruntime.so` of version {SUPPORTED}"
+        )),
+        RuntimeError::Library { .. } => Some(format!("ONNX Runtime {SUPPORTED} is supported; see `isal doctor`")),
+        RuntimeError::Provider { .. } => Some(
+            "a CUDA build of ONNX Runtime comes in the package `onnxruntime-gpu`: set ORT_DYLIB_PATH to its library, or use `--execution-provider cpu`"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_tell_bad_requests_from_failures_and_interrupts() {
+        let request = anyhow::Error::new(BadRequest("`--budget` is 0".into())).context("scoring");
+        assert_eq!(code(&request), 2);
+        assert_eq!(code(&anyhow::Error::new(Interrupted).context("scoring")), 130);
+        assert_eq!(code(&anyhow::anyhow!("the disk is full")), 3);
+        let model = isal_onnx::Error::Malformed { reason: "truncated".into() };
+        assert_eq!(code(&anyhow::Error::new(model)), 2);
+    }
+}

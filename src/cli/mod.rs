@@ -1,0 +1,100 @@
+//! The command line: parses, runs one command, prints, and picks the exit code.
+//!
+//! Results go to stdout, everything else to stderr. `--json` prints one object; `--quiet` prints nothing but
+//! results and errors. Exit codes: 0 done, 1 the answer is no (a check failed), 2 bad request or bad input,
+//! 3 failed while running, 130 interrupted. A closed pipe counts as done.
+
+mod doctor;
+mod failure;
+mod model;
+mod progress;
+
+pub use failure::{BadRequest, Interrupted, Outcome};
+
+use clap::{Args, Parser, Subcommand};
+use progress::Progress;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "isal",
+    version,
+    about = "Decides which images to label next, by influence functions over ONNX models",
+    after_help = "Examples:\n  isal doctor\n  isal score pool --model model.onnx --labeled labeled/ --pool pool/ --budget 100 -o scores/",
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print results and errors only
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print the result as one JSON object on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads to compute with (default: every core)
+    #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+    /// ONNX Runtime's shared library (default: ORT_DYLIB_PATH, then what `make setup` installed)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub onnxruntime: Option<PathBuf>,
+    /// The gradient plugin (default: ISAL_PLUGIN, then the one beside this program)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what this machine has to run on, and what to do about what is missing
+    Doctor(doctor::Options),
+    /// List or build the model zoo
+    #[command(subcommand)]
+    Model(model::Command),
+}
+
+/// What a command has at hand besides its own options.
+#[derive(Debug)]
+pub struct Context {
+    /// The options every command takes.
+    pub global: Global,
+    /// Progress bars and the interrupt flag.
+    pub progress: Progress,
+}
+
+impl Context {
+    /// Prints a result: `value` under `--json`, else `text`.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub fn print(&self, text: &str, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.global.json {
+            serde_json::to_writer_pretty(&mut out, value)?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "{}", text.trim_end())?;
+        }
+        out.flush()?;
+        Ok(())
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context { progress: Progress::new(cli.global.quiet || cli.global.json), global: cli.global };
+    let outcome = match cli.command {
+        Command::Doctor(options) => doctor::run(&options, &context),
+        Command::Model(command) => model::run(&command, &context),
+    };
+    failure::exit_code(outcome)
+}

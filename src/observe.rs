@@ -1,0 +1,29 @@
+//! How long work tells whoever waits for it, and learns that they have had enough.
+
+/// Watches a long piece of work. The command line draws bars or prints lines; a library user may ignore it all.
+pub trait Observer: Sync {
+    /// A stage of `total` units (images, steps) begins.
+    fn begin(&self, stage: &str, total: u64, unit: &'static str);
+    /// `units` more of the stage are done.
+    fn advance(&self, units: u64);
+    /// The stage is over.
+    fn end(&self);
+    /// Something worth reading that is no result: what was chosen, what was skipped.
+    fn say(&self, line: &str);
+    /// Whether to stop at the next point where nothing finished is lost.
+    fn interrupted(&self) -> bool;
+}
+
+/// Watches nothing and never interrupts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn begin(&self, _stage: &str, _total: u64, _unit: &'static str) {}
+    fn advance(&self, _units: u64) {}
+    fn end(&self) {}
+    fn say(&self, _line: &str) {}
+    fn interrupted(&self) -> bool {
+        false
+    }
+}

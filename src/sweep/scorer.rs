@@ -1,0 +1,79 @@
+//! What turns a batch of images into scores.
+
+use super::SweepError;
+use crate::influence::{Belief, Contraction, GradientEngine};
+use crate::runtime::Session;
+use ndarray::{ArrayView4, Ix2};
+
+/// Scores of a batch, one entry an image.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// What the model believes.
+    pub beliefs: Vec<Belief>,
+    /// Influence, from scorers that have one.
+    pub influence: Option<Vec<f64>>,
+}
+
+/// Anything that scores a batch of preprocessed images, `[N, C, H, W]` or `[N, H, W, C]` as the model takes them.
+pub trait Scorer {
+    /// Scores the batch.
+    ///
+    /// # Errors
+    /// [`SweepError`] when the model cannot be run on it.
+    fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError>;
+}
+
+/// Predictions alone, by ONNX Runtime: for strategies that need no influence.
+#[derive(Debug)]
+pub struct Predictor {
+    /// The model.
+    pub session: Session,
+    /// Name of the output that holds the class scores.
+    pub output: String,
+    /// How outputs are read.
+    pub contraction: Contraction,
+}
+
+impl Scorer for Predictor {
+    fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
+        let outputs = self.session.class_scores(images, &self.output)?;
+        Ok(Scored { beliefs: self.contraction.beliefs(outputs.view())?, influence: None })
+    }
+}
+
+/// Predictions and influence by the plugin's batched directional derivative along `s`.
+pub struct Native<'a, E: GradientEngine> {
+    /// The model with its parameters in scope.
+    pub engine: &'a mut E,
+    /// `s`, the solved inverse-Hessian-vector product.
+    pub s: E::Vector,
+    /// How outputs and their derivatives become scores.
+    pub contraction: Contraction,
+}
+
+impl<E: GradientEngine> Scorer for Native<'_, E> {
+    fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
+        let scores = self.contraction.score_images(self.engine, images, &self.s)?;
+        Ok(Scored { beliefs: scores.beliefs, influence: Some(scores.influence) })
+    }
+}
+
+impl Session {
+    /// Runs a batch and gives the output `name` as class scores `[N, C]`.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and when the output has not two axes.
+    pub fn class_scores(
+        &mut self,
+        images: ArrayView4<f32>,
+        name: &str,
+    ) -> Result<ndarray::Array2<f32>, crate::runtime::RuntimeError> {
+        let mut arrays = self.run(images, &[name])?;
+        let array = arrays.pop().unwrap_or_default();
+        let shape = array.shape().to_vec();
+        array.into_dimensionality::<Ix2>().map_err(|_| crate::runtime::RuntimeError::Signature {
+            model: self.model().to_owned(),
+            reason: format!("output `{name}` has shape {shape:?}, expected class scores [N, C]"),
+        })
+    }
+}
