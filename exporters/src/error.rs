@@ -1,5 +1,10 @@
 //! Why a model could not be built or filled.
 
+use isal_onnx::DataType;
+use safetensors::Dtype;
+use std::fmt;
+use std::path::PathBuf;
+
 /// Result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -35,6 +40,69 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file could not be read or written.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Bytes that are not safetensors, or tensors that cannot be written as such.
+    #[error("safetensors: {0}")]
+    Safetensors(#[from] safetensors::SafeTensorError),
+    /// Weights that are not those of the model.
+    #[error("the weights do not fit the model: {}", misfit(missing, unexpected, mismatched))]
+    Weights {
+        /// Weights of the model that the file lacks.
+        missing: Vec<String>,
+        /// Tensors of the file that the model has no place for.
+        unexpected: Vec<String>,
+        /// Tensors of another shape or type than the model's.
+        mismatched: Vec<Mismatch>,
+    },
+}
+
+/// A tensor found in place of a weight of another shape or type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Name of the weight.
+    pub name: String,
+    /// Dims in the model.
+    pub expected: Vec<usize>,
+    /// Element type in the model.
+    pub expected_type: DataType,
+    /// Dims in the file.
+    pub found: Vec<usize>,
+    /// Element type in the file.
+    pub found_type: Dtype,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mismatch { name, expected, expected_type, found, found_type } = self;
+        write!(f, "`{name}` is {found_type:?} {found:?}, expected {expected_type:?} {expected:?}")
+    }
+}
+
+/// What does not fit, a kind after the other; of a long list the first ten and the number of the rest.
+fn misfit(missing: &[String], unexpected: &[String], mismatched: &[Mismatch]) -> String {
+    let some = |items: Vec<String>| match items.get(..10) {
+        Some(first) if items.len() > 10 => format!("{} and {} more", first.join(", "), items.len() - 10),
+        _ => items.join(", "),
+    };
+    let quoted = |names: &[String]| names.iter().map(|n| format!("`{n}`")).collect();
+    let mut parts = Vec::new();
+    if !missing.is_empty() {
+        parts.push(format!("missing {}", some(quoted(missing))));
+    }
+    if !unexpected.is_empty() {
+        parts.push(format!("unexpected {}", some(quoted(unexpected))));
+    }
+    if !mismatched.is_empty() {
+        parts.push(some(mismatched.iter().map(Mismatch::to_string).collect()));
+    }
+    parts.join("; ")
 }
 
 /// Names in back-ticks, joined by commas.

@@ -1,14 +1,15 @@
 //! Vision models born as ONNX graphs, and weights in and out of them.
 //!
 //! [`build`] makes a network of the [`zoo`] with freshly drawn weights under PyTorch's parameter names, so
-//! that a state dict saved from PyTorch fits by name. [`seeded`] makes weights out of a seed and a name. Nothing here runs a model or trains one.
+//! that a state dict saved from PyTorch fits by name ([`weights`]). [`seeded`] makes weights out of a seed and a name. Nothing here runs a model or trains one.
 
 mod error;
 mod lenet;
 mod network;
 mod resnet;
 pub mod seeded;
+pub mod weights;
 mod zoo;
 
-pub use error::{Error, Result};
+pub use error::{Error, Mismatch, Result};
 pub use zoo::{Entry, ModelOptions, build, zoo};
