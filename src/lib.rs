@@ -6,6 +6,7 @@
 //! lower the loss on the reference set.
 
 pub mod cli;
+pub mod data;
 pub mod durable;
 pub mod influence;
 pub mod observe;

@@ -1,0 +1,285 @@
+//! A source, or part of one, under the positions that batches and scores speak of.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::{DataError, Image, OpenOptions, Source, open};
+
+/// A collection of images: a [`Source`], or some positions of one. Cheap to clone.
+#[derive(Clone)]
+pub struct Dataset {
+    source: Arc<dyn Source>,
+    indices: Option<Arc<[usize]>>,
+}
+
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dataset").field("len", &self.len()).field("classes", &self.source.classes()).finish()
+    }
+}
+
+impl From<Arc<dyn Source>> for Dataset {
+    fn from(source: Arc<dyn Source>) -> Self {
+        Dataset { source, indices: None }
+    }
+}
+
+impl Dataset {
+    /// Everything in a source.
+    pub fn new(source: impl Source + 'static) -> Self {
+        Dataset { source: Arc::new(source), indices: None }
+    }
+
+    /// Opens whatever data set lies at `path`; see [`open`].
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self, DataError> {
+        Ok(open(path, options)?.into())
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.indices.as_ref().map_or_else(|| self.source.len(), |indices| indices.len())
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where position `index` is in the source; past its end where there is none.
+    fn at(&self, index: usize) -> usize {
+        match &self.indices {
+            None => index,
+            Some(indices) => indices.get(index).copied().unwrap_or(usize::MAX),
+        }
+    }
+
+    /// A stable name, unique in the collection; empty past the end.
+    pub fn id(&self, index: usize) -> String {
+        self.source.id(self.at(index))
+    }
+
+    /// The class as a position in [`Dataset::classes`].
+    pub fn label(&self, index: usize) -> Option<u32> {
+        self.source.label(self.at(index))
+    }
+
+    /// All labels in order.
+    pub fn labels(&self) -> Vec<Option<u32>> {
+        (0..self.len()).map(|index| self.label(index)).collect()
+    }
+
+    /// Class names in the order of the labels; may be empty.
+    pub fn classes(&self) -> &[String] {
+        self.source.classes()
+    }
+
+    /// The file of one image alone, where there is one.
+    pub fn path(&self, index: usize) -> Option<PathBuf> {
+        self.source.path(self.at(index))
+    }
+
+    /// Decodes one image.
+    pub fn load(&self, index: usize) -> Result<Image, DataError> {
+        if index >= self.len() {
+            return Err(DataError::Position { index, len: self.len() });
+        }
+        self.source.load(self.at(index))
+    }
+
+    /// The images at these positions, in this order.
+    pub fn subset(&self, positions: &[usize]) -> Result<Self, DataError> {
+        let len = self.len();
+        let indices = positions
+            .iter()
+            .map(|&index| if index < len { Ok(self.at(index)) } else { Err(DataError::Position { index, len }) })
+            .collect::<Result<Arc<[usize]>, _>>()?;
+        Ok(Dataset { source: Arc::clone(&self.source), indices: Some(indices) })
+    }
+
+    /// The parts one after the other. Ids must not repeat, and parts that name classes must name the same.
+    pub fn concat(parts: &[Dataset]) -> Result<Self, DataError> {
+        let mut ids = HashSet::new();
+        for part in parts {
+            for index in 0..part.len() {
+                let id = part.id(index);
+                if ids.contains(&id) {
+                    return Err(DataError::DuplicateId { id });
+                }
+                ids.insert(id);
+            }
+        }
+        let classes = parts.iter().map(Dataset::classes).find(|classes| !classes.is_empty()).unwrap_or(&[]).to_vec();
+        let differs = |part: &&Dataset| !part.classes().is_empty() && part.classes() != classes;
+        if let Some(part) = parts.iter().find(differs) {
+            return Err(DataError::ClassesDiffer { first: classes, other: part.classes().to_vec() });
+        }
+        let mut ends = Vec::with_capacity(parts.len());
+        let mut end = 0_usize;
+        for part in parts {
+            end += part.len();
+            ends.push(end);
+        }
+        Ok(Dataset::new(Concat { parts: parts.to_vec(), ends, classes }))
+    }
+
+    /// The same images with labels counted in `classes`, matched by name.
+    ///
+    /// A folder of few labels may lack whole classes, which would shift the numbers of those after them; this puts
+    /// them where the model has them. A class that is not in the list is an error.
+    pub fn with_classes(&self, classes: &[String]) -> Result<Self, DataError> {
+        if self.classes() == classes {
+            return Ok(self.clone());
+        }
+        let map = self
+            .classes()
+            .iter()
+            .map(|class| {
+                let found = classes.iter().position(|c| c == class);
+                found
+                    .map(|i| i as u32)
+                    .ok_or_else(|| DataError::UnknownClass { class: class.clone(), expected: classes.to_vec() })
+            })
+            .collect::<Result<Vec<u32>, _>>()?;
+        Ok(Dataset::new(Relabelled { inner: self.clone(), map, classes: classes.to_vec() }))
+    }
+
+    /// SHA-256 over what names the data: number of images, class names, and of every image in order its id, label
+    /// and stored size in bytes. It does not read pixels: [`super::content_hashes`] does.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash_text(&mut hash, "isal data 1");
+        hash.update((self.len() as u64).to_le_bytes());
+        hash.update((self.classes().len() as u64).to_le_bytes());
+        self.classes().iter().for_each(|class| hash_text(&mut hash, class));
+        for index in 0..self.len() {
+            hash_text(&mut hash, &self.id(index));
+            hash.update(self.label(index).map_or(-1, i64::from).to_le_bytes());
+            hash.update(self.source.stored_bytes(self.at(index)).to_le_bytes());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Length first, so that two texts never run into each other.
+fn hash_text(hash: &mut Sha256, text: &str) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text.as_bytes());
+}
+
+impl Source for Dataset {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.id(index)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.label(index)
+    }
+
+    fn classes(&self) -> &[String] {
+        self.classes()
+    }
+
+    fn stored_bytes(&self, index: usize) -> u64 {
+        self.source.stored_bytes(self.at(index))
+    }
+
+    fn path(&self, index: usize) -> Option<PathBuf> {
+        self.path(index)
+    }
+
+    fn load(&self, index: usize) -> Result<Image, DataError> {
+        self.load(index)
+    }
+}
+
+/// Several data sets in a row. `ends[i]` is the position after the last of part `i`.
+struct Concat {
+    parts: Vec<Dataset>,
+    ends: Vec<usize>,
+    classes: Vec<String>,
+}
+
+impl Concat {
+    fn part(&self, index: usize) -> Option<(&Dataset, usize)> {
+        let i = self.ends.partition_point(|&end| end <= index);
+        let part = self.parts.get(i)?;
+        Some((part, index - (self.ends.get(i)? - part.len())))
+    }
+}
+
+impl Source for Concat {
+    fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.part(index).map(|(part, index)| part.id(index)).unwrap_or_default()
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        self.part(index).and_then(|(part, index)| part.label(index))
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn stored_bytes(&self, index: usize) -> u64 {
+        self.part(index).map(|(part, index)| part.stored_bytes(index)).unwrap_or(0)
+    }
+
+    fn path(&self, index: usize) -> Option<PathBuf> {
+        self.part(index).and_then(|(part, index)| part.path(index))
+    }
+
+    fn load(&self, index: usize) -> Result<Image, DataError> {
+        let (part, index) = self.part(index).ok_or(DataError::Position { index, len: Source::len(self) })?;
+        part.load(index)
+    }
+}
+
+/// The same images under another list of classes; `map[old label]` is the new one.
+struct Relabelled {
+    inner: Dataset,
+    map: Vec<u32>,
+    classes: Vec<String>,
+}
+
+impl Source for Relabelled {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.inner.id(index)
+    }
+
+    fn label(&self, index: usize) -> Option<u32> {
+        let label = self.inner.label(index)?;
+        // A source without class names has numbers alone, which stay.
+        Some(self.map.get(label as usize).copied().unwrap_or(label))
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn stored_bytes(&self, index: usize) -> u64 {
+        Source::stored_bytes(&self.inner, index)
+    }
+
+    fn path(&self, index: usize) -> Option<PathBuf> {
+        self.inner.path(index)
+    }
+
+    fn load(&self, index: usize) -> Result<Image, DataError> {
+        self.inner.load(index)
+    }
+}

@@ -1,0 +1,164 @@
+//! Why data could not be opened, loaded or divided.
+
+use std::path::{Path, PathBuf};
+
+use super::decode::DecodeError;
+use super::recipe::RecipeError;
+
+/// Whatever can go wrong between a path and a batch.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file system said no.
+    #[error("cannot read `{}`", path.display())]
+    Io {
+        /// What was read.
+        path: PathBuf,
+        /// Its answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Nothing here that a reader knows.
+    #[error("`{}` is no data set that is known: {found}; known are {known}", path.display())]
+    Unrecognised {
+        /// What was opened.
+        path: PathBuf,
+        /// What is there instead.
+        found: Found,
+        /// The formats that were looked for.
+        known: &'static str,
+    },
+    /// An image that cannot be decoded.
+    #[error("cannot decode `{id}`")]
+    Decode {
+        /// Id of the image in its collection.
+        id: String,
+        /// Why.
+        #[source]
+        source: DecodeError,
+    },
+    /// An image that the preprocessing recipe cannot take.
+    #[error("cannot preprocess `{id}`")]
+    Preprocess {
+        /// Id of the image in its collection.
+        id: String,
+        /// Why.
+        #[source]
+        source: RecipeError,
+    },
+    /// A position past the end of a collection.
+    #[error("position {index} of a collection of {len} images")]
+    Position {
+        /// The position.
+        index: usize,
+        /// Images there are.
+        len: usize,
+    },
+    /// A line of a text table that does not hold what it must.
+    #[error("`{}` line {line}: {problem}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1, the header included.
+        line: u64,
+        /// What is wrong with it.
+        problem: TableProblem,
+    },
+    /// Two images of one collection share an id.
+    #[error("id `{id}` occurs twice")]
+    DuplicateId {
+        /// The id.
+        id: String,
+    },
+    /// Collections whose classes differ cannot be one.
+    #[error("the classes {first:?} and {other:?} differ")]
+    ClassesDiffer {
+        /// Of the first part that names any.
+        first: Vec<String>,
+        /// Of a later part.
+        other: Vec<String>,
+    },
+    /// A class that is not in the list asked for.
+    #[error("class `{class}` is not among the expected classes {expected:?}")]
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// The classes that were expected.
+        expected: Vec<String>,
+    },
+    /// A batch size of zero and the like.
+    #[error("{what} must be at least 1")]
+    Zero {
+        /// The option.
+        what: &'static str,
+    },
+}
+
+/// What a path held where no data set was recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A folder; some of the names in it.
+    Folder(Vec<String>),
+    /// A file and its first bytes.
+    File(Vec<u8>),
+    /// Neither file nor folder.
+    Special,
+}
+
+impl std::fmt::Display for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Found::Nothing => f.write_str("there is no such file or folder"),
+            Found::Special => f.write_str("it is neither a file nor a folder"),
+            Found::Folder(names) if names.is_empty() => f.write_str("the folder is empty"),
+            Found::Folder(names) => write!(f, "the folder holds `{}`", names.join("`, `")),
+            Found::File(bytes) if bytes.is_empty() => f.write_str("the file is empty"),
+            Found::File(bytes) => write!(f, "the file begins with the bytes {bytes:02x?}"),
+        }
+    }
+}
+
+/// What is wrong with a line of a text table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableProblem {
+    /// A line with another number of columns than the first.
+    #[error("{found} columns, expected {expected}")]
+    Columns {
+        /// Columns of this line.
+        found: usize,
+        /// Columns expected.
+        expected: usize,
+    },
+    /// Pixel columns that make no square.
+    #[error("{pixels} pixel columns make no square image")]
+    NotSquare {
+        /// Columns of pixels.
+        pixels: usize,
+    },
+    /// A value that is not in its range.
+    #[error("column {column} is `{found}`, expected {expected}")]
+    Value {
+        /// Counted from 1.
+        column: usize,
+        /// The text of the cell, cut to 40 characters.
+        found: String,
+        /// What may stand there.
+        expected: &'static str,
+    },
+    /// A line that is not of its format at all.
+    #[error("{message}")]
+    Syntax {
+        /// The parser's message.
+        message: String,
+    },
+}
+
+impl DataError {
+    /// For `map_err` on file operations.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DataError + '_ {
+        move |source| DataError::Io { path: path.to_path_buf(), source }
+    }
+}

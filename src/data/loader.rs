@@ -1,0 +1,360 @@
+//! Batches of preprocessed images: decoded in parallel, handed out in order, never many ahead.
+//!
+//! Threads of its own decode small blocks of positions. The consumer asks for new blocks as it takes finished
+//! ones, so at most [`LoaderOptions::prefetch`] batches (and at least one block a thread) exist at any time: memory
+//! is bounded by batch and prefetch, whatever the pool. Blocks are put back in order before they become
+//! batches, so what comes out depends on neither the threads nor the batch size.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use ndarray::Array4;
+
+use super::augment::Augment;
+use super::decode::DecodeError;
+use super::seeded::Seeded;
+use super::{DataError, Dataset, Recipe};
+
+/// Images ready for the model.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// In the recipe's layout: `[N, C, H, W]` or `[N, H, W, C]`.
+    pub images: Array4<f32>,
+    /// Positions in the data set, one an image.
+    pub indices: Vec<usize>,
+    /// Labels, one an image.
+    pub labels: Vec<Option<u32>>,
+}
+
+/// An image that gave no input for the model.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Position in the data set.
+    pub index: usize,
+    /// Its id.
+    pub id: String,
+    /// Why.
+    pub reason: DataError,
+}
+
+/// In which order positions come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// That of the data set.
+    #[default]
+    Given,
+    /// Every order equally likely, picked by seed and epoch.
+    Shuffled {
+        /// The seed.
+        seed: u64,
+    },
+}
+
+/// How batches are made.
+#[derive(Debug, Clone)]
+pub struct LoaderOptions {
+    /// Images a batch; the last may have fewer.
+    pub batch_size: usize,
+    /// Order of the positions.
+    pub order: Order,
+    /// Which pass over the data this is; varies shuffling and augmentation.
+    pub epoch: u64,
+    /// Random variation, for training.
+    pub augment: Option<Augment>,
+    /// Decoding threads; as many as the machine has cores where `None`.
+    pub threads: Option<usize>,
+    /// Batches made ahead of the one in use.
+    pub prefetch: usize,
+    /// Whether an image that cannot be used ends the loading instead of being skipped.
+    pub strict: bool,
+}
+
+impl Default for LoaderOptions {
+    fn default() -> Self {
+        LoaderOptions {
+            batch_size: 64,
+            order: Order::Given,
+            epoch: 0,
+            augment: None,
+            threads: None,
+            prefetch: 2,
+            strict: false,
+        }
+    }
+}
+
+/// Floats of a block at which handing it over costs nothing beside making it.
+const BLOCK_FLOATS: usize = 16 << 10;
+
+struct Job {
+    number: usize,
+    positions: Vec<usize>,
+}
+
+struct Block {
+    number: usize,
+    /// Floats of the good images, one after the other.
+    floats: Vec<f32>,
+    /// Positions in order, with what went wrong.
+    results: Vec<(usize, Result<(), DataError>)>,
+}
+
+struct Shared {
+    dataset: Dataset,
+    recipe: Recipe,
+    augment: Option<Augment>,
+    epoch: u64,
+}
+
+/// An iterator over the batches of one pass.
+///
+/// With [`LoaderOptions::strict`] the first bad image, in order, is the iterator's last item. Otherwise bad images
+/// are left out, the images after them move up, and [`Loader::skipped`] lists them.
+pub struct Loader {
+    shared: Arc<Shared>,
+    order: Vec<usize>,
+    batch_size: usize,
+    block_len: usize,
+    strict: bool,
+    jobs: Option<Sender<Job>>,
+    blocks: Receiver<Block>,
+    workers: Vec<JoinHandle<()>>,
+    /// Blocks that may be under way or waiting at once.
+    ahead: usize,
+    /// Next position in `order` to give out.
+    next_position: usize,
+    next_job: usize,
+    next_block: usize,
+    waiting: BTreeMap<usize, Block>,
+    /// Good images that wait for their batch to fill.
+    floats: Vec<f32>,
+    indices: Vec<usize>,
+    skipped: Vec<Skipped>,
+    finished: bool,
+}
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader")
+            .field("images", &self.order.len())
+            .field("batch_size", &self.batch_size)
+            .field("skipped", &self.skipped.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Loader {
+    /// Starts decoding `dataset` by `recipe`.
+    pub fn new(dataset: Dataset, recipe: Recipe, options: &LoaderOptions) -> Result<Self, DataError> {
+        let mut order: Vec<usize> = (0..dataset.len()).collect();
+        if let Order::Shuffled { seed } = options.order {
+            Seeded::new("order", &[seed, options.epoch]).shuffle(&mut order);
+        }
+        Self::over(dataset, recipe, order, options)
+    }
+
+    /// Starts decoding the given positions, in their order ([`LoaderOptions::order`] is not looked at).
+    pub fn over(
+        dataset: Dataset,
+        recipe: Recipe,
+        positions: Vec<usize>,
+        options: &LoaderOptions,
+    ) -> Result<Self, DataError> {
+        let LoaderOptions { batch_size, epoch, augment, threads, prefetch, strict, .. } = *options;
+        for (what, value) in [("batch size", batch_size), ("number of threads", threads.unwrap_or(1))] {
+            if value == 0 {
+                return Err(DataError::Zero { what });
+            }
+        }
+        let len = dataset.len();
+        if let Some(&index) = positions.iter().find(|&&index| index >= len) {
+            return Err(DataError::Position { index, len });
+        }
+        let block_len = (BLOCK_FLOATS / recipe.len()).clamp(1, batch_size);
+        let threads = threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
+            .min(positions.len().div_ceil(block_len))
+            .max(1);
+        let ahead = (prefetch.max(1).saturating_mul(batch_size)).div_ceil(block_len).max(threads);
+        let shared = Arc::new(Shared { dataset, recipe, augment, epoch });
+        let (jobs, job_queue) = unbounded::<Job>();
+        let (finished, blocks) = bounded::<Block>(ahead);
+        let workers = (0..threads)
+            .map(|_| {
+                let (shared, job_queue, finished) = (Arc::clone(&shared), job_queue.clone(), finished.clone());
+                std::thread::spawn(move || {
+                    for job in job_queue {
+                        // The loader was dropped: nobody wants the rest.
+                        if finished.send(make(&shared, job)).is_err() {
+                            break;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut loader = Loader {
+            shared,
+            order: positions,
+            batch_size,
+            block_len,
+            strict,
+            jobs: Some(jobs),
+            blocks,
+            workers,
+            ahead,
+            next_position: 0,
+            next_job: 0,
+            next_block: 0,
+            waiting: BTreeMap::new(),
+            floats: Vec::new(),
+            indices: Vec::new(),
+            skipped: Vec::new(),
+            finished: false,
+        };
+        loader.order_blocks();
+        Ok(loader)
+    }
+
+    /// Images of the pass, bad ones included.
+    pub fn images(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Images left out so far, in order.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// The images left out, when the pass is over.
+    pub fn into_skipped(mut self) -> Vec<Skipped> {
+        std::mem::take(&mut self.skipped)
+    }
+
+    /// Keeps as many blocks under way as may be.
+    fn order_blocks(&mut self) {
+        while self.next_job < self.next_block + self.ahead && self.next_position < self.order.len() {
+            let end = (self.next_position + self.block_len).min(self.order.len());
+            let positions = self.order.get(self.next_position..end).unwrap_or_default().to_vec();
+            let job = Job { number: self.next_job, positions };
+            // The queue is open while the loader lives.
+            if self.jobs.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {
+                return;
+            }
+            self.next_position = end;
+            self.next_job += 1;
+        }
+    }
+
+    /// The next block in order; `None` after the last.
+    fn take_block(&mut self) -> Option<Block> {
+        if self.next_block == self.next_job {
+            return None;
+        }
+        let block = loop {
+            if let Some(block) = self.waiting.remove(&self.next_block) {
+                break block;
+            }
+            let block = self.blocks.recv().ok()?;
+            self.waiting.insert(block.number, block);
+        };
+        self.next_block += 1;
+        self.order_blocks();
+        Some(block)
+    }
+
+    fn take_batch(&mut self, len: usize) -> Result<Batch, DataError> {
+        let floats = len * self.shared.recipe.len();
+        let rest = self.floats.split_off(floats.min(self.floats.len()));
+        let pixels = std::mem::replace(&mut self.floats, rest);
+        let later = self.indices.split_off(len);
+        let indices = std::mem::replace(&mut self.indices, later);
+        let labels = indices.iter().map(|&index| self.shared.dataset.label(index)).collect();
+        let images = Array4::from_shape_vec(self.shared.recipe.batch_shape(len), pixels)
+            .map_err(|_| DataError::Position { index: len, len: floats })?;
+        Ok(Batch { images, indices, labels })
+    }
+}
+
+impl Iterator for Loader {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.finished && self.indices.len() < self.batch_size {
+            let Some(block) = self.take_block() else {
+                self.finished = true;
+                break;
+            };
+            for (index, result) in block.results {
+                match result {
+                    Ok(()) => self.indices.push(index),
+                    Err(error) if self.strict => {
+                        self.finished = true;
+                        self.indices.clear();
+                        self.floats.clear();
+                        return Some(Err(error));
+                    }
+                    Err(reason) => {
+                        self.skipped.push(Skipped { index, id: self.shared.dataset.id(index), reason });
+                    }
+                }
+            }
+            self.floats.extend_from_slice(&block.floats);
+        }
+        match self.indices.len().min(self.batch_size) {
+            0 => None,
+            len => Some(self.take_batch(len)),
+        }
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // Blocks that nobody will take must not hold a worker in `send`.
+        let (_, nobody) = bounded(0);
+        self.blocks = nobody;
+        for worker in self.workers.drain(..) {
+            // A panic in a worker has already been reported by the panic hook.
+            let _ = worker.join();
+        }
+    }
+}
+
+fn make(shared: &Shared, job: Job) -> Block {
+    let numbers = shared.recipe.len();
+    let mut floats = vec![0.0; numbers * job.positions.len()];
+    let mut good = 0;
+    let mut results = Vec::with_capacity(job.positions.len());
+    for index in job.positions {
+        let start = good * numbers;
+        let place = floats.get_mut(start..start + numbers).unwrap_or_default();
+        let result = prepare(shared, index, place);
+        good += usize::from(result.is_ok());
+        results.push((index, result));
+    }
+    floats.truncate(good * numbers);
+    Block { number: job.number, floats, results }
+}
+
+/// A panic counts as a bad image: a block that never came would leave the consumer waiting.
+fn prepare(shared: &Shared, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+    let guarded = std::panic::AssertUnwindSafe(|| prepare_unguarded(shared, index, out));
+    std::panic::catch_unwind(guarded).unwrap_or_else(|payload| {
+        let source = DecodeError::panicked(payload.as_ref());
+        Err(DataError::Decode { id: shared.dataset.id(index), source })
+    })
+}
+
+fn prepare_unguarded(shared: &Shared, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+    let image = shared.dataset.load(index)?;
+    let failed = |source| DataError::Preprocess { id: shared.dataset.id(index), source };
+    let mut pixels = shared.recipe.pixels(&image).map_err(failed)?;
+    drop(image);
+    if let Some(augment) = &shared.augment {
+        pixels = augment.apply(pixels, shared.epoch, index);
+    }
+    shared.recipe.normalise(&pixels, out).map_err(failed)
+}

@@ -1,0 +1,291 @@
+//! What a person writes about preprocessing: the `[preprocess]` table of `model.toml` and its overrides.
+//!
+//! ```toml
+//! [preprocess]
+//! channels = "rgb"                        # "rgb", "bgr" or "grey"
+//! layout = "nchw"                         # "nchw" or "nhwc"
+//! resize = { shorter_side = 256 }         # or { height = 32, width = 32 }, or "none"
+//! filter = "bilinear"                     # "nearest", "box", "bilinear", "bicubic", "lanczos"
+//! crop = { height = 224, width = 224 }    # of the centre
+//! range = "unit"                          # "unit": [0, 1]; "byte": [0, 255]
+//! mean = [0.485, 0.456, 0.406]            # subtracted after scaling, in the order of `channels`
+//! std = [0.229, 0.224, 0.225]             # divided by afterwards
+//! alpha = "drop"                          # or { over = [255, 255, 255] }
+//! ```
+//!
+//! Every key may be left out; [`super::Recipe::resolve`] says what is then taken.
+
+use std::path::Path;
+
+use super::resample::Filter;
+
+/// Colour channels as the model expects them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channels {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// One channel, `(299 R + 587 G + 114 B) / 1000`.
+    Grey,
+}
+
+impl Channels {
+    /// 1 or 3.
+    pub fn count(self) -> usize {
+        match self {
+            Channels::Grey => 1,
+            Channels::Rgb | Channels::Bgr => 3,
+        }
+    }
+}
+
+/// Order of the axes of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Batch, channel, row, column.
+    Nchw,
+    /// Batch, row, column, channel.
+    Nhwc,
+}
+
+/// Rows and columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Size {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.height, self.width)
+    }
+}
+
+/// How an image is brought to size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Resize {
+    /// Not at all.
+    None(NoResize),
+    /// The shorter side gets this length, the other keeps the aspect (rounded down, as torchvision does).
+    ShorterSide {
+        /// Pixels.
+        shorter_side: usize,
+    },
+    /// Both sides as given, whatever the aspect.
+    Exact(Size),
+}
+
+/// The word `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NoResize {
+    /// The word `none`.
+    #[serde(rename = "none")]
+    None,
+}
+
+impl Resize {
+    /// The image keeps its size.
+    pub const NONE: Resize = Resize::None(NoResize::None);
+}
+
+/// What 8-bit samples become before mean and standard deviation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Range {
+    /// Divided by 255.
+    Unit,
+    /// Left as they are.
+    Byte,
+}
+
+/// What becomes of transparency.
+///
+/// Dropping it is the default because that is what nearly every training pipeline does
+/// (`Image.convert("RGB")`, `imread`, `decode_png(channels=3)`), so it is what a model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Alpha {
+    /// The colours under it are taken as they are stored.
+    Drop,
+    /// The image is laid over this RGB colour.
+    Over([u8; 3]),
+}
+
+/// The `[preprocess]` table: every key optional.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    /// Colour channels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
+    /// Order of the axes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// How an image is brought to size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize: Option<Resize>,
+    /// Kernel of the resize.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Filter>,
+    /// Crop of the centre after the resize; black where the image is smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<Size>,
+    /// Range of the samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Range>,
+    /// Subtracted, one number or one a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<Vec<f32>>,
+    /// Divided by, one number or one a channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<Vec<f32>>,
+    /// What becomes of transparency.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<Alpha>,
+}
+
+/// A recipe that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreprocessError {
+    /// The file system said no.
+    #[error("cannot read `{}`", path.display())]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Its answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not the TOML that is expected.
+    #[error("`{origin}` is not a preprocessing recipe")]
+    Syntax {
+        /// The file or the override.
+        origin: String,
+        /// What the parser found.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Preprocess {
+    /// The `[preprocess]` table of a TOML text; other tables are left to others. `origin` names it in errors.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, PreprocessError> {
+        #[derive(serde::Deserialize)]
+        struct File {
+            #[serde(default)]
+            preprocess: Preprocess,
+        }
+        toml::from_str::<File>(text)
+            .map(|file| file.preprocess)
+            .map_err(|source| PreprocessError::Syntax { origin: origin.to_string(), source: Box::new(source) })
+    }
+
+    /// The recipe beside a model: `model.toml` next to `model.onnx`; nothing set where there is no such file.
+    pub fn beside(model: &Path) -> Result<Self, PreprocessError> {
+        let path = model.with_extension("toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text, &path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(PreprocessError::Io { path, source }),
+        }
+    }
+
+    /// One command-line override, written as a line of the table: `mean=[0.5]`, `resize={shorter_side=256}`.
+    /// A bare word needs no quotes: `channels=bgr`.
+    pub fn set(&mut self, setting: &str) -> Result<(), PreprocessError> {
+        let parsed = toml::from_str::<Preprocess>(setting).or_else(|error| {
+            let quoted = setting.split_once('=').map(|(key, word)| format!("{key}=\"{}\"", word.trim()));
+            quoted.and_then(|line| toml::from_str::<Preprocess>(&line).ok()).ok_or(error)
+        });
+        let over = parsed
+            .map_err(|source| PreprocessError::Syntax { origin: setting.to_string(), source: Box::new(source) })?;
+        *self = std::mem::take(self).overridden_by(over);
+        Ok(())
+    }
+
+    /// This table with every key that `over` sets replaced.
+    pub fn overridden_by(self, over: Preprocess) -> Preprocess {
+        Preprocess {
+            channels: over.channels.or(self.channels),
+            layout: over.layout.or(self.layout),
+            resize: over.resize.or(self.resize),
+            filter: over.filter.or(self.filter),
+            crop: over.crop.or(self.crop),
+            range: over.range.or(self.range),
+            mean: over.mean.or(self.mean),
+            std: over.std.or(self.std),
+            alpha: over.alpha.or(self.alpha),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn the_documented_table_is_read() {
+        let text = r#"
+            classes = ["a", "b"]
+            [preprocess]
+            channels = "bgr"
+            layout = "nhwc"
+            resize = { shorter_side = 256 }
+            filter = "bicubic"
+            crop = { height = 224, width = 192 }
+            range = "byte"
+            mean = [1, 2.5, 3]
+            std = [0.5]
+            alpha = { over = [255, 0, 7] }
+        "#;
+        let table = Preprocess::parse(text, "model.toml").unwrap();
+        assert_eq!(
+            table,
+            Preprocess {
+                channels: Some(Channels::Bgr),
+                layout: Some(Layout::Nhwc),
+                resize: Some(Resize::ShorterSide { shorter_side: 256 }),
+                filter: Some(Filter::Bicubic),
+                crop: Some(Size { height: 224, width: 192 }),
+                range: Some(Range::Byte),
+                mean: Some(vec![1.0, 2.5, 3.0]),
+                std: Some(vec![0.5]),
+                alpha: Some(Alpha::Over([255, 0, 7])),
+            }
+        );
+        let again = toml::to_string(&table).unwrap();
+        assert_eq!(toml::from_str::<Preprocess>(&again).unwrap(), table);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_an_error() {
+        let error = Preprocess::parse("[preprocess]\nmeen = [0.5]", "m.toml").unwrap_err();
+        assert!(matches!(error, PreprocessError::Syntax { origin, .. } if origin == "m.toml"));
+    }
+
+    #[test]
+    fn overrides_replace_single_keys() {
+        let mut table = Preprocess::parse("[preprocess]\nmean = [0.5]\nchannels = \"rgb\"", "m.toml").unwrap();
+        for setting in ["channels=grey", "resize = none", "std=[0.25]", "alpha={over=[1,2,3]}", "filter = \"box\""] {
+            table.set(setting).unwrap();
+        }
+        assert_eq!(table.channels, Some(Channels::Grey));
+        assert_eq!(table.resize, Some(Resize::NONE));
+        assert_eq!(table.mean, Some(vec![0.5]));
+        assert_eq!(table.std, Some(vec![0.25]));
+        assert_eq!(table.alpha, Some(Alpha::Over([1, 2, 3])));
+        assert_eq!(table.filter, Some(Filter::Box));
+        assert!(table.set("channels=purple").is_err());
+        assert!(table.set("nonsense").is_err());
+    }
+}

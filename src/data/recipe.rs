@@ -1,0 +1,410 @@
+//! Preprocessing, the same everywhere: training, reference, pool and serving all call [`Recipe::apply`].
+//!
+//! The order is torchvision's: alpha and channels, resize, crop of the centre, then
+//! `(x / 255 - mean) / std` in float32.
+
+use super::Image;
+use super::preprocess::{Alpha, Channels, Layout, Preprocess, Range, Resize, Size};
+use super::resample::{self, Filter};
+
+/// Every step from a decoded image to the floats that a model takes, with nothing left open.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Recipe {
+    /// Colour channels.
+    pub channels: Channels,
+    /// Order of the axes.
+    pub layout: Layout,
+    /// How an image is brought to size.
+    pub resize: Resize,
+    /// Kernel of the resize.
+    pub filter: Filter,
+    /// Crop of the centre; black where the image is smaller.
+    pub crop: Option<Size>,
+    /// Rows and columns that come out. An image of another size at the end is refused.
+    pub size: Size,
+    /// Range of the samples.
+    pub range: Range,
+    /// Subtracted, one a channel in the order of `channels`.
+    pub mean: Vec<f32>,
+    /// Divided by, one a channel.
+    pub std: Vec<f32>,
+    /// What becomes of transparency.
+    pub alpha: Alpha,
+}
+
+/// A recipe that contradicts itself or the model, or an image that it cannot take.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// The model's input is no batch of images.
+    #[error("the model's input has the shape {shape:?}, expected four axes with 1 or 3 channels")]
+    InputShape {
+        /// Its dims; `None` is free.
+        shape: Vec<Option<usize>>,
+    },
+    /// Neither the axes nor the recipe tell channels from rows.
+    #[error("the model's input shape {shape:?} leaves the order of its axes open: set `layout`")]
+    LayoutUnknown {
+        /// Its dims; `None` is free.
+        shape: Vec<Option<usize>>,
+    },
+    /// The recipe's channels are not the model's.
+    #[error("`channels = {channels:?}` gives {given} channels, the model takes {expected}")]
+    Channels {
+        /// The recipe's.
+        channels: Channels,
+        /// Their number.
+        given: usize,
+        /// What the model takes.
+        expected: usize,
+    },
+    /// Nothing says how large an image must be.
+    #[error("the model takes images of any size: set `resize` or `crop`")]
+    SizeUnknown,
+    /// The recipe's size is not the model's.
+    #[error("the recipe makes images of {given} pixels, the model takes {expected}")]
+    Size {
+        /// What the recipe makes.
+        given: Size,
+        /// What the model takes.
+        expected: Size,
+    },
+    /// A mean or standard deviation of the wrong length.
+    #[error("`{key}` has {given} numbers, expected 1 or {expected}")]
+    Length {
+        /// `mean` or `std`.
+        key: &'static str,
+        /// Numbers given.
+        given: usize,
+        /// Number of channels.
+        expected: usize,
+    },
+    /// A number that nothing can be divided by, or that is none.
+    #[error("`{key}` holds {value}, expected a finite number{}", if *key == "std" { " above zero" } else { "" })]
+    Number {
+        /// `mean` or `std`.
+        key: &'static str,
+        /// The number.
+        value: f32,
+    },
+    /// A side of zero pixels.
+    #[error("`{key}` asks for a side of 0 pixels")]
+    ZeroSide {
+        /// `resize` or `crop`.
+        key: &'static str,
+    },
+    /// A side beyond any image.
+    #[error("`{key}` asks for a side of {side} pixels, at most {limit} are made")]
+    SideTooLong {
+        /// `resize` or `crop`.
+        key: &'static str,
+        /// The side.
+        side: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The image has another size, and the recipe does not resize.
+    #[error("the image has {found} pixels, the recipe expects {expected} and does not resize")]
+    ImageSize {
+        /// Of the image.
+        found: Size,
+        /// Of the recipe.
+        expected: Size,
+    },
+    /// The buffer for the result has another length.
+    #[error("the buffer holds {found} numbers, an image gives {expected}")]
+    Buffer {
+        /// Its length.
+        found: usize,
+        /// Numbers of one image.
+        expected: usize,
+    },
+}
+
+/// Longest side that a recipe may ask for.
+const MAX_SIDE: usize = 16_384;
+
+impl Recipe {
+    /// The recipe for a model whose input has these dims (`None` is free).
+    ///
+    /// What `preprocess` leaves open: the layout follows from where 1 or 3 channels stand; one channel is grey,
+    /// three (or a free number) RGB; a fixed height and width are met by an exact resize, or, where the recipe
+    /// resizes the shorter side only, by a crop of the centre; the range is [0, 1], the mean 0, the standard
+    /// deviation 1. A model with free height and width takes `sample` (the size of the data's first image) and
+    /// then refuses images of other sizes.
+    pub fn resolve(
+        preprocess: &Preprocess,
+        input: &[Option<usize>],
+        sample: Option<Size>,
+    ) -> Result<Self, RecipeError> {
+        let &[_, second, third, fourth] = input else {
+            return Err(RecipeError::InputShape { shape: input.to_vec() });
+        };
+        let colours = |dim: Option<usize>| matches!(dim, Some(1 | 3));
+        let layout = match preprocess.layout {
+            Some(layout) => layout,
+            None if colours(second) => Layout::Nchw,
+            None if colours(fourth) => Layout::Nhwc,
+            None if second.is_none() || fourth.is_none() => {
+                return Err(RecipeError::LayoutUnknown { shape: input.to_vec() });
+            }
+            None => return Err(RecipeError::InputShape { shape: input.to_vec() }),
+        };
+        let (channel_dim, height, width) = match layout {
+            Layout::Nchw => (second, third, fourth),
+            Layout::Nhwc => (fourth, second, third),
+        };
+        let channels = match (preprocess.channels, channel_dim) {
+            (Some(channels), Some(dim)) if channels.count() != dim => {
+                return Err(RecipeError::Channels { channels, given: channels.count(), expected: dim });
+            }
+            (Some(channels), _) => channels,
+            (None, Some(1)) => Channels::Grey,
+            (None, Some(3) | None) => Channels::Rgb,
+            (None, Some(_)) => return Err(RecipeError::InputShape { shape: input.to_vec() }),
+        };
+        let model_size = height.zip(width).map(|(height, width)| Size { height, width });
+        let (resize, crop, size) = geometry(preprocess, model_size, sample)?;
+        if let Some(expected) = model_size.filter(|expected| *expected != size) {
+            return Err(RecipeError::Size { given: size, expected });
+        }
+        for (free, side) in [(height, size.height), (width, size.width)] {
+            if let Some(fixed) = free.filter(|fixed| *fixed != side) {
+                let expected = Size { height: height.unwrap_or(size.height), width: width.unwrap_or(size.width) };
+                debug_assert_ne!(fixed, side);
+                return Err(RecipeError::Size { given: size, expected });
+            }
+        }
+        Ok(Recipe {
+            channels,
+            layout,
+            resize,
+            filter: preprocess.filter.unwrap_or_default(),
+            crop,
+            size,
+            range: preprocess.range.unwrap_or(Range::Unit),
+            mean: per_channel("mean", preprocess.mean.as_deref(), 0.0, channels)?,
+            std: per_channel("std", preprocess.std.as_deref(), 1.0, channels)?,
+            alpha: preprocess.alpha.unwrap_or(Alpha::Drop),
+        })
+    }
+
+    /// Numbers that one image gives.
+    pub fn len(&self) -> usize {
+        self.size.height * self.size.width * self.channels.count()
+    }
+
+    /// Never: a recipe always gives numbers.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Dims of a batch of `n` images.
+    pub fn batch_shape(&self, n: usize) -> (usize, usize, usize, usize) {
+        let Size { height, width } = self.size;
+        match self.layout {
+            Layout::Nchw => (n, self.channels.count(), height, width),
+            Layout::Nhwc => (n, height, width, self.channels.count()),
+        }
+    }
+
+    /// All steps: `image` to the floats of one model input, in `out`.
+    pub fn apply(&self, image: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
+        let pixels = self.pixels(image)?;
+        self.normalise(&pixels, out)
+    }
+
+    /// The steps on 8-bit samples: alpha, grey or colour, resize, crop. RGB stays RGB here.
+    pub fn pixels(&self, image: &Image) -> Result<Image, RecipeError> {
+        let image = colours(image, self.channels, self.alpha);
+        let found = Size { height: image.height(), width: image.width() };
+        let refused = RecipeError::ImageSize { found, expected: self.size };
+        let target = match self.resize {
+            Resize::None(_) => found,
+            Resize::Exact(size) => size,
+            Resize::ShorterSide { shorter_side } => shorter(found, shorter_side),
+        };
+        // A strip of an image (1 x 100,000) would grow without bound when its short side is stretched.
+        if target.height > MAX_SIDE.max(found.height) || target.width > MAX_SIDE.max(found.width) {
+            return Err(refused);
+        }
+        let image = if target == found {
+            image
+        } else {
+            resample::resize(&image, target.height, target.width, self.filter).ok_or_else(|| refused.clone())?
+        };
+        let image = match self.crop {
+            Some(crop) if crop != target => centre_crop(&image, crop).ok_or_else(|| refused.clone())?,
+            _ => image,
+        };
+        if image.height() != self.size.height || image.width() != self.size.width {
+            return Err(refused);
+        }
+        Ok(image)
+    }
+
+    /// The last step: 8-bit samples from [`Recipe::pixels`] to floats in the model's layout.
+    pub fn normalise(&self, pixels: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
+        let channels = self.channels.count();
+        if out.len() != self.len() || pixels.pixels().len() != self.len() || pixels.channels() != channels {
+            return Err(RecipeError::Buffer { found: out.len(), expected: self.len() });
+        }
+        let area = self.size.height * self.size.width;
+        for (channel, (mean, std)) in self.mean.iter().zip(&self.std).enumerate() {
+            let table: Vec<f32> = (0..=u8::MAX)
+                .map(|sample| {
+                    let value = match self.range {
+                        Range::Unit => f32::from(sample) / 255.0,
+                        Range::Byte => f32::from(sample),
+                    };
+                    (value - mean) / std
+                })
+                .collect();
+            let from = if self.channels == Channels::Bgr { channels - 1 - channel } else { channel };
+            let samples = pixels.pixels().iter().skip(from).step_by(channels);
+            let value = |sample: &u8| table.get(usize::from(*sample)).copied().unwrap_or_default();
+            match self.layout {
+                Layout::Nchw => {
+                    let plane = out.iter_mut().skip(channel * area);
+                    plane.zip(samples).for_each(|(to, sample)| *to = value(sample));
+                }
+                Layout::Nhwc => {
+                    let places = out.iter_mut().skip(channel).step_by(channels);
+                    places.zip(samples).for_each(|(to, sample)| *to = value(sample));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Resize, crop and final size, from what was written and what the model wants.
+fn geometry(
+    preprocess: &Preprocess,
+    model: Option<Size>,
+    sample: Option<Size>,
+) -> Result<(Resize, Option<Size>, Size), RecipeError> {
+    let (resize, crop) = match (preprocess.resize, preprocess.crop, model) {
+        (Some(Resize::ShorterSide { .. }), None, Some(model)) => (preprocess.resize, Some(model)),
+        (None, None, Some(model)) => (Some(Resize::Exact(model)), None),
+        (resize, crop, _) => (resize, crop),
+    };
+    let resize = resize.unwrap_or(Resize::NONE);
+    let sides = match resize {
+        Resize::None(_) => vec![],
+        Resize::Exact(size) => vec![size.height, size.width],
+        Resize::ShorterSide { shorter_side } => vec![shorter_side],
+    };
+    let cropped = crop.iter().flat_map(|size| [size.height, size.width]);
+    for (key, side) in sides.into_iter().map(|side| ("resize", side)).chain(cropped.map(|side| ("crop", side))) {
+        if side == 0 {
+            return Err(RecipeError::ZeroSide { key });
+        }
+        if side > MAX_SIDE {
+            return Err(RecipeError::SideTooLong { key, side, limit: MAX_SIDE });
+        }
+    }
+    let size = match (crop, resize) {
+        (Some(crop), _) => crop,
+        (None, Resize::Exact(size)) => size,
+        (None, Resize::None(_)) => model.or(sample).ok_or(RecipeError::SizeUnknown)?,
+        (None, Resize::ShorterSide { shorter_side }) => shorter(sample.ok_or(RecipeError::SizeUnknown)?, shorter_side),
+    };
+    Ok((resize, crop, size))
+}
+
+fn per_channel(
+    key: &'static str,
+    given: Option<&[f32]>,
+    default: f32,
+    channels: Channels,
+) -> Result<Vec<f32>, RecipeError> {
+    let expected = channels.count();
+    let values = match given {
+        None => vec![default; expected],
+        Some(&[value]) => vec![value; expected],
+        Some(values) if values.len() == expected => values.to_vec(),
+        Some(values) => return Err(RecipeError::Length { key, given: values.len(), expected }),
+    };
+    match values.iter().find(|value| !value.is_finite() || (key == "std" && **value <= 0.0)) {
+        Some(&value) => Err(RecipeError::Number { key, value }),
+        None => Ok(values),
+    }
+}
+
+fn shorter(size: Size, side: usize) -> Size {
+    let Size { height, width } = size;
+    if width <= height {
+        Size { height: side * height / width.max(1), width: side }
+    } else {
+        Size { height: side, width: side * width / height.max(1) }
+    }
+}
+
+/// Grey or RGB without alpha.
+fn colours(image: &Image, channels: Channels, alpha: Alpha) -> Image {
+    let grey = channels == Channels::Grey;
+    if (grey && image.channels() == 1) || (!grey && image.channels() == 3) {
+        return image.clone();
+    }
+    let mut pixels = Vec::with_capacity(image.height() * image.width() * channels.count());
+    for pixel in image.pixels().chunks_exact(image.channels()) {
+        let (rgb, opacity) = match *pixel {
+            [v] => ([v; 3], 255),
+            [v, a] => ([v; 3], a),
+            [r, g, b] => ([r, g, b], 255),
+            [r, g, b, a] => ([r, g, b], a),
+            // `Image` has one to four channels.
+            _ => continue,
+        };
+        let rgb = match alpha {
+            Alpha::Over(ground) if opacity < 255 => over(rgb, opacity, ground),
+            _ => rgb,
+        };
+        if grey {
+            pixels.push(luma(rgb));
+        } else {
+            pixels.extend_from_slice(&rgb);
+        }
+    }
+    // The count is right by construction; the original stands in for the branch that cannot happen.
+    Image::new(image.height(), image.width(), channels.count(), pixels).unwrap_or_else(|_| image.clone())
+}
+
+/// `colour * a + ground * (1 - a)`, rounded.
+fn over(rgb: [u8; 3], opacity: u8, ground: [u8; 3]) -> [u8; 3] {
+    let a = u32::from(opacity);
+    std::array::from_fn(|i| {
+        let (colour, ground) = (rgb.get(i).copied().unwrap_or(0), ground.get(i).copied().unwrap_or(0));
+        ((u32::from(colour) * a + u32::from(ground) * (255 - a) + 127) / 255) as u8
+    })
+}
+
+/// ITU-R 601 luma with 16 fractional bits, as Pillow rounds it.
+fn luma([r, g, b]: [u8; 3]) -> u8 {
+    ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8
+}
+
+/// Half of `n`, to the even neighbour where it is a half: how Python rounds, and with it torchvision.
+fn half_to_even(n: usize) -> usize {
+    let half = n / 2;
+    if n % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
+}
+
+/// The window of `size` at the centre; where the image is smaller it is padded with zeros first.
+fn centre_crop(image: &Image, size: Size) -> Option<Image> {
+    let channels = image.channels();
+    // torchvision pads by half the difference, rounded down before the image, then crops.
+    let pad = |have: usize, want: usize| want.saturating_sub(have) / 2;
+    let skip = |have: usize, want: usize| half_to_even(have.saturating_sub(want));
+    let (top, left) = (pad(image.height(), size.height), pad(image.width(), size.width));
+    let (down, right) = (skip(image.height(), size.height), skip(image.width(), size.width));
+    let copied = image.width().min(size.width) * channels;
+    let stride = size.width * channels;
+    let mut pixels = vec![0; size.height * stride];
+    for (to, from) in pixels.chunks_exact_mut(stride).skip(top).zip(image.rows().skip(down)) {
+        let to = to.get_mut(left * channels..left * channels + copied)?;
+        to.copy_from_slice(from.get(right * channels..right * channels + copied)?);
+    }
+    Image::new(size.height, size.width, channels, pixels).ok()
+}

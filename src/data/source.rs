@@ -1,0 +1,40 @@
+//! What every collection of images can do, whatever its format.
+
+use std::path::PathBuf;
+
+use super::{DataError, Image};
+
+/// A collection of images with random access.
+///
+/// Opening one reads names, labels and offsets; pixels are decoded by [`Source::load`], which may be called
+/// from many threads at once. Positions run from 0 to `len() - 1` in an order that depends on the data alone.
+pub trait Source: Send + Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+
+    /// Whether there is no image.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A stable name, unique in the collection: the relative path with `/`, or `train/00012`. Empty past the end.
+    fn id(&self, index: usize) -> String;
+
+    /// The class as a position in [`Source::classes`]; `None` where the image is unlabelled.
+    fn label(&self, index: usize) -> Option<u32>;
+
+    /// Class names in the order of the labels; empty where nothing names them.
+    fn classes(&self) -> &[String];
+
+    /// Bytes of the stored image (of the file, or of the record in an archive).
+    fn stored_bytes(&self, index: usize) -> u64;
+
+    /// The file of this image alone, where there is one.
+    fn path(&self, index: usize) -> Option<PathBuf> {
+        let _ = index;
+        None
+    }
+
+    /// Decodes one image.
+    fn load(&self, index: usize) -> Result<Image, DataError>;
+}
