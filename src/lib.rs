@@ -13,3 +13,4 @@ pub mod observe;
 pub mod report;
 pub mod runtime;
 pub mod scores;
+pub mod select;

@@ -1,5 +1,39 @@
 //! Influence functions: the engine that differentiates, the solvers for `s`, the scores.
+//!
+//! The path is [`reference_gradient`] `v` over the reference set, [`solve`] for `s = (H + lambda I)^-1 v` over the
+//! labelled set, [`SolvedVector`] to keep it, and [`Contraction`] to turn the outputs and their derivative along
+//! `s` into the influence of each pool image. The more negative an influence, the more labelling that image is
+//! expected to lower the loss on the reference set.
+//!
+//! Absent on purpose: decoding, ONNX Runtime, libtorch. All of it stands on [`GradientEngine`] and plain arrays.
 
+mod artefact;
+mod batches;
+mod cg_gauss_newton;
+mod cg_hessian;
+mod conjugate_gradient;
+mod contraction;
+mod damping;
 mod engine;
+mod error;
+mod identity;
+mod lissa;
+mod operator;
+mod progress;
+mod rank_agreement;
+mod solver;
+mod tridiagonal;
 
+pub use artefact::{ArtefactError, Difference, FORMAT, Provenance, SolvedVector, VERSION};
+pub use batches::{Batches, InMemory, Subset, Visitor, one_hot};
+pub use conjugate_gradient::ConjugateGradient;
+pub use contraction::{Belief, Contraction, OutputKind, PseudoLabels, Scores};
+pub use damping::{Damping, Relative};
 pub use engine::{Curvature, EngineError, GradientEngine, Jvp, Parameter};
+pub use error::InfluenceError;
+pub use identity::Identity;
+pub use lissa::{Lissa, LissaReport, Step};
+pub use operator::{ReferenceGradient, reference_gradient};
+pub use progress::{Observer, Progress, Stage, unobserved};
+pub use rank_agreement::spearman;
+pub use solver::{DEFAULT_SOLVER, Problem, SOLVERS, Solution, SolveReport, SolverOptions, SolverRow, Spectrum, solve};

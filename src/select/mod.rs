@@ -1,0 +1,17 @@
+//! From scores to the images to label.
+//!
+//! A strategy gives every pool image a key; the lowest keys are selected, equal keys by sample id. An image
+//! whose key is not a number is never selected, and counted. A new strategy is a file, a variant of
+//! [`StrategyOptions`], a line of [`STRATEGIES`] and a file under `configs/strategy/`.
+
+mod entropy;
+mod influence;
+mod least_confidence;
+mod margin;
+mod random;
+mod selection;
+mod strategy;
+
+pub use random::Random;
+pub use selection::{SCHEMA, SelectError, Selected, Selection};
+pub use strategy::{Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, select};

@@ -1,0 +1,198 @@
+//! The images a strategy chose, and the file they are handed on in.
+
+use std::path::{Path, PathBuf};
+
+use super::strategy::StrategyOptions;
+use crate::durable::{self, DurableError};
+use crate::scores::SIGN;
+
+/// Name and version of the form of `selection.json`.
+pub const SCHEMA: &str = "isal-selection/1";
+
+/// Why nothing could be selected, or a selection not kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// No strategy of this name.
+    #[error("no strategy is called `{name}`, expected one of {known:?}")]
+    UnknownStrategy {
+        /// The name given.
+        name: String,
+        /// Every name there is.
+        known: Vec<&'static str>,
+    },
+    /// A budget of zero.
+    #[error("the budget is 0, expected at least 1")]
+    NoBudget,
+    /// A pool without images.
+    #[error("the pool holds no scored image")]
+    EmptyPool,
+    /// Two images of one id, whose order would be undefined.
+    #[error("sample id `{id}` occurs twice in the pool")]
+    DoubledId {
+        /// The id.
+        id: String,
+    },
+    /// The influence strategy over scores that hold none.
+    #[error("sample `{id}` has no influence; score the pool with a solved vector, or take another strategy")]
+    NoInfluence {
+        /// The first sample without.
+        id: String,
+    },
+    /// The file system refused the write.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// The file could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not a selection of this version, or the selection could not be put in words.
+    #[error("`{name}` is no selection")]
+    Json {
+        /// The file.
+        name: String,
+        /// The reason.
+        source: serde_json::Error,
+    },
+    /// A file of another form or version.
+    #[error("`{}` has schema `{found}`, expected `{SCHEMA}`", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: String,
+    },
+}
+
+/// One image to label.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selected {
+    /// 1 for the first to label.
+    pub rank: usize,
+    /// Sample id, as the data source gives it.
+    pub id: String,
+    /// The number it was ordered by, the lowest first.
+    pub score: f64,
+    /// Influence on the reference loss, if it is known.
+    pub influence: Option<f64>,
+    /// The model's most likely class.
+    pub pseudo_label: u32,
+    /// Probability of that class.
+    pub confidence: Option<f64>,
+}
+
+/// What a strategy chose.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// [`SIGN`]: how an influence is to be read.
+    pub sign: String,
+    /// The strategy and its options.
+    pub strategy: StrategyOptions,
+    /// Images asked for.
+    pub budget: usize,
+    /// Images in the pool.
+    pub pool: usize,
+    /// Images left out because their score is not a number.
+    pub not_finite: usize,
+    /// Images asked for beyond what the pool could give.
+    pub shortfall: usize,
+    /// The images, the first to label first.
+    pub selected: Vec<Selected>,
+}
+
+impl Selection {
+    pub(super) fn new(
+        strategy: StrategyOptions,
+        budget: usize,
+        pool: usize,
+        not_finite: usize,
+        selected: Vec<Selected>,
+    ) -> Self {
+        let shortfall = budget - selected.len();
+        let (schema, sign) = (SCHEMA.to_owned(), SIGN.to_owned());
+        Selection { schema, sign, strategy, budget, pool, not_finite, shortfall, selected }
+    }
+
+    /// Writes `selection.json`, all or nothing.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn write(&self, path: &Path) -> Result<(), SelectError> {
+        let mut json = serde_json::to_string_pretty(self)
+            .map_err(|source| SelectError::Json { name: path.display().to_string(), source })?;
+        json.push('\n');
+        Ok(durable::write_bytes(path, json.as_bytes())?)
+    }
+
+    /// Reads `selection.json` back.
+    ///
+    /// # Errors
+    /// A file that is no selection, or one of another version.
+    pub fn read(path: &Path) -> Result<Self, SelectError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SelectError::Read { path: path.to_owned(), source })?;
+        let unclear = |source| SelectError::Json { name: path.display().to_string(), source };
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(unclear)?;
+        match value.get("schema").and_then(|schema| schema.as_str()) {
+            Some(SCHEMA) => serde_json::from_value(value).map_err(unclear),
+            found => Err(SelectError::Schema { path: path.to_owned(), found: found.unwrap_or("none").to_owned() }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
+mod tests {
+    use super::super::{NoOptions, Random};
+    use super::*;
+
+    fn selection(strategy: StrategyOptions) -> Selection {
+        let selected = vec![
+            Selected {
+                rank: 1,
+                id: "ä/1.png".to_owned(),
+                score: -0.25,
+                influence: Some(-0.25),
+                pseudo_label: 3,
+                confidence: Some(0.5),
+            },
+            Selected { rank: 2, id: "2".to_owned(), score: 0.5, influence: None, pseudo_label: 0, confidence: None },
+        ];
+        Selection::new(strategy, 5, 9, 7, selected)
+    }
+
+    #[test]
+    fn a_selection_is_read_back_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("selection.json");
+        for strategy in [StrategyOptions::Influence(NoOptions {}), StrategyOptions::Random(Random { seed: 7 })] {
+            selection(strategy).write(&path).unwrap();
+            assert_eq!(Selection::read(&path).unwrap(), selection(strategy));
+        }
+    }
+
+    #[test]
+    fn the_file_has_its_schema_the_sign_and_the_images_in_order() {
+        let value = serde_json::to_value(selection(StrategyOptions::Random(Random { seed: 7 }))).unwrap();
+        insta::assert_snapshot!(serde_json::to_string(&value).unwrap(), @r#"{"schema":"isal-selection/1","sign":"more negative influence = labelling the image is expected to lower the reference loss more","strategy":{"strategy":"random","seed":7},"budget":5,"pool":9,"not_finite":7,"shortfall":3,"selected":[{"rank":1,"id":"ä/1.png","score":-0.25,"influence":-0.25,"pseudo_label":3,"confidence":0.5},{"rank":2,"id":"2","score":0.5,"influence":null,"pseudo_label":0,"confidence":null}]}"#);
+    }
+
+    #[test]
+    fn another_schema_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("selection.json");
+        std::fs::write(&path, r#"{"schema":"isal-selection/2"}"#).unwrap();
+        let error = Selection::read(&path).unwrap_err();
+        assert!(error.to_string().contains("isal-selection/2"), "{error}");
+        std::fs::write(&path, "[]").unwrap();
+        assert!(Selection::read(&path).is_err());
+    }
+}

@@ -1,0 +1,276 @@
+//! Every strategy, the one slice that lists them, and the selection itself.
+
+use rayon::slice::ParallelSliceMut;
+
+use super::random::Random;
+use super::selection::{SelectError, Selected, Selection};
+use super::{entropy, influence, least_confidence, margin, random};
+use crate::scores::ScoreRow;
+
+/// What a sweep must have left behind for a strategy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Needs {
+    /// Sample ids alone.
+    Nothing,
+    /// The model's predictions.
+    Beliefs,
+    /// Predictions and influences.
+    Influence,
+}
+
+/// A line of [`STRATEGIES`].
+#[derive(Debug, Clone, Copy)]
+pub struct StrategyRow {
+    /// The name users type.
+    pub name: &'static str,
+    /// One line for `--help` and the documentation.
+    pub about: &'static str,
+    /// What it needs of a sweep.
+    pub needs: Needs,
+    /// Its default options.
+    pub options: fn() -> StrategyOptions,
+}
+
+/// Every strategy, the default first.
+pub const STRATEGIES: &[StrategyRow] = &[influence::ROW, random::ROW, entropy::ROW, margin::ROW, least_confidence::ROW];
+
+/// No options at all; unlike a unit variant it refuses unknown keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
+
+/// The options of a strategy; its variant says which. In TOML the key `strategy` holds the variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "strategy", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum StrategyOptions {
+    /// Lowest influence first.
+    Influence(NoOptions),
+    /// Uniformly at random.
+    Random(Random),
+    /// Highest entropy first.
+    Entropy(NoOptions),
+    /// Smallest margin first.
+    Margin(NoOptions),
+    /// Lowest confidence first.
+    LeastConfidence(NoOptions),
+}
+
+impl StrategyOptions {
+    /// The defaults of the line of [`STRATEGIES`] called `name`.
+    ///
+    /// # Errors
+    /// [`SelectError::UnknownStrategy`].
+    pub fn named(name: &str) -> Result<Self, SelectError> {
+        match STRATEGIES.iter().find(|row| row.name == name) {
+            Some(row) => Ok((row.options)()),
+            None => Err(SelectError::UnknownStrategy {
+                name: name.to_owned(),
+                known: STRATEGIES.iter().map(|row| row.name).collect(),
+            }),
+        }
+    }
+
+    /// The strategy's line of [`STRATEGIES`].
+    pub fn row(&self) -> &'static StrategyRow {
+        match self {
+            StrategyOptions::Influence(_) => &influence::ROW,
+            StrategyOptions::Random(_) => &random::ROW,
+            StrategyOptions::Entropy(_) => &entropy::ROW,
+            StrategyOptions::Margin(_) => &margin::ROW,
+            StrategyOptions::LeastConfidence(_) => &least_confidence::ROW,
+        }
+    }
+
+    /// The number by which the strategy orders `row`, the lowest first.
+    fn key(&self, row: &ScoreRow) -> Result<f64, SelectError> {
+        match self {
+            StrategyOptions::Influence(_) => {
+                row.influence.ok_or_else(|| SelectError::NoInfluence { id: row.id.clone() })
+            }
+            StrategyOptions::Random(options) => Ok(options.key(row)),
+            StrategyOptions::Entropy(_) => Ok(entropy::key(row)),
+            StrategyOptions::Margin(_) => Ok(margin::key(row)),
+            StrategyOptions::LeastConfidence(_) => Ok(least_confidence::key(row)),
+        }
+    }
+}
+
+/// Selects up to `budget` of the pool's `rows`.
+///
+/// A pool with fewer candidates than the budget is selected whole, and [`Selection::shortfall`] says how many
+/// are missing. The result does not depend on the order of `rows`.
+///
+/// # Errors
+/// A budget of zero, an empty pool, a doubled sample id, a strategy that needs influences over rows without.
+pub fn select(rows: &[ScoreRow], budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
+    if budget == 0 {
+        return Err(SelectError::NoBudget);
+    }
+    if rows.is_empty() {
+        return Err(SelectError::EmptyPool);
+    }
+    let mut candidates = Vec::with_capacity(rows.len());
+    let mut not_finite = 0;
+    for row in rows {
+        let key = options.key(row)?;
+        if key.is_finite() {
+            candidates.push((key, row));
+        } else {
+            not_finite += 1;
+        }
+    }
+    refuse_doubled_ids(rows)?;
+    // The ids are distinct, so the order is total and an unstable sort gives one result. Adding zero makes
+    // -0.0 and 0.0 the same key.
+    candidates.par_sort_unstable_by(|(a, x), (b, y)| (a + 0.0).total_cmp(&(b + 0.0)).then_with(|| x.id.cmp(&y.id)));
+    candidates.truncate(budget);
+    let selected: Vec<Selected> = candidates
+        .iter()
+        .enumerate()
+        .map(|(position, (key, row))| Selected {
+            rank: position + 1,
+            id: row.id.clone(),
+            score: *key,
+            influence: row.influence.filter(|x| x.is_finite()),
+            pseudo_label: row.pseudo_label,
+            confidence: Some(row.confidence).filter(|x| x.is_finite()),
+        })
+        .collect();
+    Ok(Selection::new(*options, budget, rows.len(), not_finite, selected))
+}
+
+fn refuse_doubled_ids(rows: &[ScoreRow]) -> Result<(), SelectError> {
+    let mut ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    ids.par_sort_unstable();
+    match ids.windows(2).find_map(|pair| match pair {
+        [a, b] if a == b => Some(*a),
+        _ => None,
+    }) {
+        Some(id) => Err(SelectError::DoubledId { id: id.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, influence: f64, confidence: f64) -> ScoreRow {
+        let margin = 2.0 * confidence - 1.0;
+        let entropy = -confidence * confidence.ln() - (1.0 - confidence) * (1.0 - confidence).ln();
+        ScoreRow {
+            id: id.to_owned(),
+            influence: Some(influence),
+            pseudo_label: 1,
+            confidence,
+            entropy,
+            margin,
+            label: None,
+        }
+    }
+
+    fn pool() -> Vec<ScoreRow> {
+        vec![row("e", 0.5, 0.6), row("b", -2.0, 0.9), row("d", -0.1, 0.7), row("a", -2.0, 0.8), row("c", 0.0, 0.55)]
+    }
+
+    fn chosen(rows: &[ScoreRow], budget: usize, name: &str) -> Vec<String> {
+        let selection = select(rows, budget, &StrategyOptions::named(name).unwrap()).unwrap();
+        selection.selected.into_iter().map(|s| s.id).collect()
+    }
+
+    #[test]
+    fn each_strategy_takes_what_its_name_says_and_ties_go_by_id() {
+        let cases = [
+            ("influence", vec!["a", "b", "d", "c"]),
+            ("entropy", vec!["c", "e", "d", "a"]),
+            ("margin", vec!["c", "e", "d", "a"]),
+            ("least-confidence", vec!["c", "e", "d", "a"]),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(chosen(&pool(), 4, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn three_classes_tell_the_uncertainty_strategies_apart() {
+        // (p): x = .5 .25 .25, y = .45 .44 .11, z = .4 .3 .3
+        let of = |id: &str, p: [f64; 3]| ScoreRow {
+            confidence: p[0],
+            margin: p[0] - p[1],
+            entropy: -p.iter().map(|p| p * p.ln()).sum::<f64>(),
+            ..row(id, 0.0, 0.5)
+        };
+        let rows = [of("x", [0.5, 0.25, 0.25]), of("y", [0.45, 0.44, 0.11]), of("z", [0.4, 0.3, 0.3])];
+        assert_eq!(chosen(&rows, 3, "margin"), ["y", "z", "x"]);
+        assert_eq!(chosen(&rows, 3, "entropy"), ["z", "x", "y"]);
+        assert_eq!(chosen(&rows, 3, "least-confidence"), ["z", "y", "x"]);
+    }
+
+    #[test]
+    fn the_order_of_the_pool_changes_nothing() {
+        let mut reversed = pool();
+        reversed.reverse();
+        for strategy in STRATEGIES {
+            assert_eq!(chosen(&pool(), 3, strategy.name), chosen(&reversed, 3, strategy.name), "{}", strategy.name);
+        }
+    }
+
+    #[test]
+    fn zero_and_negative_zero_tie() {
+        assert_eq!(chosen(&[row("b", -0.0, 0.5), row("a", 0.0, 0.5)], 2, "influence"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_counted_and_never_selected() {
+        let mut rows = pool();
+        rows.push(row("nan", f64::NAN, 0.5));
+        rows.push(row("lowest", f64::NEG_INFINITY, 0.5));
+        let selection = select(&rows, 100, &StrategyOptions::named("influence").unwrap()).unwrap();
+        assert_eq!((selection.not_finite, selection.selected.len(), selection.shortfall), (2, 5, 95));
+        assert!(selection.selected.iter().all(|s| s.id != "nan" && s.id != "lowest"));
+    }
+
+    #[test]
+    fn random_is_uniform_and_another_seed_selects_others() {
+        let rows: Vec<ScoreRow> = (0..20_000).map(|i| row(&format!("{i:05}"), 0.0, 0.5)).collect();
+        let of_seed = |seed| {
+            let selection = select(&rows, 2_000, &StrategyOptions::Random(Random { seed })).unwrap();
+            selection.selected.into_iter().map(|s| s.id).collect::<std::collections::BTreeSet<String>>()
+        };
+        let (a, b) = (of_seed(1), of_seed(2));
+        assert_eq!(a, of_seed(1));
+        // Hypergeometric: two draws of a tenth share 200 on average with a standard deviation of 12.7.
+        let shared = a.intersection(&b).count();
+        assert!((140..260).contains(&shared), "{shared}");
+        // A tenth of each tenth of the pool, 200 with a standard deviation below 13.5.
+        for tenth in 0..10 {
+            let count = a.iter().filter(|id| id.parse::<usize>().unwrap() / 2_000 == tenth).count();
+            assert!((130..270).contains(&count), "tenth {tenth}: {count}");
+        }
+    }
+
+    #[test]
+    fn removing_an_image_leaves_the_random_order_of_the_others() {
+        let rows: Vec<ScoreRow> = (0..50).map(|i| row(&format!("{i}"), 0.0, 0.5)).collect();
+        let whole = chosen(&rows, 50, "random");
+        let without: Vec<ScoreRow> = rows.into_iter().filter(|r| r.id != whole[3]).collect();
+        let expected: Vec<String> = whole.iter().filter(|id| **id != whole[3]).cloned().collect();
+        assert_eq!(chosen(&without, 50, "random"), expected);
+    }
+
+    #[test]
+    fn requests_that_mean_nothing_are_refused() {
+        let influence = StrategyOptions::named("influence").unwrap();
+        assert!(matches!(select(&pool(), 0, &influence), Err(SelectError::NoBudget)));
+        assert!(matches!(select(&[], 1, &influence), Err(SelectError::EmptyPool)));
+        let doubled = [row("a", 0.0, 0.5), row("b", 0.0, 0.5), row("a", 1.0, 0.5)];
+        assert!(matches!(select(&doubled, 1, &influence), Err(SelectError::DoubledId { id }) if id == "a"));
+        let bare = [ScoreRow { influence: None, ..row("a", 0.0, 0.5) }];
+        assert!(matches!(select(&bare, 1, &influence), Err(SelectError::NoInfluence { id }) if id == "a"));
+        assert!(select(&bare, 1, &StrategyOptions::named("margin").unwrap()).is_ok());
+        let unknown = StrategyOptions::named("badge").unwrap_err().to_string();
+        assert!(unknown.contains("least-confidence"), "{unknown}");
+    }
+}
