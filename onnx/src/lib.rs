@@ -15,10 +15,12 @@ mod error;
 mod file;
 mod graph;
 mod hash;
+pub mod influence;
 mod limits;
 mod model;
 mod order;
 mod proto;
+mod prune;
 mod tensor;
 mod value;
 

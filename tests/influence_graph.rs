@@ -1,0 +1,173 @@
+//! Influence graphs on ONNX Runtime against derivatives known in closed form.
+//!
+//! Multinomial logistic regression has `o = x W + b`, so `o' = x W' + b'` along `(W', b')` exactly, and a difference of
+//! any step gives it but for rounding. What is left to test is everything else: the copies, the contraction at every
+//! opset, several directions, the stand-in outputs.
+
+use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, paired};
+use isal_onnx::{Builder, DataType, Model, Tensor, ValueType};
+use ndarray::{Array2, Array4, ArrayD};
+
+const FEATURES: usize = 12;
+const CLASSES: usize = 5;
+const SAMPLES: usize = 9;
+
+/// Numbers in [-1, 1) that depend on `seed` alone.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// Images [N, 3, 2, 2] -> Flatten -> Gemm -> logits, with a Softmax behind it as a second output.
+fn model(opset: i64) -> Model {
+    let mut b = Builder::new("logistic");
+    let shape = vec!["N".into(), 3.into(), 2.into(), 2.into()];
+    let images = b.input("images", ValueType { data_type: DataType::Float, shape: Some(shape) });
+    let w = b.initializer("w", Tensor::new([FEATURES, CLASSES], &numbers(1, FEATURES * CLASSES)));
+    let bias = b.initializer("b", Tensor::new([CLASSES], &numbers(2, CLASSES)));
+    let flat = b.node("Flatten", [images]).attr("axis", 1).value();
+    let logits = b.node("Gemm", [flat, w, bias]).outputs(["logits"]).value();
+    let p = b.node("Softmax", [logits]).attr("axis", 1).outputs(["p"]).value();
+    let scores = || Some(ValueType { data_type: DataType::Float, shape: Some(vec!["N".into(), CLASSES.into()]) });
+    b.output("logits", logits, scores());
+    b.output("p", p, scores());
+    let mut model = Model::new(opset, b.finish().expect("a graph"));
+    model.ir_version = 8;
+    model
+}
+
+fn direction(seed: u64) -> Direction {
+    Direction::from([
+        ("w".to_owned(), Tensor::new([FEATURES, CLASSES], &numbers(seed, FEATURES * CLASSES))),
+        ("b".to_owned(), Tensor::new([CLASSES], &numbers(seed + 100, CLASSES))),
+    ])
+}
+
+fn images() -> Array4<f32> {
+    Array4::from_shape_vec((SAMPLES, 3, 2, 2), numbers(7, SAMPLES * FEATURES)).expect("the shape fits")
+}
+
+/// Influence of every sample under every class label, straight from the definition `-(p - onehot) . o'`, in float64.
+fn exact_per_class(direction: &Direction) -> (Array2<f64>, Array2<f64>) {
+    let x = Array2::from_shape_vec((SAMPLES, FEATURES), images().into_raw_vec_and_offset().0).expect("fits");
+    let x = x.mapv(f64::from);
+    let weights = |tensor: &Tensor, shape: (usize, usize)| {
+        let values = tensor.to_vec::<f32>().expect("float32").into_iter().map(f64::from).collect();
+        Array2::from_shape_vec(shape, values).expect("fits")
+    };
+    let affine = |w: &Tensor, b: &Tensor| x.dot(&weights(w, (FEATURES, CLASSES))) + weights(b, (1, CLASSES));
+    let model = model(17);
+    let o = affine(&model.graph.initializers["w"], &model.graph.initializers["b"]);
+    let o_dot = affine(&direction["w"], &direction["b"]);
+    let mut p = o.mapv(f64::exp);
+    for mut row in p.rows_mut() {
+        let sum = row.sum();
+        row.mapv_inplace(|v| v / sum);
+    }
+    let mut influence = Array2::zeros((SAMPLES, CLASSES));
+    for n in 0..SAMPLES {
+        for label in 0..CLASSES {
+            let t: f64 = (0..CLASSES).map(|c| (p[[n, c]] - f64::from(u8::from(c == label))) * o_dot[[n, c]]).sum();
+            influence[[n, label]] = -t;
+        }
+    }
+    (influence, p)
+}
+
+/// `sum over the K most likely classes of p_c I_c`; K = 1 is the arg-max alone, of weight one.
+fn expected(influence: &Array2<f64>, p: &Array2<f64>, n: usize, k: usize) -> f64 {
+    let mut order: Vec<usize> = (0..CLASSES).collect();
+    order.sort_by(|a, b| p[[n, *b]].total_cmp(&p[[n, *a]]));
+    if k == 1 { influence[[n, order[0]]] } else { order[..k].iter().map(|c| p[[n, *c]] * influence[[n, *c]]).sum() }
+}
+
+fn run(model: &Model, outputs: &[&str]) -> Vec<ArrayD<f32>> {
+    let library = Library::load(None).expect("ONNX Runtime: run `make setup`");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("model.onnx");
+    model.write(&path).expect("written");
+    let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 1 };
+    let mut session = Session::open(&library, &path, options).expect("ONNX Runtime takes the graph");
+    session.run(images().view(), outputs).expect("it runs")
+}
+
+fn options(top_k: usize, per_class: bool) -> InfluenceOptions {
+    InfluenceOptions { logits: "logits".to_owned(), classes: CLASSES, top_k, per_class }
+}
+
+/// Rounding of float32 outputs of size 3 over a step of 1e-2 in weights of size 1, with two digits of slack.
+const TOLERANCE: f64 = 2e-3;
+
+#[test]
+fn paired_influence_is_the_closed_form_at_every_opset_and_for_every_pseudo_label() {
+    let s = direction(3);
+    let (exact, p) = exact_per_class(&s);
+    let plain = run(&model(17), &["logits", "p"]);
+    for opset in [7, 8, 9, 10, 11, 12, 13, 17, 21] {
+        for difference in [Difference::OneSided, Difference::Central] {
+            for top_k in [1, 3] {
+                let how = Paired { relative_step: 1e-2, difference };
+                let built = paired(&model(opset), std::slice::from_ref(&s), &options(top_k, true), how).expect("built");
+                let names: Vec<&str> = built.graph.outputs.iter().map(|o| o.name.as_str()).collect();
+                assert_eq!(names, ["logits", "p", INFLUENCE, INFLUENCE_PER_CLASS]);
+                let arrays = run(&built, &names);
+                let case = format!("opset {opset}, {difference:?}, K = {top_k}");
+                match difference {
+                    Difference::OneSided => assert_eq!(arrays[..2], plain[..], "{case}: outputs bit for bit"),
+                    Difference::Central => assert!((&arrays[0] - &plain[0]).iter().all(|x| x.abs() < 1e-4), "{case}"),
+                }
+                assert_eq!(arrays[2].shape(), [SAMPLES], "{case}");
+                for n in 0..SAMPLES {
+                    let (found, wanted) = (f64::from(arrays[2][[n]]), expected(&exact, &p, n, top_k));
+                    assert!((found - wanted).abs() < TOLERANCE, "{case}, sample {n}: {found} against {wanted}");
+                    for c in 0..CLASSES {
+                        let found = f64::from(arrays[3][[n, c]]);
+                        assert!((found - exact[[n, c]]).abs() < TOLERANCE, "{case}, sample {n}, class {c}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn several_directions_stand_side_by_side() {
+    let directions = [direction(3), direction(4), direction(5)];
+    for opset in [11, 17] {
+        let how = Paired { relative_step: 1e-2, difference: Difference::OneSided };
+        let built = paired(&model(opset), &directions, &options(1, true), how).expect("built");
+        let arrays = run(&built, &[INFLUENCE, INFLUENCE_PER_CLASS]);
+        assert_eq!(arrays[0].shape(), [SAMPLES, 3]);
+        assert_eq!(arrays[1].shape(), [SAMPLES, 3, CLASSES]);
+        for (d, s) in directions.iter().enumerate() {
+            let (exact, p) = exact_per_class(s);
+            for n in 0..SAMPLES {
+                let wanted = expected(&exact, &p, n, 1);
+                assert!((f64::from(arrays[0][[n, d]]) - wanted).abs() < TOLERANCE, "direction {d}, sample {n}");
+                assert!((f64::from(arrays[1][[n, d, 2]]) - exact[[n, 2]]).abs() < TOLERANCE);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_direction_that_does_not_fit_is_refused_by_name() {
+    let how = Paired { relative_step: 1e-3, difference: Difference::OneSided };
+    let attempt = |s: Direction| {
+        paired(&model(17), &[s], &options(1, false), how).expect_err("refused").to_string()
+    };
+    let unknown = attempt(Direction::from([("v".to_owned(), Tensor::new([1], &[1.0f32]))]));
+    assert!(unknown.contains("`v`"), "{unknown}");
+    let shape = attempt(Direction::from([("b".to_owned(), Tensor::new([2], &[1.0f32; 2]))]));
+    assert!(shape.contains("[2]") && shape.contains("[5]"), "{shape}");
+    let zero = attempt(Direction::from([("b".to_owned(), Tensor::new([5], &[0.0f32; 5]))]));
+    assert!(zero.contains("no length"), "{zero}");
+}
