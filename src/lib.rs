@@ -14,3 +14,4 @@ pub mod report;
 pub mod runtime;
 pub mod scores;
 pub mod select;
+pub mod sweep;

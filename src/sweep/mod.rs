@@ -35,12 +35,6 @@ pub enum SweepError {
     /// Finished scores could not be kept.
     #[error(transparent)]
     Scores(#[from] ScoreError),
-    /// A score that is not a number: weights or an image drive the model out of float range.
-    #[error("the score of `{id}` is not a number; the model's outputs overflow on it")]
-    NotANumber {
-        /// The image.
-        id: String,
-    },
     /// The observer asked to stop. Finished parts are on disk.
     #[error("interrupted after {done} of {total} images")]
     Interrupted {
@@ -104,8 +98,12 @@ pub fn sweep(
     let ranges: Vec<Range<usize>> = parts.ranges().collect();
     let mut finished: Vec<Option<Part>> = ranges.iter().map(|range| parts.read(range)).collect();
     let open: Vec<usize> = (0..ranges.len()).filter(|i| finished[*i].is_none()).collect();
-    let loader_options =
-        LoaderOptions { batch_size: options.batch_size, threads: options.threads, strict: options.strict, ..LoaderOptions::default() };
+    let loader_options = LoaderOptions {
+        batch_size: options.batch_size,
+        threads: options.threads,
+        strict: options.strict,
+        ..LoaderOptions::default()
+    };
     let load = |i: usize| Loader::over(pool.clone(), recipe.clone(), ranges[i].clone().collect(), &loader_options);
     let labels = LabelMap::new(pool.classes(), &options.classes);
 
@@ -132,7 +130,7 @@ pub fn sweep(
             let scored = scorer.score(batch.images.view())?;
             times.score_s += scoring.elapsed().as_secs_f64();
             for (n, (index, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
-                part.rows.push(row(pool.id(*index), labels.map(*label), n, &scored)?);
+                part.rows.push(row(pool.id(*index), labels.map(*label), n, &scored));
             }
             observer.advance(batch.indices.len() as u64);
             times.images += batch.indices.len();
@@ -156,25 +154,23 @@ pub fn sweep(
     Ok((whole, times))
 }
 
-fn row(id: String, label: Option<u32>, n: usize, scored: &Scored) -> Result<ScoreRow, SweepError> {
+/// A score that is not a number stays one: it is counted and never selected.
+fn row(id: String, label: Option<u32>, n: usize, scored: &Scored) -> ScoreRow {
     let belief = scored.beliefs.get(n);
-    let influence = scored.influence.as_ref().map(|values| values.get(n).copied().unwrap_or(f64::NAN));
-    match belief {
-        Some(belief) if belief.confidence.is_finite() && influence.is_none_or(f64::is_finite) => Ok(ScoreRow {
-            id,
-            influence,
-            pseudo_label: u32::try_from(belief.pseudo_label).unwrap_or(u32::MAX),
-            confidence: belief.confidence,
-            entropy: belief.entropy,
-            margin: belief.margin,
-            label,
-        }),
-        _ => Err(SweepError::NotANumber { id }),
+    let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+    ScoreRow {
+        id,
+        influence: scored.influence.as_ref().map(|values| number(values.get(n).copied())),
+        pseudo_label: belief.and_then(|b| u32::try_from(b.pseudo_label).ok()).unwrap_or(u32::MAX),
+        confidence: number(belief.map(|b| b.confidence)),
+        entropy: number(belief.map(|b| b.entropy)),
+        margin: number(belief.map(|b| b.margin)),
+        label,
     }
 }
 
 /// An error with its causes, in one line.
-fn reason(error: &DataError) -> String {
+pub(crate) fn reason(error: &DataError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
