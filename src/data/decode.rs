@@ -12,7 +12,7 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
 
-use super::{Image, ImageShapeError, jpeg};
+use super::{Image, ImageShapeError, jpeg, tiff_palette};
 
 /// What one image may cost. The defaults stop decompression bombs and pass photographs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +138,35 @@ fn decode_unguarded(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError>
     let name = match format {
         ImageFormat::Jpeg => return jpeg::decode(bytes, limits),
         ImageFormat::Png => "PNG",
-        ImageFormat::WebP => "WebP",
+        ImageFormat::WebP => {
+            // The decoder passes over metadata that is cut off, and with it the rotation.
+            let declared = bytes.get(4..8).and_then(|four| four.try_into().ok()).map(u32::from_le_bytes);
+            if declared.is_none_or(|riff| (bytes.len() as u64) < u64::from(riff) + 8) {
+                return Err(DecodeError::Truncated { format: "WebP" });
+            }
+            "WebP"
+        }
         ImageFormat::Bmp => "BMP",
-        ImageFormat::Tiff => "TIFF",
+        ImageFormat::Tiff => {
+            if let Some(palette) = tiff_palette::read(bytes) {
+                let levels = decode_by_crate(&palette.grey, format, "TIFF", limits)?;
+                let colour = |level: &u8| palette.colours.get(usize::from(*level)).copied().unwrap_or_default();
+                let pixels = levels.pixels().iter().flat_map(colour).collect();
+                return Ok(Image::new(levels.height(), levels.width(), 3, pixels)?);
+            }
+            "TIFF"
+        }
         other => return Err(DecodeError::UnsupportedFormat { format: format!("{other:?}") }),
     };
+    decode_by_crate(bytes, format, name, limits)
+}
+
+fn decode_by_crate(
+    bytes: &[u8],
+    format: ImageFormat,
+    name: &'static str,
+    limits: &Limits,
+) -> Result<Image, DecodeError> {
     let failed = |error: image::ImageError| codec_error(name, limits, &error);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(codec_limits(limits));

@@ -5,6 +5,7 @@
 //! Nothing here knows of models, runtimes or influence.
 
 mod augment;
+mod content;
 mod dataset;
 mod decode;
 mod error;
@@ -19,8 +20,11 @@ mod recipe;
 mod resample;
 mod seeded;
 mod source;
+mod split;
+mod tiff_palette;
 
 pub use augment::Augment;
+pub use content::{content_hash, content_hashes};
 pub use dataset::Dataset;
 pub use decode::{DecodeError, Limits, decode};
 pub use error::{DataError, Found, TableProblem};
@@ -33,3 +37,4 @@ pub use preprocess::{Alpha, Channels, Layout, NoResize, Preprocess, PreprocessEr
 pub use recipe::{Recipe, RecipeError};
 pub use resample::Filter;
 pub use source::Source;
+pub use split::{HoldOut, Labelled, OnOverlap, Pool, Reference, Role, Split, SplitError, Test};

@@ -140,9 +140,13 @@ impl Recipe {
         let &[_, second, third, fourth] = input else {
             return Err(RecipeError::InputShape { shape: input.to_vec() });
         };
+        // An axis of 1 or 3 holds the channels; the stated number of channels decides between two such axes.
+        let stated = |dim: Option<usize>| preprocess.channels.is_some_and(|channels| dim == Some(channels.count()));
         let colours = |dim: Option<usize>| matches!(dim, Some(1 | 3));
         let layout = match preprocess.layout {
             Some(layout) => layout,
+            None if stated(second) => Layout::Nchw,
+            None if stated(fourth) => Layout::Nhwc,
             None if colours(second) => Layout::Nchw,
             None if colours(fourth) => Layout::Nhwc,
             None if second.is_none() || fourth.is_none() => {
@@ -165,15 +169,10 @@ impl Recipe {
         };
         let model_size = height.zip(width).map(|(height, width)| Size { height, width });
         let (resize, crop, size) = geometry(preprocess, model_size, sample)?;
-        if let Some(expected) = model_size.filter(|expected| *expected != size) {
+        // A model may fix one side alone.
+        let expected = Size { height: height.unwrap_or(size.height), width: width.unwrap_or(size.width) };
+        if expected != size {
             return Err(RecipeError::Size { given: size, expected });
-        }
-        for (free, side) in [(height, size.height), (width, size.width)] {
-            if let Some(fixed) = free.filter(|fixed| *fixed != side) {
-                let expected = Size { height: height.unwrap_or(size.height), width: width.unwrap_or(size.width) };
-                debug_assert_ne!(fixed, side);
-                return Err(RecipeError::Size { given: size, expected });
-            }
         }
         Ok(Recipe {
             channels,
@@ -342,7 +341,7 @@ fn shorter(size: Size, side: usize) -> Size {
 }
 
 /// Grey or RGB without alpha.
-fn colours(image: &Image, channels: Channels, alpha: Alpha) -> Image {
+pub(crate) fn colours(image: &Image, channels: Channels, alpha: Alpha) -> Image {
     let grey = channels == Channels::Grey;
     if (grey && image.channels() == 1) || (!grey && image.channels() == 3) {
         return image.clone();

@@ -7,6 +7,8 @@ use isal::data::{
     Recipe, Source,
 };
 
+use crate::truth::{number, truth};
+
 /// `n` grey images of 4x4 pixels; those of `bad` cannot be decoded. Position `i` is filled with `i`.
 struct Numbers {
     n: usize,
@@ -130,6 +132,9 @@ fn shuffling_depends_on_seed_and_epoch_and_loses_nothing() {
     };
     let mut first = order(1, 0);
     assert_eq!(first, order(1, 0));
+    let options = LoaderOptions { order: Order::Shuffled { seed: 5 }, epoch: 3, ..LoaderOptions::default() };
+    let expected: Vec<usize> = truth()["order"].as_array().unwrap().iter().map(number).collect();
+    assert_eq!(joined(&numbers(50, &[]), &recipe(), &options).0, expected);
     assert_ne!(first, order(1, 1));
     assert_ne!(first, order(2, 0));
     first.sort_unstable();

@@ -1,5 +1,9 @@
 //! The data layer against values that Python libraries gave, and against itself under other threads and batches.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod decoding;
 mod digits;
 mod loading;
+mod preparing;
+mod splitting;
+mod truth;
