@@ -72,3 +72,40 @@ pub(super) fn axes(axes: &[i64], rank: usize) -> Result<Vec<i64>, OpError> {
 pub(super) fn at(axis: i64) -> usize {
     usize::try_from(axis).unwrap_or(0)
 }
+
+/// The values of a float tensor with at most one axis (scales, a region), as they are at this point: no derivative
+/// flows through them.
+pub(super) fn floats(tensor: &Tensor, name: &'static str) -> Result<Vec<f64>, OpError> {
+    rank(tensor, name, 0..=1)?;
+    Ok(Vec::<f64>::try_from(tensor.f_detach()?.f_to_device(Device::Cpu)?.f_reshape([-1])?)?)
+}
+
+/// The single value of an integer tensor.
+pub(super) fn int(tensor: &Tensor, name: &'static str) -> Result<i64, OpError> {
+    match ints(tensor, name)?.as_slice() {
+        [value] => Ok(*value),
+        values => Err(OpError::Input { name, expected: "one value".into(), found: format!("{values:?}") }),
+    }
+}
+
+/// The single value of a tensor of any number kind.
+pub(super) fn float(tensor: &Tensor, name: &'static str) -> Result<f64, OpError> {
+    match floats(tensor, name)?.as_slice() {
+        [value] => Ok(*value),
+        values => Err(OpError::Input { name, expected: "one value".into(), found: format!("{values:?}") }),
+    }
+}
+
+/// Whether the kind is a float.
+pub(super) fn is_float(tensor: &Tensor) -> Result<bool, OpError> {
+    Ok(matches!(tensor.f_kind()?, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16))
+}
+
+/// Checks that two inputs have one element kind: ONNX converts none by itself, and libtorch would.
+pub(super) fn same_kind(a: &Tensor, b: &Tensor, name: &'static str) -> Result<(), OpError> {
+    let (expected, found) = (a.f_kind()?, b.f_kind()?);
+    if expected == found {
+        return Ok(());
+    }
+    Err(OpError::Input { name, expected: format!("{expected:?}, as the first").into(), found: format!("{found:?}") })
+}

@@ -1,11 +1,12 @@
-//! Matrix products.
+//! Matrix products and their relatives.
 
-use super::elementwise::broadcast;
+use super::broadcast::{onto, shapes};
 use super::error::check_size;
 use super::{Op, OpError, Site, input};
 use tch::Tensor;
 
-pub(super) const OPS: &[Op] = &[Op { name: "Gemm", forward: gemm }, Op { name: "MatMul", forward: mat_mul }];
+pub(super) const OPS: &[Op] =
+    &[Op { name: "Det", forward: det }, Op { name: "Gemm", forward: gemm }, Op { name: "MatMul", forward: mat_mul }];
 
 /// [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html): `alpha A B + beta C`; `C` may be left out since 11.
 fn gemm(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
@@ -16,6 +17,7 @@ fn gemm(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> 
     };
     let a = oriented(0, "A", "transA")?;
     let b = oriented(1, "B", "transB")?;
+    input::same_kind(&a, &b, "B")?;
     let (a_dims, b_dims) = (a.size(), b.size());
     if a_dims[1] != b_dims[0] {
         let expected = format!("{} rows (transposition taken into account)", a_dims[1]).into();
@@ -26,11 +28,9 @@ fn gemm(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> 
     let alpha = site.float("alpha")?.unwrap_or(1.0);
     let beta = site.float("beta")?.unwrap_or(1.0);
     let c = input::optional(inputs, 2);
-    if let Some(c) = c
-        && broadcast(&dims, &c.size())? != dims
-    {
-        let expected = format!("a shape that broadcasts to {dims:?}").into();
-        return Err(OpError::Input { name: "C", expected, found: format!("{:?}", c.size()) });
+    if let Some(c) = c {
+        input::same_kind(&a, c, "C")?;
+        onto(&dims, &c.size(), "C")?;
     }
     let scaled = |t: Tensor, by: f64| -> Result<Tensor, OpError> {
         if by == 1.0 { Ok(t) } else { Ok(t.f_mul_scalar(by)?.f_to_kind(a.f_kind()?)?) }
@@ -46,6 +46,7 @@ fn gemm(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> 
 fn mat_mul(_: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
     let a = input::required(inputs, 0, "A")?;
     let b = input::required(inputs, 1, "B")?;
+    input::same_kind(a, b, "B")?;
     let a_dims = input::rank(a, "A", 1..=usize::MAX)?;
     let b_dims = input::rank(b, "B", 1..=usize::MAX)?;
     let (rows, inner) = match a_dims.as_slice() {
@@ -61,8 +62,22 @@ fn mat_mul(_: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> 
         return Err(OpError::Input { name: "B", expected, found: format!("the shape {b_dims:?}") });
     }
     let batch = |dims: &[i64]| dims[..dims.len().saturating_sub(2)].to_vec();
-    let mut dims = broadcast(&batch(&a_dims), &batch(&b_dims))?;
-    dims.extend([rows, columns]);
-    check_size(&dims)?;
+    let mut dims = shapes(&batch(&a_dims), &batch(&b_dims))?;
+    // Either operand may be copied out to the common batch.
+    for (m, n) in [(rows, columns), (rows, inner), (inner, columns)] {
+        dims.extend([m, n]);
+        check_size(&dims)?;
+        dims.truncate(dims.len() - 2);
+    }
     Ok(vec![a.f_matmul(b)?])
+}
+
+/// [Det](https://onnx.ai/onnx/operators/onnx__Det.html) of each matrix.
+fn det(_: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
+    let x = input::required(inputs, 0, "X")?;
+    let dims = input::rank(x, "X", 2..=usize::MAX)?;
+    if dims[dims.len() - 1] != dims[dims.len() - 2] {
+        return Err(OpError::Input { name: "X", expected: "square matrices".into(), found: format!("{dims:?}") });
+    }
+    Ok(vec![Tensor::f_linalg_det(x)?])
 }

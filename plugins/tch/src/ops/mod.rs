@@ -5,18 +5,34 @@
 //! forward mode, so the interpreter needs no rule of its own for any operator. Shapes, attributes and sizes come from a
 //! file that nobody vouches for: what is wrong is an [`OpError`], never a panic.
 
+mod activation;
+mod binary;
+mod broadcast;
+mod cast;
+#[cfg(test)]
+mod conformance;
 mod constant;
 mod conv;
-mod elementwise;
+mod dropout;
+mod einsum;
 mod error;
+mod gather;
 mod input;
 mod linear;
-mod movement;
+mod logic;
+mod loss;
 mod normalization;
 mod pool;
 mod reduce;
+mod resize;
+mod scatter;
+mod select;
+mod shape;
 mod site;
+mod slice;
 mod softmax;
+mod suppression;
+mod unary;
 mod window;
 
 pub use constant::constant;
@@ -36,15 +52,28 @@ pub struct Op {
 }
 
 const FAMILIES: &[&[Op]] = &[
+    activation::OPS,
+    binary::OPS,
+    cast::OPS,
     constant::OPS,
     conv::OPS,
-    elementwise::OPS,
+    dropout::OPS,
+    einsum::OPS,
+    gather::OPS,
     linear::OPS,
-    movement::OPS,
+    logic::OPS,
+    loss::OPS,
     normalization::OPS,
     pool::OPS,
     reduce::OPS,
+    resize::OPS,
+    scatter::OPS,
+    select::OPS,
+    shape::OPS,
+    slice::OPS,
     softmax::OPS,
+    suppression::OPS,
+    unary::OPS,
 ];
 
 /// The operator of this name; only the standard domain has any.

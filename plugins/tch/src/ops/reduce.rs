@@ -1,15 +1,36 @@
-//! Reductions over axes.
+//! Reductions over axes, and running sums along one.
 
 use super::{Op, OpError, Site, input};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 pub(super) const OPS: &[Op] = &[
-    Op { name: "ReduceMean", forward: |s, x| reduce(s, x, 18, |x, axes, keep| Ok(x.f_mean_dim(axes, keep, None)?)) },
-    Op {
-        name: "ReduceSum",
-        forward: |s, x| reduce(s, x, 13, |x, axes, keep| Ok(x.f_sum_dim_intlist(axes, keep, x.f_kind()?)?)),
-    },
+    Op { name: "CumSum", forward: cum_sum },
+    Op { name: "ReduceL1", forward: |s, x| reduce(s, x, 18, |x, r| keep_kind(x, &sum(&x.f_abs()?, r)?)) },
+    Op { name: "ReduceL2", forward: |s, x| reduce(s, x, 18, euclidean) },
+    Op { name: "ReduceLogSum", forward: |s, x| reduce(s, x, 18, |x, r| Ok(sum(x, r)?.f_log()?)) },
+    Op { name: "ReduceLogSumExp", forward: |s, x| reduce(s, x, 18, |x, r| Ok(x.f_logsumexp(&r.axes, r.keep)?)) },
+    Op { name: "ReduceMax", forward: |s, x| reduce(s, x, 18, |x, r| extreme(x, r, true)) },
+    Op { name: "ReduceMean", forward: |s, x| reduce(s, x, 18, mean) },
+    Op { name: "ReduceMin", forward: |s, x| reduce(s, x, 18, |x, r| extreme(x, r, false)) },
+    Op { name: "ReduceProd", forward: |s, x| reduce(s, x, 18, product) },
+    Op { name: "ReduceSum", forward: |s, x| reduce(s, x, 13, sum) },
+    Op { name: "ReduceSumSquare", forward: |s, x| reduce(s, x, 18, |x, r| sum(&x.f_mul(x)?, r)) },
 ];
+
+/// What a reduction runs over.
+struct Reduced {
+    axes: Vec<i64>,
+    keep: bool,
+}
+
+impl Reduced {
+    /// Dims of the result.
+    fn dims(&self, dims: &[i64]) -> Vec<i64> {
+        let reduced = |i: usize| self.axes.contains(&(i as i64));
+        let kept = dims.iter().enumerate().filter(|(i, _)| self.keep || !reduced(*i));
+        kept.map(|(i, d)| if reduced(i) { 1 } else { *d }).collect()
+    }
+}
 
 /// Runs a reduction over the node's axes: an attribute before opset `since`, the second input from there on. None mean
 /// all, unless `noop_with_empty_axes` says that nothing is done then.
@@ -17,7 +38,7 @@ fn reduce(
     site: &Site,
     inputs: &[Option<Tensor>],
     since: i64,
-    f: impl Fn(&Tensor, &[i64], bool) -> Result<Tensor, OpError>,
+    f: impl Fn(&Tensor, &Reduced) -> Result<Tensor, OpError>,
 ) -> Result<Vec<Tensor>, OpError> {
     let x = input::required(inputs, 0, "data")?;
     let rank = x.dim();
@@ -31,5 +52,77 @@ fn reduce(
         _ if site.flag("noop_with_empty_axes", false)? => return Ok(vec![x.shallow_clone()]),
         _ => (0..rank as i64).collect(),
     };
-    Ok(vec![f(x, &axes, site.flag("keepdims", true)?)?])
+    Ok(vec![f(x, &Reduced { axes, keep: site.flag("keepdims", true)? })?])
+}
+
+fn keep_kind(x: &Tensor, y: &Tensor) -> Result<Tensor, OpError> {
+    Ok(y.f_to_kind(x.f_kind()?)?)
+}
+
+fn sum(x: &Tensor, r: &Reduced) -> Result<Tensor, OpError> {
+    Ok(x.f_sum_dim_intlist(&r.axes[..], r.keep, x.f_kind()?)?)
+}
+
+/// Integers through float64, which holds every mean of theirs that ONNX can ask for.
+fn mean(x: &Tensor, r: &Reduced) -> Result<Tensor, OpError> {
+    if input::is_float(x)? {
+        return Ok(x.f_mean_dim(&r.axes[..], r.keep, None)?);
+    }
+    keep_kind(x, &x.f_mean_dim(&r.axes[..], r.keep, Kind::Double)?)
+}
+
+/// The square root of the sum of squares. Its slope at zero counts as zero, as in libtorch's own norm.
+fn euclidean(x: &Tensor, r: &Reduced) -> Result<Tensor, OpError> {
+    if input::is_float(x)? {
+        return Ok(x.f_norm_scalaropt_dim(2, &r.axes, r.keep)?);
+    }
+    keep_kind(x, &x.f_to_kind(Kind::Double)?.f_norm_scalaropt_dim(2, &r.axes, r.keep)?)
+}
+
+/// The greatest or least; of nothing, the type's own least or greatest. A derivative is shared among equals.
+fn extreme(x: &Tensor, r: &Reduced, greatest: bool) -> Result<Tensor, OpError> {
+    let dims = x.size();
+    if r.axes.iter().any(|a| dims[input::at(*a)] == 0) {
+        let (low, high) = match x.f_kind()? {
+            Kind::Bool => (0.0, 1.0),
+            Kind::Uint8 => (0.0, 255.0),
+            Kind::Int8 => (f64::from(i8::MIN), f64::from(i8::MAX)),
+            Kind::Int16 => (f64::from(i16::MIN), f64::from(i16::MAX)),
+            Kind::Int => (f64::from(i32::MIN), f64::from(i32::MAX)),
+            Kind::Int64 => {
+                let value = if greatest { i64::MIN } else { i64::MAX };
+                return Ok(Tensor::f_full(r.dims(&dims), value, (Kind::Int64, x.device()))?);
+            }
+            _ => (f64::NEG_INFINITY, f64::INFINITY),
+        };
+        let value = if greatest { low } else { high };
+        return Ok(Tensor::f_full(r.dims(&dims), value, (x.f_kind()?, x.device()))?);
+    }
+    Ok(if greatest { x.f_amax(&r.axes, r.keep)? } else { x.f_amin(&r.axes, r.keep)? })
+}
+
+/// The product, over all axes at once: they are moved to the end and joined.
+fn product(x: &Tensor, r: &Reduced) -> Result<Tensor, OpError> {
+    let dims = x.size();
+    let rest: Vec<i64> = (0..dims.len() as i64).filter(|a| !r.axes.contains(a)).collect();
+    let mut order = rest.clone();
+    order.extend(&r.axes);
+    let mut joined: Vec<i64> = rest.iter().map(|a| dims[input::at(*a)]).collect();
+    joined.push(r.axes.iter().map(|a| dims[input::at(*a)]).product());
+    let y = x.f_permute(&order)?.f_reshape(&joined)?.f_prod_dim_int(-1, false, x.f_kind()?)?;
+    Ok(y.f_reshape(r.dims(&dims))?)
+}
+
+/// [CumSum](https://onnx.ai/onnx/operators/onnx__CumSum.html): forwards or backwards, with or without the element itself.
+fn cum_sum(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
+    let x = input::required(inputs, 0, "x")?;
+    input::rank(x, "x", 1..=usize::MAX)?;
+    let axis = input::axis(input::int(input::required(inputs, 1, "axis")?, "axis")?, x.dim())?;
+    let reverse = site.flag("reverse", false)?;
+    let turned = if reverse { x.f_flip([axis])? } else { x.shallow_clone() };
+    let mut sums = turned.f_cumsum(axis, x.f_kind()?)?;
+    if site.flag("exclusive", false)? {
+        sums = sums.f_sub(&turned)?;
+    }
+    Ok(vec![if reverse { sums.f_flip([axis])? } else { sums }])
 }

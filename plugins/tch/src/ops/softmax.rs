@@ -1,4 +1,4 @@
-//! Softmax and its kin.
+//! Softmax and its logarithm.
 
 use super::{Op, OpError, Site, input};
 use tch::Tensor;
@@ -10,13 +10,13 @@ pub(super) const OPS: &[Op] = &[
 
 /// Runs `f` along the node's axis. Before opset 13 the default is axis 1, and all axes from there on are one: the input
 /// counts as a matrix split before `axis`.
-fn along(
+pub(super) fn along(
     site: &Site,
     inputs: &[Option<Tensor>],
     f: impl Fn(&Tensor, i64) -> Result<Tensor, OpError>,
 ) -> Result<Vec<Tensor>, OpError> {
     let x = input::required(inputs, 0, "input")?;
-    let dims = x.size();
+    let dims = input::rank(x, "input", 1..=usize::MAX)?;
     let axis = site.int("axis")?.unwrap_or(if site.opset < 13 { 1 } else { -1 });
     let axis = input::axis(axis, dims.len())?;
     if site.opset >= 13 {

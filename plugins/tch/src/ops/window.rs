@@ -3,7 +3,7 @@
 use super::{OpError, Site};
 
 /// Largest kernel, stride, dilation or padding that is taken; products of two of them then fit an i64.
-const MAX_EXTENT: i64 = 1 << 30;
+pub(super) const MAX_EXTENT: i64 = 1 << 30;
 
 /// Windows over the spatial axes, one entry an axis.
 #[derive(Debug, Clone)]

@@ -1,0 +1,157 @@
+//! Activations: piecewise functions and smooth relatives of them.
+//!
+//! At a kink the derivative is that of libtorch's own activation of the same name. Where one branch of a choice
+//! overflows, the argument is cut before, not after: a derivative of infinity times a mask of zero would be NaN.
+
+use super::broadcast::{onto, unary};
+use super::{Op, OpError, Site, input};
+use tch::Tensor;
+
+pub(super) const OPS: &[Op] = &[
+    Op { name: "Celu", forward: |s, x| unary(x, |x| celu(s, x)) },
+    Op { name: "Clip", forward: clip },
+    Op { name: "Elu", forward: |s, x| unary(x, |x| exponential_unit(x, s.float("alpha")?.unwrap_or(1.0))) },
+    Op { name: "Gelu", forward: |s, x| unary(x, |x| gelu(s, x)) },
+    Op { name: "HardSigmoid", forward: |s, x| unary(x, |x| hard_sigmoid(s, x)) },
+    Op { name: "HardSwish", forward: |_, x| unary(x, |x| Ok(x.f_mul(&ramp(x, 1.0 / 6.0, 0.5)?)?)) },
+    Op { name: "LeakyRelu", forward: |s, x| unary(x, |x| leaky_relu(s, x)) },
+    Op { name: "Mish", forward: |_, x| unary(x, |x| Ok(x.f_mul(&softplus(x)?.f_tanh()?)?)) },
+    Op { name: "PRelu", forward: p_relu },
+    Op { name: "Relu", forward: |_, x| unary(x, |x| Ok(x.f_relu()?)) },
+    Op { name: "Selu", forward: |s, x| unary(x, |x| selu(s, x)) },
+    Op { name: "Shrink", forward: |s, x| unary(x, |x| shrink(s, x)) },
+    Op { name: "Sigmoid", forward: |_, x| unary(x, |x| Ok(x.f_sigmoid()?)) },
+    Op { name: "Softplus", forward: |_, x| unary(x, softplus) },
+    Op { name: "Softsign", forward: |_, x| unary(x, |x| Ok(x.f_div(&x.f_abs()?.f_add_scalar(1.0)?)?)) },
+    Op { name: "Swish", forward: |s, x| unary(x, |x| swish(s, x)) },
+    Op { name: "ThresholdedRelu", forward: |s, x| unary(x, |x| thresholded_relu(s, x)) },
+];
+
+/// A scalar of the kind of `x`.
+fn scalar(value: f64, x: &Tensor) -> Result<Tensor, OpError> {
+    let scalar = Tensor::f_from_slice(&[value])?.f_to_kind(x.f_kind()?)?;
+    Ok(scalar.f_to_device(x.device())?.f_reshape(&[] as &[i64])?)
+}
+
+/// [Clip](https://onnx.ai/onnx/operators/onnx__Clip.html): the bounds are attributes before opset 11, inputs since.
+fn clip(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
+    let x = input::required(inputs, 0, "input")?;
+    let attribute = |name| site.float(name)?.map(|v| scalar(v, x)).transpose();
+    let bound = |i: usize, name| -> Result<Option<Tensor>, OpError> {
+        let Some(bound) = input::optional(inputs, i) else { return Ok(None) };
+        input::same_kind(x, bound, name)?;
+        if bound.numel() != 1 {
+            let found = format!("the shape {:?}", bound.size());
+            return Err(OpError::Input { name, expected: "a scalar".into(), found });
+        }
+        Ok(Some(bound.f_reshape(&[] as &[i64])?))
+    };
+    let (low, high) =
+        if site.opset < 11 { (attribute("min")?, attribute("max")?) } else { (bound(1, "min")?, bound(2, "max")?) };
+    if low.is_none() && high.is_none() {
+        return Ok(vec![x.shallow_clone()]);
+    }
+    Ok(vec![x.f_clamp_tensor(low, high)?])
+}
+
+/// ln(1 + e^x).
+fn softplus(x: &Tensor) -> Result<Tensor, OpError> {
+    Ok(x.f_logaddexp(&scalar(0.0, x)?)?)
+}
+
+/// x where it is positive, alpha (e^x - 1) elsewhere.
+fn exponential_unit(x: &Tensor, alpha: f64) -> Result<Tensor, OpError> {
+    let positive = x.f_gt(0.0)?;
+    let below = x.f_masked_fill(&positive, 0.0)?.f_expm1()?.f_mul_scalar(alpha)?;
+    Ok(x.f_where_self(&positive, &below)?)
+}
+
+/// max(0, x) + min(0, alpha (e^(x / alpha) - 1)).
+fn celu(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    let alpha = site.float("alpha")?.unwrap_or(1.0);
+    if alpha == 0.0 {
+        return Err(OpError::Attribute {
+            name: "alpha",
+            expected: "a value other than 0".into(),
+            found: "0".to_owned(),
+        });
+    }
+    let positive = x.f_gt(0.0)?;
+    let below = x.f_masked_fill(&positive, 0.0)?.f_mul_scalar(1.0 / alpha)?.f_expm1()?.f_mul_scalar(alpha)?;
+    Ok(x.f_where_self(&positive, &below)?)
+}
+
+/// gamma times the exponential unit.
+fn selu(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    // The float32 values that the definition gives as defaults.
+    let alpha = site.float("alpha")?.unwrap_or(1.673_263_192_176_818_8);
+    let gamma = site.float("gamma")?.unwrap_or(1.050_701_022_148_132_3);
+    Ok(exponential_unit(x, alpha)?.f_mul_scalar(gamma)?)
+}
+
+/// [Gelu](https://onnx.ai/onnx/operators/onnx__Gelu.html): x times the normal distribution function, or its tanh form.
+fn gelu(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    match site.string("approximate")?.unwrap_or("none") {
+        form @ ("none" | "tanh") => Ok(x.f_gelu(form)?),
+        found => {
+            let found = format!("`{found}`");
+            Err(OpError::Attribute { name: "approximate", expected: "`none` or `tanh`".into(), found })
+        }
+    }
+}
+
+/// alpha x + beta, held between 0 and 1.
+fn ramp(x: &Tensor, alpha: f64, beta: f64) -> Result<Tensor, OpError> {
+    Ok(x.f_mul_scalar(alpha)?.f_add_scalar(beta)?.f_clamp(0.0, 1.0)?)
+}
+
+fn hard_sigmoid(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    ramp(x, site.float("alpha")?.unwrap_or(0.2), site.float("beta")?.unwrap_or(0.5))
+}
+
+fn leaky_relu(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    let alpha = site.float("alpha")?.unwrap_or(0.01);
+    Ok(x.f_where_self(&x.f_gt(0.0)?, &x.f_mul_scalar(alpha)?)?)
+}
+
+/// [PRelu](https://onnx.ai/onnx/operators/onnx__PRelu.html): the slope broadcasts to the input.
+fn p_relu(_: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
+    let x = input::required(inputs, 0, "X")?;
+    let slope = input::required(inputs, 1, "slope")?;
+    input::same_kind(x, slope, "slope")?;
+    onto(&x.size(), &slope.size(), "slope")?;
+    Ok(vec![x.f_where_self(&x.f_gt(0.0)?, &x.f_mul(slope)?)?])
+}
+
+/// Moves values outside [-lambd, lambd] by `bias` towards 0, and puts those inside to 0.
+fn shrink(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    let lambd = site.float("lambd")?.unwrap_or(0.5);
+    let bias = scalar(site.float("bias")?.unwrap_or(0.0), x)?;
+    let zero = x.f_zeros_like()?;
+    let above = x.f_sub(&bias)?.f_where_self(&x.f_gt(lambd)?, &zero)?;
+    Ok(x.f_add(&bias)?.f_where_self(&x.f_lt(-lambd)?, &above)?)
+}
+
+/// x sigmoid(alpha x).
+fn swish(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    Ok(x.f_mul(&x.f_mul_scalar(site.float("alpha")?.unwrap_or(1.0))?.f_sigmoid()?)?)
+}
+
+fn thresholded_relu(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
+    let alpha = site.float("alpha")?.unwrap_or(1.0);
+    Ok(x.f_masked_fill(&x.f_le(alpha)?, 0.0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exponential_unit_keeps_its_slope_where_the_exponential_overflows() -> Result<(), OpError> {
+        let x = Tensor::f_from_slice(&[1000.0f64, -1000.0])?.f_set_requires_grad(true)?;
+        let y = exponential_unit(&x, 2.0)?.f_sum(tch::Kind::Double)?;
+        let slope = Tensor::f_run_backward(&[y], &[&x], false, false)?;
+        assert_eq!(Vec::<f64>::try_from(&slope[0])?, [1.0, 0.0]);
+        Ok(())
+    }
+}
