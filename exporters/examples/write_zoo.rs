@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let opset = opset.unwrap_or(entry.defaults.opset);
         let mut model = build(entry.name, &ModelOptions { opset, ..entry.defaults.clone() })?;
         model.write(folder.join(format!("{}.onnx", entry.name)))?;
-        seeded::overwrite(&mut model, 1);
+        seeded::overwrite(&mut model, 1, 1.0);
         model.write(folder.join(format!("{}.seeded.onnx", entry.name)))?;
         weights::save(&model, &folder.join(format!("{}.seeded.safetensors", entry.name)))?;
     }

@@ -86,11 +86,11 @@ pub fn fill(model: &mut Model) -> Result<()> {
     Ok(())
 }
 
-/// Replaces every float32 initializer of a model by the parameter of its name.
-pub fn overwrite(model: &mut Model, seed: u64) {
+/// Replaces every float32 initializer of a model by the [`parameter`] of its name.
+pub fn overwrite(model: &mut Model, seed: u64, gain: f64) {
     for (name, tensor) in &mut model.graph.initializers {
         if tensor.data_type() == DataType::Float {
-            *tensor = parameter(seed, name, tensor.dims(), 1.0);
+            *tensor = parameter(seed, name, tensor.dims(), gain);
         }
     }
     model.metadata.insert("isal.seed".to_owned(), seed.to_string());

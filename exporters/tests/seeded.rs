@@ -110,8 +110,8 @@ fn metadata_that_do_not_fit_are_refused_and_leave_the_model_alone() {
 #[test]
 fn overwriting_a_model_gives_every_weight_the_value_of_its_name() {
     let mut model = build("resnet8", &zoo()[1].defaults).unwrap();
-    seeded::overwrite(&mut model, 3);
+    seeded::overwrite(&mut model, 3, 0.7);
     for (name, tensor) in &model.graph.initializers {
-        assert_eq!(*tensor, seeded::parameter(3, name, tensor.dims(), 1.0), "{name}");
+        assert_eq!(*tensor, seeded::parameter(3, name, tensor.dims(), 0.7), "{name}");
     }
 }
