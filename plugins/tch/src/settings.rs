@@ -1,0 +1,40 @@
+//! How libtorch computes: float32 in full, the same way every time.
+
+use crate::Failure;
+use std::ffi::{CStr, c_char, c_int};
+
+unsafe extern "C" {
+    fn isal_torch_exact() -> c_int;
+    fn isal_torch_version() -> *const c_char;
+}
+
+/// Switches TF32 off (its ten bits of mantissa drown a curvature product) and picks deterministic algorithms.
+/// The settings hold for the process.
+///
+/// # Errors
+/// [`Failure::Backend`] when libtorch refuses.
+pub fn exact() -> Result<(), Failure> {
+    // SAFETY: a function without arguments that catches what libtorch throws.
+    match unsafe { isal_torch_exact() } {
+        0 => Ok(()),
+        _ => Err(Failure::Backend { message: "the arithmetic's settings could not be changed".to_owned() }),
+    }
+}
+
+/// The version of libtorch the plugin was built with.
+pub fn version() -> &'static str {
+    // SAFETY: the function returns a string literal of the C++ file.
+    let text = unsafe { CStr::from_ptr(isal_torch_version()) };
+    text.to_str().unwrap_or("of unknown version")
+}
+
+/// Lets an operator use `threads` threads; 0 changes nothing. libtorch keeps the number per calling thread as well
+/// as for the process, so this is said before every call and not once.
+pub fn use_threads(threads: u32) {
+    if let Ok(threads) = i32::try_from(threads)
+        && threads > 0
+        && tch::get_num_threads() != threads
+    {
+        tch::set_num_threads(threads);
+    }
+}

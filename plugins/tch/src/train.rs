@@ -1,0 +1,91 @@
+//! One step of stochastic gradient descent.
+
+use crate::engine::{Engine, finite};
+use crate::{Failure, loss};
+use tch::Tensor;
+
+/// A step on the mean loss over a batch:
+/// `g <- grad + weight_decay * theta`, `b <- momentum * b + g` (`b <- g` the first time),
+/// `theta <- theta - learning_rate * (g + momentum * b if nesterov else b)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Step length.
+    pub learning_rate: f64,
+    /// Momentum, in `[0, 1)`; 0 keeps no buffer.
+    pub momentum: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether parameters with fewer than two axes (biases, scales, shifts) decay too.
+    pub decay_all: bool,
+    /// Nesterov's form of momentum.
+    pub nesterov: bool,
+    /// Seed of what is random in the step.
+    pub seed: u64,
+}
+
+impl Step {
+    fn check(&self) -> Result<(), Failure> {
+        let refuse = |what, found: f64, expected| {
+            Err(Failure::Argument { what, reason: format!("expected {expected}, found {found}") })
+        };
+        if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
+            return refuse("learning rate", self.learning_rate, "a number, 0 or more");
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return refuse("momentum", self.momentum, "a number from 0 to below 1");
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return refuse("weight decay", self.weight_decay, "a number, 0 or more");
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Takes a step in training mode: BatchNormalization by the batch's statistics, its running ones moved, Dropout
+    /// active. Gives the sum over the batch of the loss and the loss output `[N, C]`, both from before the step. A
+    /// failure leaves weights and statistics as they were.
+    ///
+    /// # Errors
+    /// As [`Engine::gradient`]; [`Failure::Argument`] for a step with values out of range.
+    pub fn train_step(&mut self, images: &Tensor, targets: &Tensor, step: &Step) -> Result<(f64, Tensor), Failure> {
+        step.check()?;
+        let images = self.images(images)?;
+        tch::manual_seed(i64::from_ne_bytes(step.seed.to_ne_bytes()));
+        let leaves = self.leaves()?;
+        let (outputs, run) = self.logits(&images, &leaves, true)?;
+        let targets = self.targets(targets, &outputs)?;
+        let losses = loss::per_sample(&outputs, &targets)?;
+        let sum = loss::sum(&losses)?;
+        let mean = losses.f_mean(self.numerics.kind)?;
+        let parts = Tensor::f_run_backward(&[mean], &leaves, false, false)?;
+
+        let _no_grad = tch::no_grad_guard();
+        let mut gradient = self.layout.join(&parts, self.numerics)?;
+        finite(&gradient, "the gradient")?;
+        if step.weight_decay > 0.0 {
+            for place in self.layout.places.iter().filter(|p| step.decay_all || p.dims.len() >= 2) {
+                let theta = self.theta.f_narrow(0, place.offset, place.len)?;
+                let _ =
+                    gradient.f_narrow(0, place.offset, place.len)?.f_add_(&theta.f_mul_scalar(step.weight_decay)?)?;
+            }
+        }
+        if step.momentum > 0.0 {
+            let buffer = match &mut self.momentum {
+                Some(buffer) => buffer.f_mul_scalar_(step.momentum)?.f_add_(&gradient)?,
+                none => none.insert(gradient.f_mul_scalar(1.0)?).shallow_clone(),
+            };
+            gradient = match step.nesterov {
+                true => gradient.f_add(&buffer.f_mul_scalar(step.momentum)?)?,
+                false => buffer,
+            };
+        }
+        let _ = self.theta.f_sub_(&gradient.f_mul_scalar(step.learning_rate)?)?;
+        for (index, value) in run.statistics {
+            if let Some(statistic) = self.statistics.get_mut(index) {
+                *statistic = value.f_detach()?;
+            }
+        }
+        Ok((sum, outputs.f_detach()?))
+    }
+}

@@ -1,0 +1,6 @@
+//! The engine and its C ABI against truths that do not come from automatic differentiation.
+
+mod boundary;
+mod dense;
+mod small;
+mod train;
