@@ -10,6 +10,7 @@ pub mod data;
 pub mod durable;
 pub mod influence;
 pub mod observe;
+pub mod plugin;
 pub mod report;
 pub mod runtime;
 pub mod scores;

@@ -1,0 +1,390 @@
+//! A model that the plugin holds, as a [`GradientEngine`].
+
+use super::arrays::{Element, FromPlugin, Given, List};
+use super::library::call;
+use super::{NamedArray, Plugin, PluginError, PluginVector};
+use crate::influence::{Curvature, EngineError, GradientEngine, Jvp, Parameter};
+use isal_onnx::Dim;
+use isal_plugin_abi::{self as abi, Array, Arrays, Bytes, ElementKind, Load, Loss, Model, ModelInfo, Value};
+use ndarray::{Array2, ArrayD, ArrayView, ArrayView2, ArrayView4, Dimension, Ix2};
+use std::path::Path;
+
+/// Floats that a model is computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    Float32,
+    /// Double precision: half as fast or slower; for checks.
+    Float64,
+}
+
+/// How to load a model.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Initializers that take part, in the order vectors shall hold them.
+    pub parameters: Vec<String>,
+    /// Value that the loss is taken of, an output or an inner value; `None` for the first output.
+    pub loss_output: Option<String>,
+    /// `cpu`, `cuda` or `cuda:N`; empty for `cpu`.
+    pub device: String,
+    /// What to compute in.
+    pub precision: Precision,
+    /// Threads an operator may use on the CPU; 0 leaves it to the plugin.
+    pub threads: u32,
+}
+
+/// A value of the model as it declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValueSignature {
+    /// Its name.
+    pub name: String,
+    /// Its dims; `None` when not even the rank is known.
+    pub dims: Option<Vec<Dim>>,
+}
+
+/// A model held by a plugin; freed with this. Results are sums over the batch, in evaluation mode.
+#[derive(Debug)]
+pub struct PluginEngine {
+    pub(super) plugin: Plugin,
+    pub(super) model: Model,
+    parameters: Vec<Parameter>,
+    input: ValueSignature,
+    outputs: Vec<ValueSignature>,
+    loss_output: usize,
+}
+
+impl Drop for PluginEngine {
+    fn drop(&mut self) {
+        // SAFETY: a null message is allowed. The handle is this engine's own, so the call cannot fail.
+        unsafe { (self.plugin.table.model_free)(self.model, std::ptr::null_mut()) };
+    }
+}
+
+impl PluginEngine {
+    /// Loads a model that is at hand.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`] with the plugin's reason; [`PluginError::Model`] for a model over 2 GB, which has to be
+    /// loaded by [`PluginEngine::load`] from its file and folder.
+    pub fn from_model(plugin: &Plugin, model: &isal_onnx::Model, options: &LoadOptions) -> Result<Self, PluginError> {
+        Self::load(plugin, &model.to_bytes()?, None, options)
+    }
+
+    /// Loads a model from the bytes of its file; `folder` is where external data is looked for.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`] with the plugin's reason: a model or parameter that does not fit, operators that it does
+    /// not have (all of them are named), a device that is not there.
+    pub fn load(
+        plugin: &Plugin,
+        bytes: &[u8],
+        folder: Option<&Path>,
+        options: &LoadOptions,
+    ) -> Result<Self, PluginError> {
+        let names: Vec<Bytes> = options.parameters.iter().map(|p| Bytes::new(p.as_bytes())).collect();
+        let folder = folder.map(|f| f.to_string_lossy()).unwrap_or_default();
+        let load = Load {
+            model: Bytes::new(bytes),
+            folder: Bytes::new(folder.as_bytes()),
+            parameters: names.as_ptr(),
+            parameter_count: names.len(),
+            loss_output: Bytes::new(options.loss_output.as_deref().unwrap_or_default().as_bytes()),
+            device: Bytes::new(if options.device.is_empty() { b"cpu" } else { options.device.as_bytes() }),
+            kind: match options.precision {
+                Precision::Float32 => ElementKind::F32,
+                Precision::Float64 => ElementKind::F64,
+            },
+            loss: Loss::SOFTMAX_CROSS_ENTROPY,
+            threads: options.threads,
+            reserved: 0,
+        };
+        let mut model = Model(0);
+        // SAFETY: what `load` points to outlives the call, as do `model` and the message.
+        call("load", |m| unsafe { (plugin.table.load)(&raw const load, &raw mut model, m) })?;
+        // From here on the handle is freed whatever comes.
+        let unnamed = ValueSignature { name: String::new(), dims: None };
+        let mut engine = PluginEngine {
+            plugin: plugin.clone(),
+            model,
+            parameters: Vec::new(),
+            input: unnamed,
+            outputs: Vec::new(),
+            loss_output: 0,
+        };
+        engine.read_info()?;
+        Ok(engine)
+    }
+
+    fn read_info(&mut self) -> Result<(), PluginError> {
+        let wrong = |reason: &str| PluginError::Answer { call: "model_info", reason: reason.to_owned() };
+        let mut out: *const ModelInfo = std::ptr::null();
+        // SAFETY: `out` and the message are valid for the call.
+        call("model_info", |m| unsafe { (self.plugin.table.model_info)(self.model, &raw mut out, m) })?;
+        // SAFETY: null, or info that lives until the model is freed.
+        let info = unsafe { out.as_ref() }.ok_or_else(|| wrong("a null pointer"))?;
+        // SAFETY: as does what it points to.
+        let (parameters, outputs) =
+            unsafe { (abi::slice(info.parameters, info.parameter_count), abi::slice(info.outputs, info.output_count)) };
+        let parameters = parameters.ok_or_else(|| wrong("the parameters are not valid"))?;
+        let outputs = outputs.ok_or_else(|| wrong("the outputs are not valid"))?;
+        // SAFETY: as above.
+        let value = |v: &Value| unsafe { signature(v) }.ok_or_else(|| wrong("a value is not valid"));
+        for parameter in parameters {
+            let ValueSignature { name, dims } = value(parameter)?;
+            let shape = dims.and_then(|dims| dims.iter().map(Dim::known).collect());
+            let shape = shape.ok_or_else(|| wrong("a parameter has unknown dims"))?;
+            self.parameters.push(Parameter { name, shape });
+        }
+        self.outputs = outputs.iter().map(value).collect::<Result<_, _>>()?;
+        self.input = value(&info.input)?;
+        self.loss_output = info.loss_output;
+        if info.dimension != self.dimension() || self.loss_output >= self.outputs.len() {
+            return Err(wrong("it contradicts itself"));
+        }
+        Ok(())
+    }
+
+    /// The plugin.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// The model's input.
+    pub fn input(&self) -> &ValueSignature {
+        &self.input
+    }
+
+    /// The model's outputs, and behind them the loss output when that is an inner value.
+    pub fn outputs(&self) -> &[ValueSignature] {
+        &self.outputs
+    }
+
+    /// The output that the loss and the derivatives are taken of.
+    pub fn loss_output(&self) -> &ValueSignature {
+        // Checked when the model was loaded.
+        &self.outputs[self.loss_output]
+    }
+
+    /// Every output for a batch.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`].
+    pub fn forward_all(&self, images: ArrayView4<f32>) -> Result<Vec<NamedArray>, PluginError> {
+        self.forward_list(images)?.all()
+    }
+
+    fn forward_list<T: Element, D: Dimension>(&self, images: ArrayView<T, D>) -> Result<List, PluginError> {
+        let images = Given::new(images);
+        let images = images.array();
+        let mut out = Arrays(0);
+        // SAFETY: `images` views an array that outlives the call; the rest is valid for it.
+        call("forward", |m| unsafe { (self.plugin.table.forward)(self.model, &raw const images, &raw mut out, m) })?;
+        Ok(List::new(&self.plugin, out))
+    }
+
+    /// [`GradientEngine::jvp`] with the answer in float64: outputs and tangents, `[N, C]`.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`].
+    pub fn jvp_float64(
+        &self,
+        images: ArrayView4<f64>,
+        s: &PluginVector,
+    ) -> Result<(Array2<f64>, Array2<f64>), PluginError> {
+        self.jvp_of(images, s)
+    }
+
+    fn jvp_of<T: Element, D: Dimension, U: Element + FromPlugin>(
+        &self,
+        images: ArrayView<T, D>,
+        s: &PluginVector,
+    ) -> Result<(Array2<U>, Array2<U>), PluginError> {
+        let images = Given::new(images);
+        let images = images.array();
+        let mut out = Arrays(0);
+        // SAFETY: `images` views an array that outlives the call; the rest is valid for it.
+        call("jvp", |m| unsafe { (self.plugin.table.jvp)(self.model, &raw const images, s.handle, &raw mut out, m) })?;
+        let list = List::new(&self.plugin, out);
+        Ok((matrix("jvp", list.get(0)?.2)?, matrix("jvp", list.get(1)?.2)?))
+    }
+
+    /// [`GradientEngine::gradient`] of float64 images and targets: the loss, and the gradient.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`].
+    pub fn gradient_float64(
+        &self,
+        images: ArrayView4<f64>,
+        targets: ArrayView2<f64>,
+    ) -> Result<(f64, PluginVector), PluginError> {
+        self.gradient_of(images, targets)
+    }
+
+    fn gradient_of<T: Element, D: Dimension>(
+        &self,
+        images: ArrayView<T, D>,
+        targets: ArrayView2<T>,
+    ) -> Result<(f64, PluginVector), PluginError> {
+        let (images, targets) = (Given::new(images), Given::new(targets));
+        let (images, targets) = (images.array(), targets.array());
+        let (mut loss, mut out) = (0.0, abi::Vector(0));
+        // SAFETY: both arrays view elements that outlive the call; the rest is valid for it.
+        call("gradient", |m| unsafe {
+            let (images, targets) = (&raw const images, &raw const targets);
+            (self.plugin.table.gradient)(self.model, images, targets, &raw mut loss, &raw mut out, m)
+        })?;
+        Ok((loss, self.vector(out)))
+    }
+
+    fn vector(&self, handle: abi::Vector) -> PluginVector {
+        PluginVector::new(handle, self.plugin.table)
+    }
+
+    /// The entries of `v` in float64, exact for either precision.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`].
+    pub fn download_float64(&self, v: &PluginVector) -> Result<Vec<f64>, PluginError> {
+        self.download_as(v)
+    }
+
+    fn download_as<T: Element>(&self, v: &PluginVector) -> Result<Vec<T>, PluginError> {
+        let mut entries = vec![T::zeroed(); self.dimension()];
+        let bytes = std::mem::size_of_val(entries.as_slice());
+        // SAFETY: `entries` has room for `bytes` bytes, and the message is valid for the call.
+        call("vector_download", |m| unsafe {
+            (self.plugin.table.vector_download)(v.handle, T::KIND, entries.as_mut_ptr().cast(), bytes, m)
+        })?;
+        Ok(entries)
+    }
+
+    /// A vector of these float64 entries; a float32 model rounds them.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`].
+    pub fn upload_float64(&self, entries: &[f64]) -> Result<PluginVector, PluginError> {
+        self.upload_of(entries)
+    }
+
+    fn upload_of<T: Element>(&self, entries: &[T]) -> Result<PluginVector, PluginError> {
+        let dims = [entries.len()];
+        let array = Array::new(T::KIND, &dims, bytemuck::cast_slice(entries));
+        let mut out = abi::Vector(0);
+        // SAFETY: `array` views entries that outlive the call; the rest is valid for it.
+        call("vector_upload", |m| unsafe {
+            (self.plugin.table.vector_upload)(self.model, &raw const array, &raw mut out, m)
+        })?;
+        Ok(self.vector(out))
+    }
+}
+
+impl GradientEngine for PluginEngine {
+    type Vector = PluginVector;
+
+    fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    fn forward(&mut self, images: ArrayView4<f32>) -> Result<Array2<f32>, EngineError> {
+        let n = images.shape()[0];
+        let (_, _, values) = self.forward_list(images)?.get::<f32>(self.loss_output)?;
+        let dims = values.shape().to_vec();
+        // `[N, C, 1, 1]` is a matrix too.
+        let columns = dims.iter().skip(1).product();
+        let matrix = values.into_shape_with_order((n, columns));
+        matrix.map_err(|_| EngineError::Shape { what: "output", expected: vec![n, columns], found: dims })
+    }
+
+    fn gradient(
+        &mut self,
+        images: ArrayView4<f32>,
+        targets: ArrayView2<f32>,
+    ) -> Result<(f64, PluginVector), EngineError> {
+        Ok(self.gradient_of(images, targets)?)
+    }
+
+    fn curvature_product(
+        &mut self,
+        curvature: Curvature,
+        images: ArrayView4<f32>,
+        targets: ArrayView2<f32>,
+        v: &PluginVector,
+    ) -> Result<PluginVector, EngineError> {
+        let (images, targets) = (Given::new(images), Given::new(targets));
+        let (images, targets) = (images.array(), targets.array());
+        let curvature = match curvature {
+            Curvature::Hessian => abi::Curvature::HESSIAN,
+            Curvature::GaussNewton => abi::Curvature::GAUSS_NEWTON,
+        };
+        let mut out = abi::Vector(0);
+        // SAFETY: both arrays view elements that outlive the call; the rest is valid for it.
+        call("curvature_product", |m| unsafe {
+            let (images, targets) = (&raw const images, &raw const targets);
+            let product = self.plugin.table.curvature_product;
+            product(self.model, curvature, images, targets, v.handle, &raw mut out, m)
+        })?;
+        Ok(self.vector(out))
+    }
+
+    fn jvp(&mut self, images: ArrayView4<f32>, s: &PluginVector) -> Result<Jvp, EngineError> {
+        let (outputs, tangents) = self.jvp_of(images, s)?;
+        Ok(Jvp { outputs, tangents })
+    }
+
+    fn zeros(&mut self) -> Result<PluginVector, EngineError> {
+        let mut out = abi::Vector(0);
+        // SAFETY: `out` and the message are valid for the call.
+        call("vector_zeros", |m| unsafe { (self.plugin.table.vector_zeros)(self.model, &raw mut out, m) })?;
+        Ok(self.vector(out))
+    }
+
+    fn copy(&mut self, v: &PluginVector) -> Result<PluginVector, EngineError> {
+        let mut out = abi::Vector(0);
+        // SAFETY: `out` and the message are valid for the call.
+        call("vector_copy", |m| unsafe { (self.plugin.table.vector_copy)(v.handle, &raw mut out, m) })?;
+        Ok(self.vector(out))
+    }
+
+    fn dot(&mut self, a: &PluginVector, b: &PluginVector) -> Result<f64, EngineError> {
+        let mut out = 0.0;
+        // SAFETY: `out` and the message are valid for the call.
+        call("vector_dot", |m| unsafe { (self.plugin.table.vector_dot)(a.handle, b.handle, &raw mut out, m) })?;
+        Ok(out)
+    }
+
+    fn axpy(&mut self, alpha: f64, x: &PluginVector, y: &mut PluginVector) -> Result<(), EngineError> {
+        // SAFETY: the message is valid for the call.
+        Ok(call("vector_axpy", |m| unsafe { (self.plugin.table.vector_axpy)(alpha, x.handle, y.handle, m) })?)
+    }
+
+    fn scale(&mut self, alpha: f64, x: &mut PluginVector) -> Result<(), EngineError> {
+        // SAFETY: the message is valid for the call.
+        Ok(call("vector_scale", |m| unsafe { (self.plugin.table.vector_scale)(alpha, x.handle, m) })?)
+    }
+
+    fn download(&mut self, v: &PluginVector) -> Result<Vec<f32>, EngineError> {
+        Ok(self.download_as(v)?)
+    }
+
+    fn upload(&mut self, entries: &[f32]) -> Result<PluginVector, EngineError> {
+        Ok(self.upload_of(entries)?)
+    }
+}
+
+/// An array as a matrix.
+pub(super) fn matrix<T>(call: &'static str, values: ArrayD<T>) -> Result<Array2<T>, PluginError> {
+    let dims = values.shape().to_vec();
+    let reason = |_| PluginError::Answer { call, reason: format!("expected two axes, found {dims:?}") };
+    values.into_dimensionality::<Ix2>().map_err(reason)
+}
+
+/// # Safety
+/// What `value` points to is valid.
+unsafe fn signature(value: &Value) -> Option<ValueSignature> {
+    // SAFETY: the caller vouches for both.
+    let (name, dims) = unsafe { (value.name.as_str()?.to_owned(), abi::slice(value.dims, value.rank)?) };
+    let dims = dims.iter().map(|d| usize::try_from(*d).map_or(Dim::Unknown, Dim::Known)).collect();
+    Some(ValueSignature { name, dims: (value.ranked != 0).then_some(dims) })
+}
