@@ -8,6 +8,23 @@
 //! `lambda_max` comes from power iteration started at the reference gradient: `x <- H x / ||H x||`, estimate
 //! `||H x||`. The start is no accident: a Krylov solver only ever meets the spectrum that `v` excites.
 //! Cost: one pass over the labelled set a step. The estimate approaches from below.
+//!
+//! Why a hundredth. Gradient descent at a rate near `1 / lambda_max` has, after T steps, moved along a direction of
+//! curvature `h` as far as `1 / (h + lambda)` would with `lambda` near `lambda_max / T`; so `1 / fraction` is about the
+//! number of steps whose effect is predicted, and a fine-tuning takes some hundreds. Measured on 200 digits of 8x8
+//! pixels, one tanh layer, trained to a loss of 0.06 by gradient descent at 0.27 / lambda_max: rank correlation between the
+//! influence of 100 pool images under their true labels and the change of the loss on 300 reference images when
+//! training goes on with the image added:
+//!
+//! | fraction | 1 | 0.3 | 0.1 | 0.03 | 0.01 | 0.003 | 0.001 | 0.0001 |
+//! |---|---|---|---|---|---|---|---|---|
+//! | after 100 steps | 0.64 | 0.70 | 0.85 | **0.86** | 0.76 | 0.62 | 0.50 | 0.29 |
+//! | after 1,000 steps | 0.43 | 0.48 | 0.63 | 0.70 | **0.73** | 0.66 | 0.59 | 0.36 |
+//! | after 10,000 steps | 0.28 | 0.31 | 0.45 | 0.51 | **0.57** | 0.55 | 0.52 | 0.39 |
+//! | iterations of `cg-gauss-newton` | 5 | 7 | 11 | 14 | 18 | 33 | 51 | 134 |
+//!
+//! (`tests/solvers/network.rs` repeats a shorter form of it.) The optimum is flat on the side of more damping and
+//! steep on the other, where noise is amplified and iterations are spent.
 
 use super::InfluenceError;
 use super::engine::GradientEngine;

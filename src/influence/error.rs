@@ -94,8 +94,8 @@ pub enum InfluenceError {
     /// Conjugate gradient found a direction of non-positive curvature.
     #[error(
         "the damped {curvature:?} matrix is not positive definite: at iteration {iteration} it has an eigenvalue of at \
-         most {eigenvalue:.4e} with lambda {lambda:.4e}; give `damping = {{ fixed = {suggested:.4e} }}` or more, or take \
-         `cg-gauss-newton`, whose matrix is never indefinite"
+         most {eigenvalue:.4e} with lambda {lambda:.4e}; give `damping = {{ fixed = {suggested:.4e} }}` or more, or take the \
+         Gauss-Newton matrix, which is never indefinite"
     )]
     NotPositiveDefinite {
         /// Which matrix.

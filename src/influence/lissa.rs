@@ -16,8 +16,8 @@
 //!
 //! Divergence. As long as every step contracts, `||s_t|| <= ||v|| min(t + 1, 1 / damping)`. A norm ten times that
 //! (the slack is for single batches above the mean) proves that `scale` is below half of the largest
-//! eigenvalue, or that an eigenvalue is below `-lambda`. With `step = automatic` the scale is then doubled at
-//! the same lambda and the recursion restarted; a given scale is never changed, it is an error with advice.
+//! eigenvalue, or that an eigenvalue is below `-lambda`. In the first case `step = automatic` doubles the scale at
+//! the same lambda and starts again; all else is an error with advice, and a given scale is never changed.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -180,14 +180,24 @@ impl Lissa {
         operator.at = At { stage: Stage::Solve, step: 0, steps: self.steps * self.repeats, residual: None };
         let mut doublings = 0;
         let average = loop {
-            match self.average(operator, v, lambda / scale, scale) {
-                Err(InfluenceError::Diverged { .. })
-                    if matches!(self.step, Step::Automatic { .. }) && doublings < MOST_DOUBLINGS =>
+            match (self.step, self.average(operator, v, lambda / scale, scale)) {
+                // No scale cures an eigenvalue below -lambda.
+                (Step::Automatic { .. }, Err(InfluenceError::Diverged { eigenvalue, step, .. }))
+                    if eigenvalue < 0.0 =>
                 {
+                    return Err(InfluenceError::NotPositiveDefinite {
+                        curvature: self.curvature,
+                        lambda,
+                        eigenvalue: eigenvalue + lambda,
+                        suggested: -2.0 * eigenvalue,
+                        iteration: step,
+                    });
+                }
+                (Step::Automatic { .. }, Err(InfluenceError::Diverged { .. })) if doublings < MOST_DOUBLINGS => {
                     scale *= 2.0;
                     doublings += 1;
                 }
-                other => break other?,
+                (_, other) => break other?,
             }
         };
         operator.lambda = lambda;

@@ -2,7 +2,7 @@
 
 use isal::influence::{
     ConjugateGradient, Contraction, Damping, InMemory, InfluenceError, Lissa, OutputKind, Problem, PseudoLabels,
-    Scores, Solution, SolverOptions, Step, reference_gradient, solve, unobserved,
+    Scores, Solution, SolverOptions, Step, reference_gradient, solve, spearman, unobserved,
 };
 
 use super::dense::{Cholesky, dot};
@@ -120,5 +120,41 @@ fn every_score_of_every_exact_solver_is_within_a_thousandth_of_dense_algebra() {
             report.seconds
         );
         assert!(worst <= 1e-3, "{}: worst relative error {worst:.3e}", options.solver());
+    }
+}
+
+/// Relative distance of two columns, in the norm of the second.
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    (dot(&difference, &difference) / dot(b, b)).sqrt()
+}
+
+#[test]
+fn stochastic_lissa_is_as_exact_as_it_says() {
+    let mut setting = Setting::new(LAMBDA);
+    let automatic = Step::Automatic { damping: Damping::Fixed(LAMBDA) };
+    let small_batches = Lissa { step: automatic, steps: 3000, repeats: 8, batch: 16, ..Lissa::default() };
+    // (options, the lambda they mean, the rank agreement to expect of their noise)
+    let cases =
+        [("batches of 16", small_batches, LAMBDA, 0.95), ("published settings", Lissa::classification(), 100.0, 0.99)];
+    for (name, options, lambda, least_agreement) in cases {
+        let solution = setting.solve(&SolverOptions::Lissa(options)).unwrap();
+        let report = &solution.report;
+        let lissa = report.lissa.as_ref().unwrap();
+        assert!((report.lambda / lambda - 1.0).abs() < 1e-12, "{name}: lambda {}", report.lambda);
+        let inverse = Cholesky::of(&setting.model.hessian(&of(&setting.labelled), lambda));
+        let error = distance(&solution.s, &inverse.solve(&setting.model.mean_gradient(&of(&setting.reference))));
+        let scores = setting.scores(&solution.s, PseudoLabels::ArgMax);
+        let truth: Vec<f64> =
+            setting.exact_per_class(lambda).iter().zip(&scores.beliefs).map(|(row, b)| row[b.pseudo_label]).collect();
+        let agreement = spearman(&scores.influence, &truth).unwrap();
+        let (spread, truncation) = (lissa.spread.unwrap(), lissa.truncation);
+        println!(
+            "{name}: error {error:.4}, spread {spread:.4}, truncation {truncation:.4}, residual {:.4}, Spearman {agreement:.4}",
+            report.residual
+        );
+        assert!(error <= truncation + 3.0 * spread, "{name}: {error:.4} against {truncation:.4} + 3 * {spread:.4}");
+        assert!(error > (truncation + spread) / 3.0, "{name}: {error:.4}, so {truncation:.4} + {spread:.4} is idle");
+        assert!(agreement > least_agreement, "{name}: Spearman {agreement:.4}");
     }
 }
