@@ -161,9 +161,7 @@ fn several_directions_stand_side_by_side() {
 #[test]
 fn a_direction_that_does_not_fit_is_refused_by_name() {
     let how = Paired { relative_step: 1e-3, difference: Difference::OneSided };
-    let attempt = |s: Direction| {
-        paired(&model(17), &[s], &options(1, false), how).expect_err("refused").to_string()
-    };
+    let attempt = |s: Direction| paired(&model(17), &[s], &options(1, false), how).expect_err("refused").to_string();
     let unknown = attempt(Direction::from([("v".to_owned(), Tensor::new([1], &[1.0f32]))]));
     assert!(unknown.contains("`v`"), "{unknown}");
     let shape = attempt(Direction::from([("b".to_owned(), Tensor::new([2], &[1.0f32; 2]))]));

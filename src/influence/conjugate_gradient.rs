@@ -57,7 +57,13 @@ impl ConjugateGradient {
     ) -> Result<Attempt<E::Vector>, InfluenceError> {
         let chosen = self.damping.choose(operator, v)?;
         operator.lambda = chosen.lambda;
-        operator.at = At { stage: Stage::Solve, step: 0, steps: self.max_iterations, residual: None };
+        operator.at = At {
+            stage: Stage::Solve,
+            step: 0,
+            steps: self.max_iterations,
+            samples_a_step: operator.samples.samples(),
+            residual: None,
+        };
 
         let norm = operator.engine.dot(v, v)?;
         let mut s = operator.engine.zeros()?;

@@ -115,7 +115,8 @@ pub(super) fn largest_eigenvalue<E: GradientEngine>(
     steps: usize,
 ) -> Result<f64, InfluenceError> {
     let lambda = std::mem::replace(&mut operator.lambda, 0.0);
-    operator.at = At { stage: Stage::Damping, step: 0, steps, residual: None };
+    operator.at =
+        At { stage: Stage::Damping, step: 0, steps, samples_a_step: operator.samples.samples(), residual: None };
     let mut x = operator.engine.copy(start)?;
     let mut largest = 0.0f64;
     let mut norm = operator.engine.dot(&x, &x)?.sqrt();

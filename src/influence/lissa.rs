@@ -177,7 +177,13 @@ impl Lissa {
         };
         // The recursion takes the curvature alone; lambda enters through its damping factor.
         operator.lambda = 0.0;
-        operator.at = At { stage: Stage::Solve, step: 0, steps: self.steps * self.repeats, residual: None };
+        operator.at = At {
+            stage: Stage::Solve,
+            step: 0,
+            steps: self.steps * self.repeats,
+            samples_a_step: self.batch.min(operator.samples.samples()),
+            residual: None,
+        };
         let mut doublings = 0;
         let average = loop {
             match (self.step, self.average(operator, v, lambda / scale, scale)) {

@@ -85,6 +85,8 @@ pub(super) struct At {
     pub stage: Stage,
     pub step: usize,
     pub steps: usize,
+    /// Samples that a step passes.
+    pub samples_a_step: usize,
     pub residual: Option<f64>,
 }
 
@@ -103,7 +105,7 @@ impl<E: GradientEngine> Operator<'_, E> {
             let product = engine.curvature_product(curvature, images, targets, u)?;
             engine.axpy(1.0, &product, &mut sum)?;
             passed += targets.nrows();
-            at.notify(observer, passed, total)
+            at.notify(observer, passed)
         })?;
         self.sample_products += total as u64;
         self.engine.scale(1.0 / total as f64, &mut sum)?;
@@ -117,7 +119,7 @@ impl<E: GradientEngine> Operator<'_, E> {
         let mut product = self.engine.curvature_product(self.curvature, images.view(), targets.view(), u)?;
         self.sample_products += positions.len() as u64;
         self.engine.scale(1.0 / positions.len().max(1) as f64, &mut product)?;
-        self.at.notify(self.observer, positions.len(), positions.len())?;
+        self.at.notify(self.observer, positions.len())?;
         Ok(product)
     }
 
@@ -134,13 +136,13 @@ impl<E: GradientEngine> Operator<'_, E> {
     pub fn step_done(&mut self, step: usize, residual: Option<f64>) -> Result<(), InfluenceError> {
         self.at.step = step;
         self.at.residual = residual;
-        self.at.notify(self.observer, 0, self.samples.samples())
+        self.at.notify(self.observer, 0)
     }
 }
 
 impl At {
-    pub fn notify(&self, observer: &mut Observer, samples: usize, samples_a_step: usize) -> Result<(), InfluenceError> {
-        let At { stage, step, steps, residual } = *self;
+    pub fn notify(&self, observer: &mut Observer, samples: usize) -> Result<(), InfluenceError> {
+        let At { stage, step, steps, samples_a_step, residual } = *self;
         notify(observer, Progress { stage, step, steps, samples, samples_a_step, residual })
     }
 }

@@ -203,7 +203,7 @@ pub fn solve<E: GradientEngine>(
         return Err(InfluenceError::ZeroGradient);
     }
     let labelled_samples = labelled.samples();
-    let at = At { stage: Stage::Solve, step: 0, steps: 0, residual: None };
+    let at = At { stage: Stage::Solve, step: 0, steps: 0, samples_a_step: labelled_samples, residual: None };
     let curvature = options.curvature();
     let mut operator = Operator { engine, samples: labelled, curvature, lambda: 0.0, observer, at, sample_products: 0 };
     let attempt = match options {
@@ -218,7 +218,8 @@ pub fn solve<E: GradientEngine>(
     let residual = match attempt.residual {
         Some(residual) => residual,
         None => {
-            operator.at = At { stage: Stage::Residual, step: 0, steps: 1, residual: None };
+            operator.at =
+                At { stage: Stage::Residual, step: 0, steps: 1, samples_a_step: labelled_samples, residual: None };
             operator.residual(&s, v)?.1
         }
     };
@@ -231,8 +232,10 @@ pub fn solve<E: GradientEngine>(
     }
     let held_out_residual = match held_out {
         Some(held_out) => {
+            let samples_a_step = held_out.samples();
             operator.samples = held_out;
-            operator.at = At { stage: Stage::HeldOutResidual, step: 0, steps: 1, residual: Some(residual) };
+            operator.at =
+                At { stage: Stage::HeldOutResidual, step: 0, steps: 1, samples_a_step, residual: Some(residual) };
             Some(operator.residual(&s, v)?.1)
         }
         None => None,

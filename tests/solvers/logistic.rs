@@ -114,7 +114,7 @@ impl Logistic {
     }
 
     /// Gradient of `(1/n) sum_i l_i + extra / n + ridge/2 ||theta||^2`.
-    pub fn objective_gradient(&self, samples: &[Sample], extra: Option<&Sample>, ridge: f64) -> Vec<f64> {
+    fn objective_gradient(&self, samples: &[Sample], extra: Option<&Sample>, ridge: f64) -> Vec<f64> {
         let mut gradient = self.mean_gradient(samples);
         if let Some(extra) = extra {
             self.add_gradient(extra, 1.0 / samples.len() as f64, &mut gradient);
@@ -124,16 +124,16 @@ impl Logistic {
     }
 
     /// Newton's method with this inverse Hessian kept fixed, until the gradient's norm is below 1e-12.
-    pub fn descend(&mut self, samples: &[Sample], extra: Option<&Sample>, ridge: f64, inverse: &Cholesky) -> usize {
-        for step in 0..500 {
-            let gradient = self.objective_gradient(samples, extra, ridge);
+    pub fn descend(&mut self, samples: &[Sample], extra: &Sample, ridge: f64, inverse: &Cholesky) {
+        for _ in 0..500 {
+            let gradient = self.objective_gradient(samples, Some(extra), ridge);
             if dot(&gradient, &gradient).sqrt() < 1e-12 {
-                return step;
+                return;
             }
             let direction = inverse.solve(&gradient);
             self.theta.iter_mut().zip(direction).for_each(|(t, d)| *t -= d);
         }
-        panic!("not converged: {:?}", self.objective_gradient(samples, extra, ridge).len());
+        panic!("not retrained in 500 steps");
     }
 
     /// Trains to the minimum and returns the Hessian's factors there.

@@ -12,3 +12,4 @@ mod matrix;
 mod mlp;
 mod network;
 mod retraining;
+mod setting;

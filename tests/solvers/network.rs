@@ -7,9 +7,9 @@ use isal::influence::{
 use rayon::prelude::*;
 
 use super::digits::Digits;
-use super::exact::of;
 use super::logistic::Sample;
 use super::mlp::Mlp;
+use super::setting::of;
 
 /// About a quarter of the largest stable rate of gradient descent here.
 const RATE: f64 = 0.3;
