@@ -23,6 +23,25 @@ pub enum Attribute {
     Other(Box<onnx_protobuf::AttributeProto>),
 }
 
+impl Attribute {
+    /// Its kind, as an error names it.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        match self {
+            Attribute::Float(_) => "Float",
+            Attribute::Int(_) => "Int",
+            Attribute::String(_) => "String",
+            Attribute::Tensor(_) => "Tensor",
+            Attribute::Graph(_) => "Graph",
+            Attribute::Floats(_) => "Floats",
+            Attribute::Ints(_) => "Ints",
+            Attribute::Strings(_) => "Strings",
+            Attribute::Tensors(_) => "Tensors",
+            Attribute::Graphs(_) => "Graphs",
+            Attribute::Other(_) => "of another kind",
+        }
+    }
+}
+
 impl From<i64> for Attribute {
     fn from(v: i64) -> Self {
         Attribute::Int(v)

@@ -18,9 +18,11 @@ mod hash;
 pub mod influence;
 mod limits;
 mod model;
+pub mod ops;
 mod order;
 mod proto;
 mod prune;
+mod shape;
 mod tensor;
 mod value;
 
@@ -31,5 +33,6 @@ pub use file::write::{ExternalData, WriteOptions};
 pub use graph::{Graph, Node};
 pub use limits::{Limits, ReadOptions};
 pub use model::Model;
+pub use shape::Expr;
 pub use tensor::{DataType, Element, Tensor};
 pub use value::{Dim, ValueInfo, ValueType};

@@ -186,6 +186,24 @@ impl Tensor {
         Ok(Tensor { dims, data_type: DataType::String, data: Data::Strings(strings.into()) })
     }
 
+    /// A tensor from the bytes of a `TensorProto`, the form in which test inputs and outputs are kept,
+    /// with its name. External data is refused.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::Tensor`], [`Error::TensorSize`] or [`Error::ExternalData`].
+    pub fn from_message(bytes: &[u8]) -> Result<(String, Self)> {
+        use onnx_protobuf::Message;
+        crate::proto::wire::check_tensor(bytes, &crate::Limits::default())?;
+        let mut message = onnx_protobuf::TensorProto::parse_from_bytes(bytes)
+            .map_err(|e| Error::Malformed { reason: e.to_string() })?;
+        let name = std::mem::take(&mut message.name);
+        if message.data_location.value() != 0 {
+            return Err(Error::ExternalData { tensor: name, reason: "a lone tensor has no folder".to_owned() });
+        }
+        let tensor = crate::proto::tensor::decode(&mut message, &name)?;
+        Ok((name, tensor))
+    }
+
     /// Size of each axis.
     pub fn dims(&self) -> &[usize] {
         &self.dims

@@ -178,12 +178,21 @@ const UNKNOWN_FIELD_BYTES: usize = 160;
 /// # Errors
 /// [`Error::Malformed`] with the byte offset, or [`Error::Limit`].
 pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<()> {
+    check_message(bytes, Message::Model, limits)
+}
+
+/// [`check`] for a `TensorProto` on its own.
+pub(crate) fn check_tensor(bytes: &[u8], limits: &Limits) -> Result<()> {
+    check_message(bytes, Message::Tensor, limits)
+}
+
+fn check_message(bytes: &[u8], message: Message, limits: &Limits) -> Result<()> {
     let found = bytes.len() as u64;
     if found > limits.file_bytes {
         return Err(Error::Limit { what: "size of the model in bytes".to_owned(), found, limit: limits.file_bytes });
     }
     let mut walk = Walk { bytes, limits, decoded: 0 };
-    walk.message(Message::Model, 0, bytes.len(), 1)
+    walk.message(message, 0, bytes.len(), 1)
 }
 
 struct Walk<'a> {

@@ -1,0 +1,190 @@
+//! Matrix products.
+//!
+//! Meaning changed: Gemm broadcasts its third input without being told from opset 7, and can do without
+//! it from 11.
+
+use super::{ANY, Kind, OpSpec, Site};
+use crate::shape::Expr;
+use crate::{DataType, Result};
+use Kind::{Float, Int, String};
+use std::collections::BTreeMap;
+
+pub(super) const OPS: &[OpSpec] = &[
+    OpSpec {
+        name: "Gemm",
+        since: 1,
+        inputs: 2..=3,
+        outputs: 1..=1,
+        attributes: &[("alpha", Float), ("beta", Float), ("transA", Int), ("transB", Int)],
+        infer: gemm,
+    },
+    OpSpec { name: "MatMul", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[], infer: matmul },
+    OpSpec { name: "MatMulInteger", since: 10, inputs: 2..=4, outputs: 1..=1, attributes: &[], infer: matmul_integer },
+    OpSpec { name: "QLinearMatMul", since: 10, inputs: 8..=8, outputs: 1..=1, attributes: &[], infer: q_linear_matmul },
+    OpSpec {
+        name: "Einsum",
+        since: 12,
+        inputs: 1..=ANY,
+        outputs: 1..=1,
+        attributes: &[("equation", String)],
+        infer: einsum,
+    },
+    OpSpec { name: "Det", since: 11, inputs: 1..=1, outputs: 1..=1, attributes: &[], infer: det },
+];
+
+fn gemm(site: &mut Site) -> Result<()> {
+    let data_type = site.same_type(0..3)?;
+    let (a, b) = (site.shape_of_rank(0, 2)?, site.shape_of_rank(1, 2)?);
+    let pair = |shape: Option<&[Expr]>, transposed: bool| match shape {
+        Some([rows, columns]) if transposed => (columns.clone(), rows.clone()),
+        Some([rows, columns]) => (rows.clone(), columns.clone()),
+        _ => (Expr::Unknown, Expr::Unknown),
+    };
+    let (rows, inner) = pair(a, site.int("transA", 0) != 0);
+    let (inner_b, columns) = pair(b, site.int("transB", 0) != 0);
+    if inner.known().zip(inner_b.known()).is_some_and(|(a, b)| a != b) {
+        return Err(site.fail(format!("weight expects {inner_b} features, input 0 has {inner}")));
+    }
+    let shape = vec![rows, columns];
+    if let Some(c) = site.shape(2) {
+        if c.len() > 2 {
+            return Err(site.fail(format!("input 2 has {} axes", c.len())));
+        }
+        let spread = site.broadcast(&shape, c)?;
+        for (what, (full, own)) in ["rows", "columns"].iter().zip(spread.iter().zip(&shape)) {
+            site.agree(&format!("{what} with and without input 2"), full, own)?;
+        }
+    }
+    site.set(0, data_type, Some(shape));
+    Ok(())
+}
+
+/// Shape of the product of stacks of matrices; a vector counts as a row on the left, a column on the right.
+pub(super) fn product(site: &Site, a: usize, b: usize) -> Result<Option<Vec<Expr>>> {
+    let (Some(a), Some(b)) = (site.shape(a), site.shape(b)) else { return Ok(None) };
+    let (stack_a, rows, inner_a) = match a {
+        [] => return Err(site.fail("a scalar in a matrix product")),
+        [inner] => (&[][..], None, inner),
+        [stack @ .., rows, inner] => (stack, Some(rows), inner),
+    };
+    let (stack_b, columns, inner_b) = match b {
+        [] => return Err(site.fail("a scalar in a matrix product")),
+        [inner] => (&[][..], None, inner),
+        [stack @ .., inner, columns] => (stack, Some(columns), inner),
+    };
+    if inner_a.known().zip(inner_b.known()).is_some_and(|(a, b)| a != b) {
+        return Err(site.fail(format!("{inner_a} columns on the left, {inner_b} rows on the right")));
+    }
+    let mut shape = site.broadcast(stack_a, stack_b)?;
+    shape.extend(rows.into_iter().chain(columns).cloned());
+    Ok(Some(shape))
+}
+
+fn matmul(site: &mut Site) -> Result<()> {
+    let data_type = site.same_type(0..2)?;
+    let shape = product(site, 0, 1)?;
+    site.set(0, data_type, shape);
+    Ok(())
+}
+
+fn matmul_integer(site: &mut Site) -> Result<()> {
+    let shape = product(site, 0, 1)?;
+    site.set(0, Some(DataType::Int32), shape);
+    Ok(())
+}
+
+/// The output has the type of its zero point.
+fn q_linear_matmul(site: &mut Site) -> Result<()> {
+    let data_type = site.data_type(7);
+    let shape = product(site, 0, 3)?;
+    site.set(0, data_type, shape);
+    Ok(())
+}
+
+/// A stack of square matrices to a number each.
+fn det(site: &mut Site) -> Result<()> {
+    let data_type = site.data_type(0);
+    let shape = match site.shape(0) {
+        Some([stack @ .., rows, columns]) => {
+            site.agree("rows against columns", rows, columns)?;
+            Some(stack.to_vec())
+        }
+        Some(_) => return Err(site.fail("fewer than 2 axes")),
+        None => None,
+    };
+    site.set(0, data_type, shape);
+    Ok(())
+}
+
+/// Sizes by letter; the axes of an ellipsis broadcast. Without an arrow the output has the letters that
+/// come once, in order, after the ellipsis.
+fn einsum(site: &mut Site) -> Result<()> {
+    let data_type = site.same_type(0..site.inputs.len())?;
+    let shape = einsum_shape(site)?;
+    site.set(0, data_type, shape);
+    Ok(())
+}
+
+fn einsum_shape(site: &Site) -> Result<Option<Vec<Expr>>> {
+    let equation = site.node.string("equation").ok_or_else(|| site.fail("attribute `equation` is missing"))?;
+    let equation: std::string::String = equation.chars().filter(|c| !c.is_whitespace()).collect();
+    let (left, right) = match equation.split_once("->") {
+        Some((left, right)) => (left, Some(right)),
+        None => (equation.as_str(), None),
+    };
+    let terms: Vec<&str> = left.split(',').collect();
+    if terms.len() != site.inputs.len() {
+        return Err(site.fail(format!("`{equation}` has {} terms, {} inputs", terms.len(), site.inputs.len())));
+    }
+    let mut sizes: BTreeMap<char, Expr> = BTreeMap::new();
+    let mut counts: BTreeMap<char, usize> = BTreeMap::new();
+    let mut stack: Vec<Expr> = Vec::new();
+    for (i, term) in terms.iter().enumerate() {
+        let Some(shape) = site.shape(i) else { return Ok(None) };
+        let (before, after) = term.split_once("...").map_or((*term, ""), |(b, a)| (b, a));
+        let letters = before.chars().count() + after.chars().count();
+        let spare = shape.len().checked_sub(letters).filter(|n| *n == 0 || term.contains("..."));
+        let Some(spare) = spare else {
+            return Err(site.fail(format!("term `{term}` of `{equation}` for an input of {} axes", shape.len())));
+        };
+        let (head, rest) = shape.split_at(before.chars().count());
+        let (middle, tail) = rest.split_at(spare);
+        stack = site.broadcast(&stack, middle)?;
+        for (letter, size) in before.chars().zip(head).chain(after.chars().zip(tail)) {
+            *counts.entry(letter).or_insert(0) += 1;
+            match sizes.get(&letter) {
+                Some(known) if known.known().is_some_and(|n| n != 1) => {
+                    if size.known() != Some(1) {
+                        site.agree(&format!("size of `{letter}`"), known, size)?;
+                    }
+                }
+                _ => {
+                    sizes.insert(letter, size.clone());
+                }
+            }
+        }
+    }
+    let right = match right {
+        Some(right) => right.to_owned(),
+        None => {
+            let once = counts.iter().filter(|(_, n)| **n == 1).map(|(c, _)| *c);
+            let dots = if left.contains("...") { "..." } else { "" };
+            dots.chars().chain(once).collect()
+        }
+    };
+    let mut shape = Vec::new();
+    let (before, after) = right.split_once("...").unwrap_or((right.as_str(), ""));
+    let size = |letter: char| {
+        sizes.get(&letter).cloned().ok_or_else(|| site.fail(format!("`{letter}` of `{equation}` is in no term")))
+    };
+    for letter in before.chars() {
+        shape.push(size(letter)?);
+    }
+    if right.contains("...") {
+        shape.extend(stack);
+    }
+    for letter in after.chars() {
+        shape.push(size(letter)?);
+    }
+    Ok(Some(shape))
+}

@@ -1,0 +1,158 @@
+//! The operators: one row each, with everything this crate knows of it.
+//!
+//! A family is a file with its rows first, then its rules. A row covers every version of its operator
+//! from `since` on; a rule looks at the opset where the meaning changed. Adding an operator is adding
+//! a row to a family's `OPS`.
+
+mod attention;
+mod binary;
+mod constant;
+mod control;
+mod conv;
+mod gather;
+mod loss;
+mod matmul;
+mod movement;
+mod normalization;
+mod pool;
+mod quantization;
+mod recurrent;
+mod reduction;
+mod resize;
+mod selection;
+mod sequence;
+mod signal;
+mod site;
+mod slice;
+mod unary;
+mod window;
+
+pub(crate) use control::{body_inputs, never_taken};
+pub(crate) use site::Site;
+
+use crate::{Attribute, Error, Node, Result};
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
+
+/// As many inputs or outputs as one likes.
+const ANY: usize = usize::MAX;
+
+/// What is known of one operator of the standard domain.
+#[derive(Debug)]
+pub struct OpSpec {
+    /// Name, as ONNX spells it.
+    pub name: &'static str,
+    /// First operator set that has it.
+    pub since: i64,
+    /// How many inputs it may have, those left out at the end not counted.
+    pub inputs: RangeInclusive<usize>,
+    /// How many outputs it may have.
+    pub outputs: RangeInclusive<usize>,
+    /// Its attributes in any version from opset 7 on, with their kinds.
+    pub attributes: &'static [(&'static str, Kind)],
+    /// Its shape rule: types and shapes of the outputs from those of the inputs.
+    pub(crate) infer: fn(&mut Site) -> Result<()>,
+}
+
+/// Kind of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are ONNX's own")]
+pub enum Kind {
+    Float,
+    Int,
+    String,
+    Tensor,
+    Graph,
+    Floats,
+    Ints,
+    Strings,
+    SparseTensor,
+    Type,
+}
+
+impl Kind {
+    fn fits(self, value: &Attribute) -> bool {
+        use onnx_protobuf::attribute_proto::AttributeType;
+        match (self, value) {
+            (Kind::Float, Attribute::Float(_))
+            | (Kind::Int, Attribute::Int(_))
+            | (Kind::String, Attribute::String(_))
+            | (Kind::Tensor, Attribute::Tensor(_))
+            | (Kind::Graph, Attribute::Graph(_))
+            | (Kind::Floats, Attribute::Floats(_))
+            | (Kind::Ints, Attribute::Ints(_))
+            | (Kind::Strings, Attribute::Strings(_)) => true,
+            (kind, Attribute::Other(proto)) => match proto.type_.enum_value() {
+                // Within a function an attribute may stand for one of the function's own.
+                _ if !proto.ref_attr_name.is_empty() => true,
+                Ok(AttributeType::SPARSE_TENSOR) => kind == Kind::SparseTensor,
+                Ok(AttributeType::TYPE_PROTO) => kind == Kind::Type,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+const FAMILIES: &[&[OpSpec]] = &[
+    unary::OPS,
+    binary::OPS,
+    conv::OPS,
+    pool::OPS,
+    matmul::OPS,
+    normalization::OPS,
+    reduction::OPS,
+    movement::OPS,
+    slice::OPS,
+    gather::OPS,
+    selection::OPS,
+    constant::OPS,
+    resize::OPS,
+    attention::OPS,
+    recurrent::OPS,
+    quantization::OPS,
+    loss::OPS,
+    signal::OPS,
+    control::OPS,
+    sequence::OPS,
+];
+
+/// Every operator in the table, family by family.
+pub fn all() -> impl Iterator<Item = &'static OpSpec> {
+    FAMILIES.iter().flat_map(|family| family.iter())
+}
+
+/// The operator of this name in the standard domain.
+pub fn find(name: &str) -> Option<&'static OpSpec> {
+    static BY_NAME: LazyLock<HashMap<&str, &OpSpec>> = LazyLock::new(|| all().map(|op| (op.name, op)).collect());
+    BY_NAME.get(name).copied()
+}
+
+impl OpSpec {
+    /// Whether `node` has inputs, outputs and attributes as this operator takes them.
+    ///
+    /// # Errors
+    /// [`Error::Node`], saying what does not fit.
+    pub fn check(&self, node: &Node, label: &str, opset: i64) -> Result<()> {
+        let wrong = |reason: String| Error::Node { node: label.to_owned(), op: self.name.to_owned(), opset, reason };
+        if opset < self.since {
+            return Err(wrong(format!("the operator came with opset {}", self.since)));
+        }
+        let counts = [("inputs", &node.inputs, &self.inputs), ("outputs", &node.outputs, &self.outputs)];
+        for (what, names, range) in counts {
+            let count = names.iter().rposition(|n| !n.is_empty()).map_or(0, |last| last + 1);
+            if !range.contains(&count) {
+                let most = if *range.end() == ANY { "more".to_owned() } else { range.end().to_string() };
+                return Err(wrong(format!("{count} {what}, expected {} to {most}", range.start())));
+            }
+        }
+        for (name, value) in &node.attributes {
+            let kind = self.attributes.iter().find(|(n, _)| n == name).map(|(_, kind)| *kind);
+            if let Some(kind) = kind.filter(|kind| !kind.fits(value)) {
+                return Err(wrong(format!("attribute `{name}` is {}, expected {kind:?}", value.kind_name())));
+            }
+        }
+        Ok(())
+    }
+}
