@@ -109,3 +109,11 @@ pub(super) fn same_kind(a: &Tensor, b: &Tensor, name: &'static str) -> Result<()
     }
     Err(OpError::Input { name, expected: format!("{expected:?}, as the first").into(), found: format!("{found:?}") })
 }
+
+/// Checks that an input is a float, where libtorch would panic or convert.
+pub(super) fn check_float(tensor: &Tensor, name: &'static str) -> Result<(), OpError> {
+    if is_float(tensor)? {
+        return Ok(());
+    }
+    Err(OpError::Input { name, expected: "floats".into(), found: format!("{:?}", tensor.f_kind()?) })
+}

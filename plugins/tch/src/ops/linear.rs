@@ -1,12 +1,11 @@
-//! Matrix products and their relatives.
+//! Matrix products.
 
 use super::broadcast::{onto, shapes};
 use super::error::check_size;
 use super::{Op, OpError, Site, input};
 use tch::Tensor;
 
-pub(super) const OPS: &[Op] =
-    &[Op { name: "Det", forward: det }, Op { name: "Gemm", forward: gemm }, Op { name: "MatMul", forward: mat_mul }];
+pub(super) const OPS: &[Op] = &[Op { name: "Gemm", forward: gemm }, Op { name: "MatMul", forward: mat_mul }];
 
 /// [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html): `alpha A B + beta C`; `C` may be left out since 11.
 fn gemm(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
@@ -70,14 +69,4 @@ fn mat_mul(_: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> 
         dims.truncate(dims.len() - 2);
     }
     Ok(vec![a.f_matmul(b)?])
-}
-
-/// [Det](https://onnx.ai/onnx/operators/onnx__Det.html) of each matrix.
-fn det(_: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
-    let x = input::required(inputs, 0, "X")?;
-    let dims = input::rank(x, "X", 2..=usize::MAX)?;
-    if dims[dims.len() - 1] != dims[dims.len() - 2] {
-        return Err(OpError::Input { name: "X", expected: "square matrices".into(), found: format!("{dims:?}") });
-    }
-    Ok(vec![Tensor::f_linalg_det(x)?])
 }

@@ -19,7 +19,7 @@ fn nll(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
 fn cross_entropy(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
     let scores = input::required(inputs, 0, "scores")?;
     input::rank(scores, "scores", 2..=usize::MAX)?;
-    let logarithms = scores.f_log_softmax(1, None)?;
+    let logarithms = super::softmax::log_softmax(scores, 1)?;
     Ok(vec![loss(site, inputs, &logarithms)?, logarithms])
 }
 

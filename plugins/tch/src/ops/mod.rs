@@ -17,6 +17,10 @@ mod dropout;
 mod einsum;
 mod error;
 mod gather;
+#[cfg(test)]
+mod gradients;
+#[cfg(test)]
+mod hostile;
 mod input;
 mod linear;
 mod logic;

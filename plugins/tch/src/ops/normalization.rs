@@ -187,6 +187,7 @@ fn local_response(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>,
 fn lp_normalization(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
     let x = input::required(inputs, 0, "input")?;
     let axis = input::axis(site.int("axis")?.unwrap_or(-1), input::rank(x, "input", 1..=usize::MAX)?.len())?;
+    input::check_float(x, "input")?;
     let norm = match site.int("p")?.unwrap_or(2) {
         1 => x.f_abs()?.f_sum_dim_intlist([axis].as_slice(), true, None)?,
         2 => x.f_norm_scalaropt_dim(2, [axis], true)?,

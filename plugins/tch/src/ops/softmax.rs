@@ -1,12 +1,33 @@
 //! Softmax and its logarithm.
+//!
+//! Where a gradient is recorded they are written out: the backward passes of libtorch's fused forms have no forward-mode
+//! derivative, which a Hessian product takes. Elsewhere the fused forms are faster.
 
 use super::{Op, OpError, Site, input};
 use tch::Tensor;
 
 pub(super) const OPS: &[Op] = &[
-    Op { name: "LogSoftmax", forward: |s, x| along(s, x, |x, axis| Ok(x.f_log_softmax(axis, None)?)) },
-    Op { name: "Softmax", forward: |s, x| along(s, x, |x, axis| Ok(x.f_softmax(axis, None)?)) },
+    Op { name: "LogSoftmax", forward: |s, x| along(s, x, log_softmax) },
+    Op { name: "Softmax", forward: |s, x| along(s, x, softmax) },
 ];
+
+/// e^x over its sum.
+pub(super) fn softmax(x: &Tensor, axis: i64) -> Result<Tensor, OpError> {
+    if !x.requires_grad() || x.numel() == 0 {
+        return Ok(x.f_softmax(axis, None)?);
+    }
+    // Any constant may be taken off; the greatest keeps the exponential from overflowing.
+    let powers = x.f_sub(&x.f_detach()?.f_amax(axis, true)?)?.f_exp()?;
+    Ok(powers.f_div(&powers.f_sum_dim_intlist([axis].as_slice(), true, None)?)?)
+}
+
+/// x minus the logarithm of the sum of e^x.
+pub(super) fn log_softmax(x: &Tensor, axis: i64) -> Result<Tensor, OpError> {
+    if !x.requires_grad() || x.numel() == 0 {
+        return Ok(x.f_log_softmax(axis, None)?);
+    }
+    Ok(x.f_sub(&x.f_logsumexp(axis, true)?)?)
+}
 
 /// Runs `f` along the node's axis. Before opset 13 the default is axis 1, and all axes from there on are one: the input
 /// counts as a matrix split before `axis`.
