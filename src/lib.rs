@@ -5,6 +5,7 @@
 //! `I = -s . grad l`. The more negative the influence, the more labelling that image is expected to
 //! lower the loss on the reference set.
 
+pub mod bench;
 pub mod cli;
 pub mod data;
 pub mod durable;
@@ -14,5 +15,6 @@ pub mod plugin;
 pub mod report;
 pub mod runtime;
 pub mod scores;
+pub mod scoring;
 pub mod select;
 pub mod sweep;

@@ -1,6 +1,7 @@
 //! `isal doctor`: what there is to run on, and what to do about what is missing.
 
 use super::{Context, Outcome};
+use crate::plugin::Plugin;
 use crate::runtime::{ExecutionProvider, Library, SUPPORTED};
 use clap::Args;
 use std::fmt::Write as _;
@@ -90,6 +91,44 @@ fn runtime(context: &Context) -> Vec<Finding> {
     ]
 }
 
-fn plugin(_context: &Context) -> Vec<Finding> {
-    Vec::new()
+fn plugin(context: &Context) -> Vec<Finding> {
+    let plugin = Plugin::find(context.global.plugin.as_deref());
+    match plugin.and_then(|plugin| Ok((plugin.describe()?, plugin))) {
+        Ok((described, plugin)) => vec![
+            Finding {
+                name: "gradient plugin",
+                found: format!("{} {} at {}", described.name, described.version, plugin.path().display()),
+                ok: true,
+                needed: true,
+                cure: None,
+            },
+            Finding { name: "plugin backend", found: described.backend, ok: true, needed: true, cure: None },
+            Finding { name: "plugin devices", found: described.devices.join(", "), ok: true, needed: true, cure: None },
+            Finding {
+                name: "plugin operators",
+                found: described.ops.len().to_string(),
+                ok: true,
+                needed: true,
+                cure: None,
+            },
+        ],
+        Err(error) => vec![Finding {
+            name: "gradient plugin",
+            found: chain(&error),
+            ok: false,
+            needed: true,
+            cure: Some("run `make plugin`, or name one with `--plugin` or ISAL_PLUGIN".to_owned()),
+        }],
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
 }

@@ -1,7 +1,11 @@
 //! What a command's end means: exit codes, error text, hints.
 
+use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
+use crate::influence::InfluenceError;
 use crate::runtime::{RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
+use crate::scoring::ScoringError;
+use crate::select::SelectError;
 use std::process::ExitCode;
 
 /// How a command ended that did not fail.
@@ -57,15 +61,34 @@ fn code(error: &anyhow::Error) -> u8 {
         if cause.is::<Interrupted>() {
             return 130;
         }
-        let bad_input = cause.is::<BadRequest>()
-            || cause.downcast_ref::<isal_onnx::Error>().is_some_and(|e| !matches!(e, isal_onnx::Error::Io { .. }))
-            || matches!(cause.downcast_ref(), Some(ScoreError::Format { .. }))
-            || matches!(cause.downcast_ref(), Some(RuntimeError::Signature { .. }));
-        if bad_input {
+        if is_bad_input(cause) {
             return 2;
         }
     }
     3
+}
+
+/// Whether what was given is at fault, and the same request will fail again on any machine.
+fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let data = |e: &DataError| !matches!(e, DataError::Io { .. });
+    let scoring = |e: &ScoringError| {
+        use ScoringError::{Classes, Model, NoLabels, NoScores, NotAClassifier};
+        matches!(e, Classes { .. } | Model { .. } | NoLabels { .. } | NoScores { .. } | NotAClassifier { .. })
+    };
+    cause.is::<BadRequest>()
+        || cause.is::<SplitError>()
+        || cause.is::<RecipeError>()
+        || cause.is::<PreprocessError>()
+        || cause.is::<SelectError>()
+        || cause.downcast_ref::<DataError>().is_some_and(data)
+        || cause.downcast_ref::<ScoringError>().is_some_and(scoring)
+        || cause.downcast_ref::<isal_onnx::Error>().is_some_and(|e| !matches!(e, isal_onnx::Error::Io { .. }))
+        || matches!(cause.downcast_ref(), Some(ScoreError::Format { .. }))
+        || matches!(cause.downcast_ref(), Some(RuntimeError::Signature { .. }))
+        || matches!(
+            cause.downcast_ref(),
+            Some(InfluenceError::UnknownSolver { .. } | InfluenceError::Option { .. } | InfluenceError::Label { .. })
+        )
 }
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

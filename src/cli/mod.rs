@@ -4,10 +4,12 @@
 //! results and errors. Exit codes: 0 done, 1 the answer is no (a check failed), 2 bad request or bad input,
 //! 3 failed while running, 130 interrupted. A closed pipe counts as done.
 
+mod bench;
 mod doctor;
 mod failure;
 mod model;
 mod progress;
+mod score;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
 
@@ -59,6 +61,11 @@ enum Command {
     /// List or build the model zoo
     #[command(subcommand)]
     Model(model::Command),
+    /// Score a pool of images and select the ones to label next
+    #[command(subcommand)]
+    Score(score::Command),
+    /// Measure what a score costs beside a plain prediction
+    Bench(bench::Options),
 }
 
 /// What a command has at hand besides its own options.
@@ -95,6 +102,8 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Doctor(options) => doctor::run(&options, &context),
         Command::Model(command) => model::run(&command, &context),
+        Command::Score(command) => score::run(&command, &context),
+        Command::Bench(options) => bench::run(&options, &context),
     };
     failure::exit_code(outcome)
 }

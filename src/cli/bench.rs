@@ -1,0 +1,195 @@
+//! `isal bench`: what a score costs beside a plain prediction, on this machine, in one run.
+
+use super::{BadRequest, Context, Outcome};
+use crate::bench::{Contender, Figure, Plan, compare};
+use crate::influence::GradientEngine as _;
+use crate::plugin::{LoadOptions, Plugin, PluginEngine};
+use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use crate::scoring::Classifier;
+use anyhow::Context as _;
+use clap::Args;
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};
+use isal_onnx::{Scope, Tensor};
+use ndarray::Array4;
+use rand::{RngExt as _, SeedableRng as _};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What to measure.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Images a second and the cost of an image over plain inference; medians over rounds in which all take turns.\n\nExamples:\n  isal bench --zoo resnet18 --batch-size 64\n  isal bench --model model.onnx --scope head --pytorch python3"
+)]
+pub struct Options {
+    /// A classifier to measure
+    #[arg(long, value_name = "FILE.onnx", conflicts_with = "zoo", required_unless_present = "zoo")]
+    model: Option<PathBuf>,
+    /// A model of the zoo, freshly drawn
+    #[arg(long, value_name = "NAME")]
+    zoo: Option<String>,
+    /// Images a batch
+    #[arg(long, default_value_t = 64)]
+    batch_size: usize,
+    /// Parameters that take part
+    #[arg(long, default_value = "weights")]
+    scope: String,
+    /// Rounds in which every contender has a turn
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of a turn
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// Where ONNX Runtime runs
+    #[arg(long, value_enum, default_value_t)]
+    execution_provider: ExecutionProvider,
+    /// Where the plugin runs
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// A Python with PyTorch, to measure the reference method (one backward pass an image) and its vectorised forms
+    #[arg(long, value_name = "PYTHON")]
+    pytorch: Option<PathBuf>,
+}
+
+pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcome> {
+    let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let path = model_file(options, scratch.path())?;
+    let classifier = Classifier::read(&path, None)?;
+    let scope: Scope = options.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", options.scope)))?;
+    let parameters = classifier.model.graph.parameters(&scope)?;
+    let s = random_direction(&classifier, &parameters);
+    let images = random_images(&classifier, options.batch_size)?;
+
+    let library = Library::load(context.global.onnxruntime.as_deref())?;
+    let session_options = SessionOptions { provider: options.execution_provider, threads: context.global.threads };
+    let mut plain = Session::open(&library, &path, session_options)?;
+    let influence_path = scratch.path().join("influence.onnx");
+    let influence_options =
+        InfluenceOptions { logits: classifier.logits.clone(), classes: classifier.classes, top_k: 1, per_class: false };
+    let how = Paired { relative_step: 3e-5, difference: Difference::OneSided };
+    paired(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&influence_path)?;
+    let mut pair = Session::open(&library, &influence_path, session_options)?;
+    let plugin = Plugin::find(context.global.plugin.as_deref())?;
+    let load = LoadOptions {
+        parameters,
+        loss_output: Some(classifier.logits.clone()),
+        device: options.device.clone(),
+        threads: u32::try_from(context.global.threads).unwrap_or(0),
+        ..LoadOptions::default()
+    };
+    let mut engine = PluginEngine::from_model(&plugin, &classifier.model, &load)?;
+    let entries: Vec<f32> = s.values().flat_map(|t| t.to_vec::<f32>().unwrap_or_default()).collect();
+    let vector = engine.upload(&entries)?;
+
+    let batch = options.batch_size;
+    let output = classifier.output.as_str();
+    let mut contenders: Vec<Contender<'_, anyhow::Error>> = vec![
+        Contender {
+            name: "ONNX Runtime, prediction alone".into(),
+            run: Box::new(|| plain.run(images.view(), &[output]).map(|_| batch).map_err(Into::into)),
+        },
+        Contender {
+            name: "paired graph, prediction and influence".into(),
+            run: Box::new(|| pair.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
+        },
+        Contender {
+            name: "native engine, prediction and influence".into(),
+            run: Box::new(|| engine.jvp(images.view(), &vector).map(|_| batch).map_err(Into::into)),
+        },
+    ];
+    let plan = Plan {
+        rounds: options.rounds,
+        turn: Duration::try_from_secs_f64(options.seconds)
+            .map_err(|_| BadRequest(format!("`--seconds` is {}, expected a positive number", options.seconds)))?,
+    };
+    let mut figures = compare(&mut contenders, plan)?;
+    drop(contenders);
+    if let Some(python) = &options.pytorch {
+        figures.extend(peer(python, &path, options, figures[0].images_per_s)?);
+    }
+    report(options, context, &figures)
+}
+
+fn report(options: &Options, context: &Context, figures: &[Figure]) -> anyhow::Result<Outcome> {
+    let mut text = String::new();
+    writeln!(text, "{:<46} {:>9} {:>19} {:>6}", "", "images/s", "slowest - fastest", "cost")?;
+    for figure in figures {
+        let range = format!("{:.1} - {:.1}", figure.slowest, figure.fastest);
+        writeln!(text, "{:<46} {:>9.1} {range:>19} {:>6.2}", figure.name, figure.images_per_s, figure.cost)?;
+    }
+    let value = serde_json::json!({
+        "schema": "isal-bench/1", "batch_size": options.batch_size, "scope": options.scope,
+        "rounds": options.rounds, "figures": figures,
+    });
+    context.print(&text, &value)?;
+    Ok(Outcome::Done)
+}
+
+fn model_file(options: &Options, scratch: &Path) -> anyhow::Result<PathBuf> {
+    let Some(name) = &options.zoo else {
+        return Ok(options.model.clone().unwrap_or_default());
+    };
+    let entry = isal_exporters::zoo()
+        .iter()
+        .find(|e| e.name == name)
+        .ok_or_else(|| BadRequest(format!("no model is called `{name}`; see `isal model list`")))?;
+    let path = scratch.join("model.onnx");
+    isal_exporters::build(name, &entry.defaults)?.write(&path)?;
+    Ok(path)
+}
+
+/// A standard normal direction: speed does not depend on its numbers.
+fn random_direction(classifier: &Classifier, parameters: &[String]) -> Direction {
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+    let block = |name: &String| {
+        let dims = classifier.model.graph.initializers.get(name)?.dims().to_vec();
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| random.sample(rand_distr::StandardNormal)).collect();
+        Some((name.clone(), Tensor::new(dims, &values)))
+    };
+    parameters.iter().filter_map(block).collect()
+}
+
+fn random_images(classifier: &Classifier, batch: usize) -> anyhow::Result<Array4<f32>> {
+    let shape: Vec<usize> = classifier.input.iter().skip(1).copied().collect::<Option<_>>().ok_or_else(|| {
+        BadRequest("the model's input has free sizes besides the batch; they must be fixed to be measured".into())
+    })?;
+    let [c, h, w] = shape[..] else { return Err(BadRequest("the input is no image".into()).into()) };
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    Ok(Array4::from_shape_simple_fn((batch, c, h, w), || random.random::<f32>()))
+}
+
+/// Runs the PyTorch side, which prints `{"figures": [{"name", "images_per_s", "slowest", "fastest"}]}`.
+fn peer(python: &Path, model: &Path, options: &Options, plain: f64) -> anyhow::Result<Vec<Figure>> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        figures: Vec<Measured>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Measured {
+        name: String,
+        images_per_s: f64,
+        slowest: f64,
+        fastest: f64,
+    }
+    let output = std::process::Command::new(python)
+        .args(["-c", PEER])
+        .arg(model)
+        .arg(options.batch_size.to_string())
+        .arg(options.rounds.to_string())
+        .output()
+        .with_context(|| format!("cannot run `{}`", python.display()))?;
+    if !output.status.success() {
+        anyhow::bail!("the PyTorch side failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout).context("the PyTorch side printed no figures")?;
+    let figure = |m: Measured| Figure {
+        name: m.name,
+        images_per_s: m.images_per_s,
+        slowest: m.slowest,
+        fastest: m.fastest,
+        cost: plain / m.images_per_s,
+    };
+    Ok(answer.figures.into_iter().map(figure).collect())
+}
+
+const PEER: &str = include_str!("../../tests/bench/pytorch_peer.py");

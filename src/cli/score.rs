@@ -1,0 +1,242 @@
+//! `isal score pool`: the main job.
+
+use super::{BadRequest, Context, Interrupted, Outcome};
+use crate::data::{Dataset, Labelled, OpenOptions, Pool, Preprocess, Split};
+use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
+use crate::runtime::ExecutionProvider;
+use crate::scores::{SIGN, ScoreFormat};
+use crate::scoring::{ReferenceSet, ScoreOptions, score_pool};
+use crate::select::{Needs, Random, STRATEGIES, StrategyOptions};
+use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Score images.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Score an unlabelled pool by influence and select the images to label next
+    #[command(after_help = AFTER)]
+    Pool(Box<PoolOptions>),
+}
+
+const AFTER: &str = "The more negative an image's influence, the more labelling it is expected to lower the loss on the
+reference set. The folder given with -o gets selection.json, the scores, s.safetensors, report.html and run.json; the
+same command continues after an interruption, and another budget or strategy costs no new sweep.
+
+Examples:
+  isal score pool --model model.onnx --labeled labeled/ --pool pool/ --budget 100 -o round-0
+  isal score pool --model model.onnx --labeled labeled/ --reference reference/ --pool pool/ --budget 100 \\
+      --scope head --expected-top-k 3 --scores scores.csv -o round-0";
+
+/// What to score, with what, into what.
+#[derive(Debug, Args)]
+pub struct PoolOptions {
+    /// The trained classifier
+    #[arg(long, value_name = "FILE.onnx")]
+    model: PathBuf,
+    /// The labelled images it was trained on (needed for influence)
+    #[arg(long, alias = "labelled", value_name = "DATA")]
+    labeled: Option<PathBuf>,
+    /// Labelled images set aside as the reference set (default: held out of the labelled ones)
+    #[arg(long, value_name = "DATA", conflicts_with = "reference_fraction")]
+    reference: Option<PathBuf>,
+    /// Share of the labelled images to hold out as the reference set
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    reference_fraction: f64,
+    /// The images to choose from; their labels, where they have any, are never used
+    #[arg(long, value_name = "DATA")]
+    pool: PathBuf,
+    /// Images to select
+    #[arg(long, value_name = "N")]
+    budget: usize,
+    /// Folder for everything that is written
+    #[arg(long, short, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Score file: .parquet, .csv or .jsonl (default: scores.parquet in the folder)
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
+    /// How to select
+    #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
+    strategy: String,
+    /// What computes the influence
+    #[arg(long, default_value = "native", value_parser = ["native"])]
+    engine: String,
+    /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
+    #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
+    solver: String,
+    /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
+    #[arg(long, default_value = "auto", value_name = "LAMBDA")]
+    damping: String,
+    /// Parameters that take part: weights (two axes or more), head (the last layer), all, or name patterns
+    #[arg(long, default_value = "weights")]
+    scope: String,
+    /// 1: arg-max pseudo-labels; more: the expected gradient over the K most likely classes
+    #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    expected_top_k: u32,
+    /// The output that holds the class scores, where the model has several
+    #[arg(long, value_name = "NAME")]
+    class_scores: Option<String>,
+    /// Preprocessing recipe (default: the .toml beside the model)
+    #[arg(long, value_name = "FILE.toml")]
+    recipe: Option<PathBuf>,
+    /// Override one key of the recipe, such as mean=[0.5] or channels=bgr
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where ONNX Runtime runs
+    #[arg(long, value_enum, default_value_t)]
+    execution_provider: ExecutionProvider,
+    /// Where the plugin runs: cpu, cuda, cuda:1
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Images a batch
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "N")]
+    batch_size: u32,
+    /// Seed of the reference hold-out and of random selection
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// End at the first image that cannot be used, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Pool(options) => pool(options, context),
+    }
+}
+
+fn pool(given: &PoolOptions, context: &Context) -> anyhow::Result<Outcome> {
+    let options = score_options(given, context)?;
+    let outcome = score_pool(&options, &context.progress).map_err(|error| {
+        if error.is_interruption() {
+            anyhow::Error::new(error).context(Interrupted)
+        } else {
+            anyhow::Error::new(error).context("cannot score the pool")
+        }
+    })?;
+    let mut text = String::new();
+    for sentence in &outcome.summary {
+        writeln!(text, "{sentence}")?;
+    }
+    writeln!(text, "\n{:>4}  {:<28} {:>12} {:>6} {:>6}", "rank", "image", "influence", "class", "sure")?;
+    for chosen in outcome.selection.selected.iter().take(10) {
+        let influence = chosen.influence.map_or_else(|| "-".to_owned(), |i| format!("{i:.3e}"));
+        let sure = chosen.confidence.map_or_else(|| "-".to_owned(), |c| format!("{:.0} %", 100.0 * c));
+        writeln!(text, "{:>4}  {:<28} {influence:>12} {:>6} {sure:>6}", chosen.rank, chosen.id, chosen.pseudo_label)?;
+    }
+    if outcome.selection.selected.len() > 10 {
+        writeln!(text, "      ... and {} more in selection.json", outcome.selection.selected.len() - 10)?;
+    }
+    writeln!(text, "({SIGN})\n")?;
+    for (what, path) in &outcome.files {
+        writeln!(text, "{what}: {}", path.display())?;
+    }
+    context.print(&text, &outcome)?;
+    Ok(Outcome::Done)
+}
+
+fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<ScoreOptions> {
+    if given.budget == 0 {
+        return Err(BadRequest("`--budget` is 0, expected at least 1".into()).into());
+    }
+    if given.reference.is_none() && !(given.reference_fraction > 0.0 && given.reference_fraction < 1.0) {
+        let found = given.reference_fraction;
+        return Err(BadRequest(format!("`--reference-fraction` is {found}, expected a share between 0 and 1")).into());
+    }
+    if let Some(path) = &given.scores {
+        ScoreFormat::of(path)?;
+    }
+    let strategy = match StrategyOptions::named(&given.strategy)? {
+        StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed: given.seed }),
+        other => other,
+    };
+    if strategy.row().needs == Needs::Influence && given.labeled.is_none() {
+        let text = format!("strategy `{}` needs `--labeled`: the images the model was trained on", given.strategy);
+        return Err(BadRequest(text).into());
+    }
+    let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
+    let open = |path: &Path, option: &str| {
+        Dataset::open(path, &OpenOptions::default())
+            .with_context(|| format!("cannot open `{option} {}`", path.display()))
+    };
+    Ok(ScoreOptions {
+        model: given.model.clone(),
+        output: given.class_scores.clone(),
+        labelled: given
+            .labeled
+            .as_deref()
+            .map(|path| open(path, "--labeled"))
+            .transpose()?
+            .map(Split::<Labelled>::new)
+            .transpose()?,
+        reference: match &given.reference {
+            Some(path) => ReferenceSet::Given(open(path, "--reference")?),
+            None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
+        },
+        pool: Split::<Pool>::new(open(&given.pool, "--pool")?)?,
+        preprocess: preprocess(&given.model, given.recipe.as_deref(), &given.set)?,
+        budget: given.budget,
+        strategy,
+        solver: solver(&given.solver, &given.damping)?,
+        scope,
+        expected_top_k: given.expected_top_k as usize,
+        provider: given.execution_provider,
+        device: given.device.clone(),
+        batch_size: given.batch_size as usize,
+        threads: context.global.threads,
+        strict: given.strict,
+        out: given.output.clone(),
+        scores: given.scores.clone(),
+        onnxruntime: context.global.onnxruntime.clone(),
+        plugin: context.global.plugin.clone(),
+    })
+}
+
+/// The recipe beside the model, or the one named, with overrides.
+pub(super) fn preprocess(model: &Path, recipe: Option<&Path>, set: &[String]) -> anyhow::Result<Preprocess> {
+    let mut preprocess = match recipe {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            Preprocess::parse(&text, &path.display().to_string())?
+        }
+        None => Preprocess::beside(model)?,
+    };
+    for setting in set {
+        preprocess.set(setting)?;
+    }
+    Ok(preprocess)
+}
+
+/// Every solver by name, for `--help`.
+fn solver_help() -> String {
+    let rows: Vec<String> = SOLVERS.iter().map(|row| format!("  {:<22} {}", row.name, row.about)).collect();
+    format!(
+        "How the inverse-Hessian-vector product is solved: a file such as those in configs/solver, or one of\n{}",
+        rows.join("\n")
+    )
+}
+
+fn solver(name: &str, damping: &str) -> anyhow::Result<SolverOptions> {
+    let mut options = if name.ends_with(".toml") {
+        let text = std::fs::read_to_string(name).with_context(|| format!("cannot read `{name}`"))?;
+        toml::from_str(&text).map_err(|e| BadRequest(format!("`{name}`: {e}")))?
+    } else {
+        SolverOptions::named(name)?
+    };
+    if damping == "auto" {
+        return Ok(options);
+    }
+    let lambda: f64 =
+        damping.parse().ok().filter(|l: &f64| l.is_finite() && *l >= 0.0).ok_or_else(|| {
+            BadRequest(format!("`--damping` is `{damping}`, expected `auto` or a number of at least 0"))
+        })?;
+    let fixed = Damping::Fixed(lambda);
+    match &mut options {
+        SolverOptions::Identity(identity) => identity.damping = fixed,
+        SolverOptions::Lissa(lissa) => lissa.step = Step::Automatic { damping: fixed },
+        SolverOptions::CgHessian(cg) | SolverOptions::CgGaussNewton(cg) => cg.damping = fixed,
+    }
+    Ok(options)
+}

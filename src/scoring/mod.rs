@@ -1,0 +1,492 @@
+//! `score pool` as stages: reference gradient and `s`, the sweep, the selection.
+//!
+//! Every stage is a file with its provenance in the output folder. A stage whose file is there, made from the same
+//! inputs with the same options, is not done again; so a killed command goes on where it stopped, and another budget
+//! or strategy costs no new sweep.
+
+mod agreement;
+mod classifier;
+mod ihvp;
+mod outcome;
+mod samples;
+
+pub use classifier::Classifier;
+pub use ihvp::SolveKey;
+pub use outcome::Outcome;
+pub use samples::Samples;
+
+use crate::data::{
+    DataError, Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Pool, Preprocess, PreprocessError, Recipe,
+    RecipeError, Reference, Size, Split, SplitError,
+};
+use crate::durable::{DurableError, FolderLock};
+use crate::influence::{
+    ArtefactError, Contraction, EngineError, GradientEngine as _, InfluenceError, PseudoLabels, SolvedVector,
+    SolverOptions,
+};
+use crate::observe::Observer;
+use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
+use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
+use crate::scores::{Part, Parts, SIGN, ScoreError, ScoreTable};
+use crate::select::{Needs, SelectError, StrategyOptions, select};
+use crate::sweep::{Native, Predictor, Scorer, SweepError, SweepOptions, SweepTimes, part_size, sweep};
+use indexmap::IndexMap;
+use isal_onnx::Scope;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the reference set comes from. Never from test data.
+#[derive(Debug, Clone)]
+pub enum ReferenceSet {
+    /// Images that were set aside for it.
+    Given(Dataset),
+    /// A stratified, seeded part of the labelled set, which then takes no part in the curvature.
+    HeldOut {
+        /// Share of the labelled images, in (0, 1).
+        fraction: f64,
+        /// Seed of the draw.
+        seed: u64,
+    },
+}
+
+/// All that `score pool` is told.
+#[derive(Debug, Clone)]
+pub struct ScoreOptions {
+    /// The trained classifier.
+    pub model: PathBuf,
+    /// Output with the class scores, where the model has several.
+    pub output: Option<String>,
+    /// Labelled images the model was trained on; needed for influence.
+    pub labelled: Option<Split<Labelled>>,
+    /// The reference set.
+    pub reference: ReferenceSet,
+    /// The images to choose from.
+    pub pool: Split<Pool>,
+    /// Preprocessing: the recipe beside the model with the overrides of the command line.
+    pub preprocess: Preprocess,
+    /// Images to select.
+    pub budget: usize,
+    /// How to select.
+    pub strategy: StrategyOptions,
+    /// How `s` is solved.
+    pub solver: SolverOptions,
+    /// Parameters that take part.
+    pub scope: Scope,
+    /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.
+    pub expected_top_k: usize,
+    /// Where ONNX Runtime runs.
+    pub provider: ExecutionProvider,
+    /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.
+    pub device: String,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// Threads; 0 takes every core.
+    pub threads: usize,
+    /// Whether an image that cannot be used ends the command.
+    pub strict: bool,
+    /// Folder for everything that is written.
+    pub out: PathBuf,
+    /// Score file; `scores.parquet` in the folder when not given.
+    pub scores: Option<PathBuf>,
+    /// ONNX Runtime's library, when named.
+    pub onnxruntime: Option<PathBuf>,
+    /// The plugin, when named.
+    pub plugin: Option<PathBuf>,
+}
+
+/// Why a pool could not be scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScoringError {
+    /// The model file is not sound.
+    #[error("`{}`", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<isal_onnx::Error>,
+    },
+    /// A sound model that is no image classifier.
+    #[error("`{}`: {reason}", path.display())]
+    NotAClassifier {
+        /// The file.
+        path: PathBuf,
+        /// What was found and expected.
+        reason: String,
+    },
+    /// The strategy needs influence, and influence needs labelled images.
+    #[error("strategy `{strategy}` needs labelled images to solve for the influence")]
+    NoLabels {
+        /// The strategy.
+        strategy: &'static str,
+    },
+    /// A data set without class names cannot be matched to the model's outputs, or has another number of them.
+    #[error("the labelled images have {found} classes, the model has {expected}")]
+    Classes {
+        /// Classes of the labelled data.
+        found: usize,
+        /// Outputs of the model.
+        expected: usize,
+    },
+    /// The plugin's interpreter and ONNX Runtime compute different things.
+    #[error(
+        "the plugin and ONNX Runtime disagree on this model: relative difference {difference:.1e}, tolerance {tolerance:.0e}"
+    )]
+    Disagreement {
+        /// Largest difference over the output scale.
+        difference: f64,
+        /// What is taken as rounding.
+        tolerance: f64,
+    },
+    /// Every score came out as NaN or infinity.
+    #[error("none of the {images} scores is a number: the model's weights or outputs are NaN or overflow")]
+    NoScores {
+        /// Images scored.
+        images: usize,
+    },
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Roles of data sets.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// Preprocessing recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// Preprocessing file.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// Solver and scores.
+    #[error(transparent)]
+    Influence(#[from] InfluenceError),
+    /// The differentiating engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The plugin.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// `s` on disk.
+    #[error(transparent)]
+    Artefact(Box<ArtefactError>),
+    /// The sweep.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// The score files.
+    #[error(transparent)]
+    Scores(#[from] ScoreError),
+    /// The selection.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Files and locks.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+}
+
+impl ScoringError {
+    /// Whether the work was stopped on request; what had finished is on disk.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            ScoringError::Sweep(SweepError::Interrupted { .. }) => true,
+            ScoringError::Influence(error) => matches!(error, InfluenceError::Cancelled),
+            _ => false,
+        }
+    }
+}
+
+/// Everything up to the sweep: what will score, and where its numbers come from.
+struct Prepared {
+    classifier: Classifier,
+    recipe: Recipe,
+    classes: Vec<String>,
+    pseudo_labels: PseudoLabels,
+    provenance: IndexMap<String, String>,
+}
+
+/// Scores a pool and selects from it.
+///
+/// # Errors
+/// [`ScoringError`]. Whatever stage had finished is kept and not done again by the same call.
+pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Outcome, ScoringError> {
+    let _lock = FolderLock::take(&options.out)?;
+    let prepared = prepare(options)?;
+    let needs_influence = options.strategy.row().needs == Needs::Influence;
+    let scored = if needs_influence {
+        with_influence(options, &prepared, observer)?
+    } else {
+        let library = Library::load(options.onnxruntime.as_deref())?;
+        let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+        let session = Session::open(&library, &options.model, session_options)?;
+        let mut provenance = prepared.provenance.clone();
+        provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));
+        provenance.insert("execution provider".into(), session.provider().to_string());
+        let mut scorer =
+            Predictor { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
+        sweep_stage(options, &prepared, &mut scorer, provenance, observer)?
+    };
+    let finite = |row: &crate::scores::ScoreRow| {
+        if needs_influence { row.influence.is_some_and(f64::is_finite) } else { row.confidence.is_finite() }
+    };
+    if !scored.table.rows.is_empty() && !scored.table.rows.iter().any(finite) {
+        return Err(ScoringError::NoScores { images: scored.table.rows.len() });
+    }
+    let selection = select(&scored.table.rows, options.budget, &options.strategy)?;
+    outcome::write(options, &prepared, scored, selection)
+}
+
+/// What the sweep stage leaves.
+struct Scored {
+    table: ScoreTable,
+    skipped: Vec<(String, String)>,
+    /// Absent when the table was there already.
+    times: Option<SweepTimes>,
+    vector: Option<SolvedVector>,
+    scores_path: PathBuf,
+}
+
+fn prepare(options: &ScoreOptions) -> Result<Prepared, ScoringError> {
+    let classifier = Classifier::read(&options.model, options.output.as_deref())?;
+    let sample = options.pool.dataset().load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
+    let recipe = Recipe::resolve(&options.preprocess, &classifier.input, sample)?;
+    let named = options.labelled.as_ref().map_or_else(Vec::new, |d| d.dataset().classes().to_vec());
+    let classes = if named.is_empty() {
+        (0..classifier.classes).map(|c| c.to_string()).collect()
+    } else if named.len() == classifier.classes {
+        named
+    } else {
+        return Err(ScoringError::Classes { found: named.len(), expected: classifier.classes });
+    };
+    let pseudo_labels = PseudoLabels::top(options.expected_top_k);
+    let provenance = IndexMap::from([
+        ("sign".to_owned(), SIGN.to_owned()),
+        ("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("model".to_owned(), options.model.display().to_string()),
+        ("model sha256".to_owned(), classifier.sha256.clone()),
+        (
+            "class scores".to_owned(),
+            format!("{} ({:?}), {} classes", classifier.output, classifier.kind, classifier.classes),
+        ),
+        ("preprocessing".to_owned(), recipe_text(&recipe)),
+        ("pool sha256".to_owned(), options.pool.dataset().fingerprint()),
+        ("batch size".to_owned(), options.batch_size.to_string()),
+    ]);
+    Ok(Prepared { classifier, recipe, classes, pseudo_labels, provenance })
+}
+
+impl Prepared {
+    fn contraction(&self) -> Contraction {
+        Contraction { output: self.classifier.kind, pseudo_labels: self.pseudo_labels, per_class: false }
+    }
+}
+
+fn recipe_text(recipe: &Recipe) -> String {
+    serde_json::to_string(recipe).unwrap_or_else(|_| format!("{recipe:?}"))
+}
+
+/// Hash of a data set together with the preprocessing it is seen through.
+fn data_sha256(dataset: &Dataset, recipe: &Recipe) -> String {
+    let digest = Sha256::new().chain_update(dataset.fingerprint()).chain_update(recipe_text(recipe)).finalize();
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn with_influence(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    observer: &dyn Observer,
+) -> Result<Scored, ScoringError> {
+    let strategy = options.strategy.row().name;
+    let labelled = options.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
+    let (labelled, reference) = split(labelled, &options.reference)?;
+    let plugin = Plugin::find(options.plugin.as_deref())?;
+    let described = plugin.describe()?;
+    let description = format!("{} {} ({})", described.name, described.version, described.backend);
+    let parameters = prepared
+        .classifier
+        .model
+        .graph
+        .parameters(&options.scope)
+        .map_err(|source| ScoringError::Model { path: options.model.clone(), source: Box::new(source) })?;
+    let load = LoadOptions {
+        parameters,
+        loss_output: Some(prepared.classifier.logits.clone()),
+        device: options.device.clone(),
+        threads: u32::try_from(options.threads).unwrap_or(0),
+        ..LoadOptions::default()
+    };
+    let mut engine = PluginEngine::from_model(&plugin, &prepared.classifier.model, &load)?;
+    let key = SolveKey {
+        model_sha256: prepared.classifier.sha256.clone(),
+        labelled_sha256: data_sha256(labelled.dataset(), &prepared.recipe),
+        reference_sha256: data_sha256(reference.dataset(), &prepared.recipe),
+        scope: options.scope.to_string(),
+        solver: options.solver.clone(),
+        versions: BTreeMap::from([
+            ("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("plugin".to_owned(), description.clone()),
+        ]),
+    };
+    let path = options.out.join("s.safetensors");
+    let vector = match ihvp::saved(&path, &key, &engine) {
+        Some(vector) => {
+            observer.say(&format!("`{}` holds s for this model and these data; not solved again", path.display()));
+            vector
+        }
+        None => solve_stage(
+            options,
+            prepared,
+            (labelled.dataset(), reference.dataset()),
+            &mut engine,
+            &key,
+            &path,
+            observer,
+        )?,
+    };
+    let mut provenance = prepared.provenance.clone();
+    describe_vector(&vector, &mut provenance);
+    provenance.insert("engine".into(), format!("native ({description}) on {}", options.device));
+    provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
+    let s = engine.upload(&vector.s)?;
+    // The engine's model ends at the logits, whatever the file's own output is.
+    let contraction = Contraction { output: crate::influence::OutputKind::Logits, ..prepared.contraction() };
+    let mut scorer = Native { engine: &mut engine, s, contraction };
+    let scored = sweep_stage(options, prepared, &mut scorer, provenance, observer)?;
+    Ok(Scored { vector: Some(vector), ..scored })
+}
+
+/// Reads labelled and reference images, checks the plugin against ONNX Runtime on some of them, and solves.
+fn solve_stage(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    (labelled, reference): (&Dataset, &Dataset),
+    engine: &mut PluginEngine,
+    key: &SolveKey,
+    path: &Path,
+    observer: &dyn Observer,
+) -> Result<SolvedVector, ScoringError> {
+    let loader = LoaderOptions {
+        batch_size: options.batch_size,
+        threads: (options.threads > 0).then_some(options.threads),
+        strict: options.strict,
+        ..LoaderOptions::default()
+    };
+    let read = |dataset: &Dataset, what: &str| -> Result<Samples, ScoringError> {
+        observer.begin(&format!("reading {what} images"), dataset.len() as u64, "images");
+        let samples = Samples::read(dataset, &prepared.recipe, prepared.classifier.classes, &loader, |n| {
+            observer.advance(n as u64);
+            !observer.interrupted()
+        });
+        observer.end();
+        let samples = samples?;
+        for skipped in &samples.skipped {
+            observer.say(&format!("warning: {what} image left out: {}", crate::sweep::reason(&skipped.reason)));
+        }
+        Ok(samples)
+    };
+    let mut labelled = read(labelled, "labelled")?;
+    let mut reference = read(reference, "reference")?;
+    check_agreement(options, prepared, engine, &mut labelled, observer)?;
+    ihvp::solve_and_save(engine, &mut labelled, &mut reference, key, path, observer)
+}
+
+/// Compares the plugin with ONNX Runtime on a few images; says so where ONNX Runtime is not to be had.
+fn check_agreement(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    engine: &mut PluginEngine,
+    labelled: &mut Samples,
+    observer: &dyn Observer,
+) -> Result<(), ScoringError> {
+    use crate::influence::Batches as _;
+    let library = match Library::load(options.onnxruntime.as_deref()) {
+        Ok(library) => library,
+        Err(RuntimeError::Missing { .. }) if options.onnxruntime.is_none() => {
+            observer.say("warning: ONNX Runtime is not there, so the plugin's outputs are not compared with it");
+            return Ok(());
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let session_options = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
+    let mut session = Session::open(&library, &options.model, session_options)?;
+    let positions: Vec<usize> = (0..labelled.samples().min(8)).collect();
+    let (images, _) = labelled.gather(&positions)?;
+    agreement::check(engine, &mut session, images.view(), &prepared.classifier.output, prepared.classifier.kind)?;
+    Ok(())
+}
+
+/// Labelled and reference images, disjoint.
+fn split(
+    labelled: &Split<Labelled>,
+    reference: &ReferenceSet,
+) -> Result<(Split<Labelled>, Split<Reference>), ScoringError> {
+    Ok(match reference {
+        ReferenceSet::Given(reference) => {
+            let reference = Split::<Reference>::given(reference.clone(), labelled, None, OnOverlap::Refuse)?;
+            (labelled.clone(), reference)
+        }
+        ReferenceSet::HeldOut { fraction, seed } => labelled.hold_out(HoldOut::Fraction(*fraction), *seed)?,
+    })
+}
+
+fn describe_vector(vector: &SolvedVector, provenance: &mut IndexMap<String, String>) {
+    let made = &vector.provenance;
+    let mut put = |key: &str, value: String| {
+        provenance.insert(key.to_owned(), value);
+    };
+    put("scope", made.scope.clone());
+    let numbers: usize = vector.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+    put("parameters", format!("{numbers} numbers in {} tensors", vector.parameters.len()));
+    put("solver", made.solve.options.solver().to_owned());
+    put("lambda", format!("{:.6e}", made.solve.lambda));
+    put("iterations", made.solve.iterations.to_string());
+    put("residual", format!("{:.3e}", made.solve.residual));
+    if let Some(residual) = made.solve.held_out_residual {
+        put("held-out residual", format!("{residual:.3e}"));
+    }
+    put("labelled sha256", made.labelled_sha256.clone());
+    put("labelled images", made.solve.labelled_samples.to_string());
+    put("reference sha256", made.reference_sha256.clone());
+    put("reference images", made.reference_samples.to_string());
+    put("reference loss", format!("{:.6}", made.reference_loss));
+}
+
+fn pseudo_label_text(pseudo_labels: PseudoLabels, classes: usize) -> String {
+    match pseudo_labels {
+        PseudoLabels::ArgMax => "arg-max".to_owned(),
+        expected => format!("expected gradient over the {} most likely classes", expected.effective(classes)),
+    }
+}
+
+/// Sweeps the pool, or takes the table that the same sweep left.
+fn sweep_stage(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    scorer: &mut dyn Scorer,
+    provenance: IndexMap<String, String>,
+    observer: &dyn Observer,
+) -> Result<Scored, ScoringError> {
+    let scores_path = options.scores.clone().unwrap_or_else(|| options.out.join("scores.parquet"));
+    crate::scores::ScoreFormat::of(&scores_path)?;
+    let key = serde_json::to_string(&provenance).unwrap_or_default();
+    let parts = Parts::open(&options.out.join("parts"), &key, part_size(options.batch_size), options.pool.len())?;
+    let sweep_options = SweepOptions {
+        batch_size: options.batch_size,
+        threads: (options.threads > 0).then_some(options.threads),
+        strict: options.strict,
+        classes: prepared.classes.clone(),
+    };
+    let (Part { rows, skipped }, times) =
+        sweep(options.pool.dataset(), &prepared.recipe, scorer, &parts, &sweep_options, observer)?;
+    let table = ScoreTable { provenance, rows };
+    table.write(&scores_path)?;
+    for (id, reason) in skipped.iter().take(5) {
+        observer.say(&format!("warning: pool image `{id}` left out: {reason}"));
+    }
+    if skipped.len() > 5 {
+        observer.say(&format!("warning: and {} more pool images left out; all are in run.json", skipped.len() - 5));
+    }
+    let times = (times.images > 0).then_some(times);
+    Ok(Scored { table, skipped, times, vector: None, scores_path })
+}

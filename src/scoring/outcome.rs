@@ -1,0 +1,210 @@
+//! What a scoring run leaves for people and for programs: words, `run.json`, `selection.json`, `report.html`.
+
+use super::{Prepared, ScoreOptions, Scored, ScoringError};
+use crate::data::Image;
+use crate::durable;
+use crate::report::{Page, Picture, THUMBNAILS};
+use crate::scores::{SIGN, ScoreRow};
+use crate::select::{Selected, Selection};
+use crate::sweep::SweepTimes;
+use image::{ExtendedColorType, ImageEncoder as _};
+use indexmap::IndexMap;
+use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+
+/// Fewer reference images a class than this make noisy scores.
+const FEW_A_CLASS: usize = 10;
+/// Longest side of a thumbnail, in pixels.
+const THUMBNAIL_SIDE: u32 = 96;
+
+/// A finished run.
+#[derive(Debug, serde::Serialize)]
+pub struct Outcome {
+    /// Version of this object.
+    pub schema: &'static str,
+    /// How an influence is to be read.
+    pub sign: &'static str,
+    /// What was found, in sentences.
+    pub summary: Vec<String>,
+    /// What was written, by what it is.
+    pub files: IndexMap<&'static str, PathBuf>,
+    /// Where the numbers come from.
+    pub provenance: IndexMap<String, String>,
+    /// Pool images that could not be scored, with the reason.
+    pub skipped: Vec<(String, String)>,
+    /// Where the time of the sweep went; absent when every score was there already.
+    pub times: Option<SweepTimes>,
+    /// The images chosen.
+    #[serde(skip)]
+    pub selection: Selection,
+}
+
+/// Writes everything and describes it.
+pub(super) fn write(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    scored: Scored,
+    selection: Selection,
+) -> Result<Outcome, ScoringError> {
+    let selection_path = options.out.join("selection.json");
+    selection.write(&selection_path)?;
+    let mut files = IndexMap::from([("selection", selection_path), ("scores", scored.scores_path.clone())]);
+    if scored.vector.is_some() {
+        files.insert("s and the reference gradient", options.out.join("s.safetensors"));
+    }
+    files.insert("report", options.out.join("report.html"));
+    files.insert("run", options.out.join("run.json"));
+    let summary = sentences(prepared, &scored, &selection);
+    let page = page(options, prepared, &scored, &selection, summary.clone());
+    durable::write_bytes(&options.out.join("report.html"), page.html().as_bytes())?;
+    let outcome = Outcome {
+        schema: "isal-run/1",
+        sign: SIGN,
+        summary,
+        files,
+        provenance: scored.table.provenance,
+        skipped: scored.skipped,
+        times: scored.times,
+        selection,
+    };
+    let json = serde_json::to_vec_pretty(&outcome).unwrap_or_default();
+    durable::write_bytes(&options.out.join("run.json"), &json)?;
+    Ok(outcome)
+}
+
+fn sentences(prepared: &Prepared, scored: &Scored, selection: &Selection) -> Vec<String> {
+    let rows = &scored.table.rows;
+    let mut said = Vec::new();
+    if let Some(vector) = &scored.vector {
+        let made = &vector.provenance;
+        said.push(format!(
+            "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e}, {} iterations, residual {:.1e}; {} labelled and {} reference images (reference loss {:.4}).",
+            made.scope,
+            made.solve.options.solver(),
+            made.solve.lambda,
+            made.solve.iterations,
+            made.solve.residual,
+            made.solve.labelled_samples,
+            made.reference_samples,
+            made.reference_loss,
+        ));
+        if made.reference_samples < FEW_A_CLASS * prepared.classifier.classes {
+            said.push(format!(
+                "Warning: {} reference images for {} classes are few, so the scores are noisy; give a larger reference set with `--reference`.",
+                made.reference_samples, prepared.classifier.classes
+            ));
+        }
+    }
+    let left_out = match scored.skipped.len() {
+        0 => String::new(),
+        n => format!(" ({n} left out, listed in run.json)"),
+    };
+    let speed = scored.times.map_or_else(String::new, |times| format!(": {}", times.sentence()));
+    said.push(format!("{} pool images scored{left_out}{speed}.", rows.len()));
+    let influences: Vec<f64> = rows.iter().filter_map(|r| r.influence).filter(|i| i.is_finite()).collect();
+    if !influences.is_empty() {
+        let negative = influences.iter().filter(|i| **i < 0.0).count();
+        said.push(format!(
+            "{:.1} % of the pool has a negative influence: labelling those images is expected to lower the reference loss.",
+            100.0 * negative as f64 / influences.len() as f64
+        ));
+    }
+    let mut chosen = format!("Selected {} of them by `{}`", selection.selected.len(), selection.strategy.row().name);
+    let selected: Vec<f64> = selection.selected.iter().filter_map(|s| s.influence).collect();
+    if let (Some(first), Some(last)) = (selected.first(), selected.last()) {
+        let mean = influences.iter().sum::<f64>() / influences.len().max(1) as f64;
+        chosen += &format!(", influence {first:.3e} to {last:.3e} (pool mean {mean:.3e}; more negative = more useful)");
+    }
+    said.push(chosen + ".");
+    if selection.shortfall > 0 {
+        said.push(format!("Warning: the pool is {} images short of the budget.", selection.shortfall));
+    }
+    if selection.not_finite > 0 {
+        said.push(format!("Warning: {} images have no finite score and were not considered.", selection.not_finite));
+    }
+    said.extend(accuracy(rows, selection));
+    said
+}
+
+/// Where the pool happens to carry labels: how often the pseudo-labels are right. For the reader's eyes only.
+fn accuracy(rows: &[ScoreRow], selection: &Selection) -> Option<String> {
+    let chosen: HashSet<&str> = selection.selected.iter().map(|s| s.id.as_str()).collect();
+    let right = |rows: &mut dyn Iterator<Item = &ScoreRow>| {
+        let (mut right, mut all) = (0_usize, 0_usize);
+        for row in rows {
+            let Some(label) = row.label else { continue };
+            all += 1;
+            right += usize::from(label == row.pseudo_label);
+        }
+        (all > 0).then(|| 100.0 * right as f64 / all as f64)
+    };
+    let pool = right(&mut rows.iter())?;
+    let selected = right(&mut rows.iter().filter(|r| chosen.contains(r.id.as_str())))?;
+    Some(format!(
+        "The pool carries labels (not used for scoring): the model is right on {pool:.1} % of the pool and {selected:.1} % of the selection."
+    ))
+}
+
+fn page(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    scored: &Scored,
+    selection: &Selection,
+    summary: Vec<String>,
+) -> Page {
+    let class = |label: u32| prepared.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
+    let mut classes: IndexMap<String, (usize, usize)> = prepared.classes.iter().map(|c| (c.clone(), (0, 0))).collect();
+    for row in &scored.table.rows {
+        classes.entry(class(row.pseudo_label)).or_default().0 += 1;
+    }
+    for chosen in &selection.selected {
+        classes.entry(class(chosen.pseudo_label)).or_default().1 += 1;
+    }
+    let shown: Vec<&Selected> = selection.selected.iter().take(THUMBNAILS).collect();
+    let wanted: HashSet<&str> = shown.iter().map(|s| s.id.as_str()).collect();
+    let places: HashMap<String, usize> = (0..options.pool.len())
+        .map(|i| (options.pool.dataset().id(i), i))
+        .filter(|(id, _)| wanted.contains(id.as_str()))
+        .collect();
+    let pictures = shown
+        .par_iter()
+        .map(|chosen| Picture {
+            id: chosen.id.clone(),
+            rank: chosen.rank,
+            pseudo_label: class(chosen.pseudo_label),
+            confidence: chosen.confidence.unwrap_or(f64::NAN),
+            influence: chosen.influence,
+            png: places.get(&chosen.id).and_then(|i| thumbnail(&options.pool.dataset().load(*i).ok()?)),
+        })
+        .collect();
+    let influence = |row: &ScoreRow| row.influence;
+    Page {
+        title: format!("{} images to label next", selection.selected.len()),
+        summary,
+        pictures,
+        influences: scored.table.rows.iter().filter_map(influence).collect(),
+        selected: selection.selected.iter().filter_map(|s| s.influence).collect(),
+        classes,
+        provenance: scored.table.provenance.clone(),
+    }
+}
+
+/// The image as PNG, no side longer than [`THUMBNAIL_SIDE`].
+fn thumbnail(image: &Image) -> Option<Vec<u8>> {
+    let (width, height) = (u32::try_from(image.width()).ok()?, u32::try_from(image.height()).ok()?);
+    let colour = match image.channels() {
+        1 => image::DynamicImage::ImageLuma8(image::GrayImage::from_raw(width, height, image.pixels().to_vec())?),
+        3 => image::DynamicImage::ImageRgb8(image::RgbImage::from_raw(width, height, image.pixels().to_vec())?),
+        4 => image::DynamicImage::ImageRgba8(image::RgbaImage::from_raw(width, height, image.pixels().to_vec())?),
+        _ => return None,
+    };
+    let small =
+        if width.max(height) > THUMBNAIL_SIDE { colour.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE) } else { colour };
+    let small = small.to_rgb8();
+    let mut png = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut png)
+        .write_image(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8)
+        .ok()?;
+    Some(png)
+}
