@@ -14,7 +14,8 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orie
 
 use super::{Image, ImageShapeError, jpeg, tiff_palette};
 
-/// What one image may cost. The defaults stop decompression bombs and pass photographs.
+/// What an image or an archive may cost. The defaults stop decompression bombs and pass photographs and every published
+/// archive that is read (the largest, SVHN's extra images, unpacks to 1.6 GB).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the encoded file.
@@ -23,11 +24,13 @@ pub struct Limits {
     pub pixels: u64,
     /// Bytes that a decoder may hold at once, its output included.
     pub memory_bytes: u64,
+    /// Bytes that an archive may unpack to.
+    pub archive_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { file_bytes: 512 << 20, pixels: 128 << 20, memory_bytes: 1 << 30 }
+        Limits { file_bytes: 512 << 20, pixels: 128 << 20, memory_bytes: 1 << 30, archive_bytes: 2 << 30 }
     }
 }
 

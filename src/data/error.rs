@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::archive::ArchiveError;
 use super::decode::DecodeError;
 use super::recipe::RecipeError;
 
@@ -63,6 +64,31 @@ pub enum DataError {
         line: u64,
         /// What is wrong with it.
         problem: TableProblem,
+    },
+    /// An archive that is damaged, or not what its name says.
+    #[error("cannot read the archive `{}`", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<ArchiveError>,
+    },
+    /// A data set in parts, and none chosen, or one that it does not have.
+    #[error(
+        "`{}` holds the parts {parts:?}{}: choose one, for example `{}#{}`",
+        path.display(),
+        wanted.as_ref().map(|wanted| format!(", none is `{wanted}`")).unwrap_or_default(),
+        path.display(),
+        parts.first().map_or("train", String::as_str)
+    )]
+    Part {
+        /// The data set.
+        path: PathBuf,
+        /// Its parts.
+        parts: Vec<String>,
+        /// The part asked for.
+        wanted: Option<String>,
     },
     /// Two images of one collection share an id.
     #[error("id `{id}` occurs twice")]
@@ -147,6 +173,24 @@ pub enum TableProblem {
         found: String,
         /// What may stand there.
         expected: &'static str,
+    },
+    /// A header without a column that must be there.
+    #[error("the header has no column `{name}`")]
+    MissingColumn {
+        /// The column.
+        name: &'static str,
+    },
+    /// A relative path that leads out of the folder of the table.
+    #[error("the path `{path}` leaves the folder of the table; write an absolute path if that is meant")]
+    Outside {
+        /// The path.
+        path: String,
+    },
+    /// A line longer than any that a person or program writes.
+    #[error("the line has more than {limit} bytes")]
+    LongLine {
+        /// The limit.
+        limit: u64,
     },
     /// A line that is not of its format at all.
     #[error("{message}")]

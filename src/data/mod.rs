@@ -1,38 +1,52 @@
 //! Images in: from files and archives to batches of floats.
 //!
 //! [`open`] recognises a data set and gives a [`Source`]; a [`Dataset`] is a source or some positions of one; a
-//! [`Recipe`] turns a decoded [`Image`] into what a model takes; a [`Loader`] does so in parallel, in order.
+//! [`Recipe`] turns a decoded [`Image`] into what a model takes; a [`Loader`] does so in parallel, in order. A
+//! [`Split`] is a data set in a role, so that test data cannot become reference data.
 //! Nothing here knows of models, runtimes or influence.
 
+mod archive;
 mod augment;
+mod cifar;
 mod content;
 mod dataset;
 mod decode;
 mod error;
+mod export;
+mod files;
 mod folder;
+mod idx;
 mod image;
 mod jpeg;
 mod loader;
+mod manifest;
+mod matlab;
+mod numpy;
 mod open;
+mod pickle;
 mod pixel_csv;
 mod preprocess;
 mod recipe;
+mod records;
 mod resample;
 mod seeded;
 mod source;
 mod split;
+mod svhn;
 mod tiff_palette;
 
+pub use archive::{ArchiveError, Expected};
 pub use augment::Augment;
 pub use content::{content_hash, content_hashes};
 pub use dataset::Dataset;
 pub use decode::{DecodeError, Limits, decode};
 pub use error::{DataError, Found, TableProblem};
-pub use folder::Folder;
+pub use export::{Division, ExportError, Exported, export_folder};
 pub use image::{Image, ImageShapeError};
 pub use loader::{Batch, Loader, LoaderOptions, Order, Skipped};
+pub use matlab::MatlabError;
 pub use open::{OpenOptions, open};
-pub use pixel_csv::PixelCsv;
+pub use pickle::PickleError;
 pub use preprocess::{Alpha, Channels, Layout, NoResize, Preprocess, PreprocessError, Range, Resize, Size};
 pub use recipe::{Recipe, RecipeError};
 pub use resample::Filter;

@@ -1,74 +1,192 @@
 //! Recognising what lies at a path.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::read::MultiGzDecoder;
-
+use super::archive::{at, packing, unpacked};
 use super::decode::Limits;
 use super::error::Found;
-use super::folder::Folder;
-use super::pixel_csv::PixelCsv;
-use super::{DataError, Source};
+use super::{DataError, Source, cifar, folder, idx, manifest, pixel_csv, svhn};
 
 /// How a data set is opened.
 #[derive(Debug, Clone, Default)]
 pub struct OpenOptions {
-    /// What one image may cost.
+    /// What an image or an archive may cost.
     pub limits: Limits,
+    /// Which part of a data set that comes in parts: `train`, `test`, `extra`, ... A path that ends in `#PART` says it
+    /// too, and wins.
+    pub part: Option<String>,
+    /// Whether CIFAR-100 has its 20 coarse labels instead of the 100 fine ones.
+    pub coarse_labels: bool,
 }
 
-const KNOWN: &str = "a folder of images; a CSV of pixels and a label (`.csv`, `.csv.gz`)";
+const KNOWN: &str = "a folder of images, flat or one subfolder a class; a list of images (`.csv` with a `path` column, \
+                     `.jsonl`); a table of pixels and a label (`.csv`); CIFAR-10 and CIFAR-100, binary or Python, packed or \
+                     not; SVHN (`.mat`); IDX as MNIST has it (`NAME-images-idx3-ubyte`)";
+
+/// Subfolders that are parts of a data set, not classes, when there is nothing else beside them.
+const PART_FOLDERS: &[&str] = &[
+    "train",
+    "training",
+    "test",
+    "testing",
+    "val",
+    "valid",
+    "validation",
+    "pool",
+    "unlabelled",
+    "unlabeled",
+    "labelled",
+    "labeled",
+    "reference",
+];
+
+/// Most that the first line of a table may hold: wide tables of pixels have some thousands of columns.
+const MAX_FIRST_LINE: u64 = 16 << 20;
+
+impl OpenOptions {
+    /// The part to open of those there are: the one asked for, or the only one.
+    pub(super) fn choose_part<'a>(
+        &self,
+        path: &Path,
+        parts: impl Iterator<Item = &'a str>,
+    ) -> Result<String, DataError> {
+        let parts: BTreeSet<&str> = parts.collect();
+        let chosen = match &self.part {
+            Some(wanted) => parts.get(wanted.as_str()).copied(),
+            None => parts.first().copied().filter(|_| parts.len() == 1),
+        };
+        chosen.map(str::to_string).ok_or_else(|| DataError::Part {
+            path: path.to_path_buf(),
+            parts: parts.into_iter().map(str::to_string).collect(),
+            wanted: self.part.clone(),
+        })
+    }
+}
 
 /// Opens the data set at `path`, whatever its format.
+///
+/// A data set in parts (training and test data in one folder or archive) needs [`OpenOptions::part`] or a path that ends
+/// in `#train`: no part is taken by guess.
 pub fn open(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
+    if !path.exists()
+        && let Some((whole, part)) = path.to_str().and_then(|text| text.rsplit_once('#'))
+    {
+        let options = OpenOptions { part: Some(part.to_string()), ..options.clone() };
+        return open_whole(Path::new(whole), &options);
+    }
+    open_whole(path, options)
+}
+
+fn open_whole(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(unrecognised(path, Found::Nothing)),
         Err(source) => return Err(DataError::Io { path: path.to_path_buf(), source }),
     };
     if metadata.is_dir() {
-        let folder = Folder::open(path, options.limits)?;
-        if folder.is_empty() {
-            return Err(unrecognised(path, Found::Folder(some_names(path)?)));
-        }
-        return Ok(Arc::new(folder));
-    }
-    if !metadata.is_file() {
-        return Err(unrecognised(path, Found::Special));
-    }
-    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    if name.ends_with(".csv") || name.ends_with(".csv.gz") {
-        return Ok(Arc::new(PixelCsv::read(path, unpacked(path)?)?));
-    }
-    let mut start = Vec::new();
-    File::open(path).map_err(DataError::io(path))?.take(16).read_to_end(&mut start).map_err(DataError::io(path))?;
-    Err(unrecognised(path, Found::File(start)))
-}
-
-/// The file's bytes, without gzip if it is so packed.
-fn unpacked(path: &Path) -> Result<Box<dyn Read>, DataError> {
-    let file = BufReader::new(File::open(path).map_err(DataError::io(path))?);
-    Ok(if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gz")) {
-        Box::new(MultiGzDecoder::new(file))
+        open_folder(path, options)
+    } else if metadata.is_file() {
+        open_file(path, options)
     } else {
-        Box::new(file)
-    })
+        Err(unrecognised(path, Found::Special))
+    }
 }
 
-fn unrecognised(path: &Path, found: Found) -> DataError {
-    DataError::Unrecognised { path: path.to_path_buf(), found, known: KNOWN }
-}
-
-/// The first few names in a folder, sorted.
-fn some_names(path: &Path) -> Result<Vec<String>, DataError> {
+fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path).map_err(DataError::io(path))? {
         names.push(entry.map_err(DataError::io(path))?.file_name().to_string_lossy().into_owned());
     }
     names.sort_unstable();
-    names.truncate(5);
-    Ok(names)
+    let (files, folders): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| path.join(name).is_file());
+    if files.iter().any(|name| cifar::part(name).is_some()) {
+        return Ok(Arc::new(cifar::open_folder(path, options)?));
+    }
+    if let Some(inner) = folders.iter().find(|name| cifar::FOLDERS.contains(&name.as_str())) {
+        return open_folder(&path.join(inner), options);
+    }
+    let idx_images = files.iter().filter(|name| idx::is_images(name));
+    let idx_files: Vec<(String, PathBuf)> = idx_images.map(|name| (idx_part(name), path.join(name))).collect();
+    if !idx_files.is_empty() {
+        return Ok(Arc::new(idx::open(&one_part(path, &idx_files, options)?, &options.limits)?));
+    }
+    let svhn = files.iter().filter_map(|name| Some((name.strip_suffix("_32x32.mat")?.to_string(), path.join(name))));
+    let svhn_files: Vec<(String, PathBuf)> = svhn.collect();
+    if !svhn_files.is_empty() {
+        return Ok(Arc::new(svhn::open(&one_part(path, &svhn_files, options)?, &options.limits)?));
+    }
+    let visible: Vec<&&String> = folders.iter().filter(|name| !name.starts_with('.')).collect();
+    let is_part = |name: &&&String| PART_FOLDERS.contains(&name.to_ascii_lowercase().as_str());
+    let in_parts = !visible.is_empty() && visible.iter().all(is_part);
+    if in_parts || options.part.is_some() {
+        let parts: Vec<(String, PathBuf)> = visible.iter().map(|name| (name.to_string(), path.join(name))).collect();
+        let path = one_part(path, &parts, options)?;
+        return open_folder(&path, &OpenOptions { part: None, ..options.clone() });
+    }
+    let images = folder::open(path, options.limits)?;
+    if images.is_empty() {
+        names.truncate(5);
+        return Err(unrecognised(path, Found::Folder(names)));
+    }
+    Ok(Arc::new(images))
+}
+
+fn idx_part(name: &str) -> String {
+    let (part, prefix) = idx::part(name);
+    part.map_or(prefix, str::to_string)
+}
+
+/// The file of the chosen part.
+fn one_part(path: &Path, parts: &[(String, PathBuf)], options: &OpenOptions) -> Result<PathBuf, DataError> {
+    let chosen = options.choose_part(path, parts.iter().map(|(part, _)| part.as_str()))?;
+    let found = parts.iter().find(|(part, _)| *part == chosen).map(|(_, path)| path.clone());
+    found.ok_or_else(|| DataError::Part { path: path.to_path_buf(), parts: vec![], wanted: Some(chosen) })
+}
+
+fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
+    let limits = &options.limits;
+    let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    let stream = || unpacked(path, limits.archive_bytes);
+    if plain.ends_with(".csv") {
+        let header = first_line(path, stream()?)?;
+        return Ok(if manifest::is_header(&header) {
+            Arc::new(manifest::read_csv(path, stream()?, limits)?)
+        } else {
+            Arc::new(pixel_csv::read(path, stream()?)?)
+        });
+    }
+    if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
+        return Ok(Arc::new(manifest::read_json_lines(path, stream()?, limits)?));
+    }
+    if plain.ends_with(".tar") || name.ends_with(".tgz") {
+        return Ok(Arc::new(cifar::open_tar(path, options)?));
+    }
+    if plain.ends_with(".mat") {
+        return Ok(Arc::new(svhn::open(path, limits)?));
+    }
+    if idx::is_images(&name) {
+        return Ok(Arc::new(idx::open(path, limits)?));
+    }
+    let mut start = Vec::new();
+    stream()?.take(16).read_to_end(&mut start).map_err(|error| at(path)(packing(error)))?;
+    if plain.ends_with(".bin") || cifar::is_python_batch(&start) {
+        return Ok(Arc::new(cifar::open_file(path, options)?));
+    }
+    Err(unrecognised(path, Found::File(start)))
+}
+
+/// The first line, or as much of it as a header may have.
+fn first_line(path: &Path, reader: impl Read) -> Result<String, DataError> {
+    let mut line = Vec::new();
+    let mut bounded = BufReader::new(reader).take(MAX_FIRST_LINE);
+    bounded.read_until(b'\n', &mut line).map_err(|error| at(path)(packing(error)))?;
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+fn unrecognised(path: &Path, found: Found) -> DataError {
+    DataError::Unrecognised { path: path.to_path_buf(), found, known: KNOWN }
 }

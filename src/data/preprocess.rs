@@ -188,13 +188,20 @@ impl Preprocess {
             .map_err(|source| PreprocessError::Syntax { origin: origin.to_string(), source: Box::new(source) })
     }
 
+    /// The `[preprocess]` table of a TOML file.
+    pub fn read(path: &Path) -> Result<Self, PreprocessError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| PreprocessError::Io { path: path.to_path_buf(), source })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
     /// The recipe beside a model: `model.toml` next to `model.onnx`; nothing set where there is no such file.
     pub fn beside(model: &Path) -> Result<Self, PreprocessError> {
-        let path = model.with_extension("toml");
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text, &path.display().to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(PreprocessError::Io { path, source }),
+        match Self::read(&model.with_extension("toml")) {
+            Err(PreprocessError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            read => read,
         }
     }
 
@@ -265,6 +272,16 @@ mod tests {
         );
         let again = toml::to_string(&table).unwrap();
         assert_eq!(toml::from_str::<Preprocess>(&again).unwrap(), table);
+    }
+
+    #[test]
+    fn the_recipe_beside_a_model_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("net.onnx");
+        assert_eq!(Preprocess::beside(&model).unwrap(), Preprocess::default());
+        std::fs::write(folder.path().join("net.toml"), "[preprocess]\nmean = [0.25]").unwrap();
+        assert_eq!(Preprocess::beside(&model).unwrap().mean, Some(vec![0.25]));
+        assert!(matches!(Preprocess::read(&model), Err(PreprocessError::Io { .. })));
     }
 
     #[test]

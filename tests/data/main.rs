@@ -1,8 +1,11 @@
 //! The data layer against values that Python libraries gave, and against itself under other threads and batches.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+mod archives;
 mod decoding;
 mod digits;
+mod exporting;
+mod lists;
 mod loading;
 mod preparing;
 mod splitting;

@@ -146,3 +146,20 @@ fn a_strip_is_refused_when_its_short_side_would_be_stretched_without_bound() {
     let strip = Image::new(1, 100_000, 1, vec![0; 100_000]).unwrap();
     assert!(matches!(recipe.pixels(&strip), Err(RecipeError::ImageSize { .. })));
 }
+
+#[test]
+fn every_recipe_in_configs_fits_the_models_it_is_for() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/data");
+    let inputs = [("cifar10", 3, 32), ("cifar100", 3, 32), ("svhn", 3, 32), ("mnist", 1, 28), ("imagenet", 3, 224)];
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), inputs.len());
+    for (name, channels, side) in inputs {
+        let preprocess = Preprocess::read(&root.join(format!("{name}.toml"))).unwrap();
+        let recipe = Recipe::resolve(&preprocess, &[None, Some(channels), Some(side), Some(side)], None).unwrap();
+        assert_eq!(recipe.batch_shape(2), (2, channels, side, side));
+        let image = Image::new(300, 280, 3, vec![128; 300 * 280 * 3]).unwrap();
+        let mut floats = vec![f32::NAN; recipe.len()];
+        recipe.apply(&image, &mut floats).unwrap();
+        // Mid-grey lies within a standard deviation of every mean.
+        assert!(floats.iter().all(|value| value.abs() < 1.3), "{name}");
+    }
+}

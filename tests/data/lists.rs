@@ -1,0 +1,150 @@
+//! Lists of image files, digit tables, and folders with parts.
+
+use std::path::Path;
+
+use isal::data::{DataError, Dataset, OpenOptions, TableProblem};
+
+fn write_png(path: &Path, value: u8) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    image::GrayImage::from_pixel(2, 2, image::Luma([value])).save(path).unwrap();
+}
+
+fn listed(root: &Path, name: &str, text: &str) -> Result<Dataset, DataError> {
+    std::fs::write(root.join(name), text).unwrap();
+    Dataset::open(&root.join(name), &OpenOptions::default())
+}
+
+fn shown(data: &Dataset) -> Vec<(String, Option<u32>)> {
+    (0..data.len()).map(|index| (data.id(index), data.label(index))).collect()
+}
+
+fn row(id: &str, label: impl Into<Option<u32>>) -> (String, Option<u32>) {
+    (id.to_string(), label.into())
+}
+
+#[test]
+fn csv_and_json_lines_say_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    write_png(&root.path().join("cats/1, one.png"), 1);
+    write_png(&root.path().join("2.png"), 2);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let absolute = elsewhere.path().join("far.png");
+    write_png(&absolute, 3);
+    let absolute = absolute.display();
+    let csv = format!(
+        "id,note,path,label\nfirst,x,\"cats/1, one.png\",cat\n,,2.png,\n,,./sub/../2.png,ant\n,,{absolute},cat\n,,gone.png,bee\n"
+    );
+    let json = format!(
+        "{{\"path\": \"cats/1, one.png\", \"label\": \"cat\", \"id\": \"first\"}}\n\n{{\"path\": \"2.png\", \"other\": [1]}}\n\
+         {{\"path\": \"./sub/../2.png\", \"label\": \"ant\"}}\n{{\"path\": \"{absolute}\", \"label\": \"cat\"}}\n\
+         {{\"path\": \"gone.png\", \"label\": \"bee\"}}"
+    );
+    for (name, text) in [("list.csv", csv), ("list.jsonl", json)] {
+        let data = listed(root.path(), name, &text).unwrap();
+        let far = absolute.to_string();
+        let expected =
+            [row("first", 2), row("2.png", None), row("./sub/../2.png", 0), row(&far, 2), row("gone.png", 1)];
+        assert_eq!(shown(&data), expected, "{name}");
+        assert_eq!(data.classes(), ["ant", "bee", "cat"]);
+        let values: Vec<_> = [0, 1, 3].map(|i| data.load(i).unwrap().pixels()[0]).to_vec();
+        assert_eq!(values, [1, 2, 3]);
+        assert!(matches!(data.load(4), Err(DataError::Io { path, .. }) if path.ends_with("gone.png")));
+    }
+}
+
+#[test]
+fn labels_that_are_all_numbers_are_class_numbers() {
+    let root = tempfile::tempdir().unwrap();
+    let numbers = listed(root.path(), "n.csv", "path,label\na.png,2\nb.png,0\nc.png,\n").unwrap();
+    assert_eq!(shown(&numbers), [row("a.png", 2), row("b.png", 0), row("c.png", None)]);
+    assert_eq!(numbers.classes(), ["0", "1", "2"]);
+    let json = listed(root.path(), "n.jsonl", "{\"path\":\"a.png\",\"label\":2}\n{\"path\":\"b.png\",\"label\":null}")
+        .unwrap();
+    assert_eq!(shown(&json), [row("a.png", 2), row("b.png", None)]);
+    let names = listed(root.path(), "m.csv", "path,label\na.png,2\nb.png,x\n").unwrap();
+    assert_eq!(names.classes(), ["2", "x"]);
+}
+
+#[test]
+fn lines_that_cannot_be_meant_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let problem = |name: &str, text: &str| match listed(root.path(), name, text) {
+        Err(DataError::Table { line, problem, .. }) => (line, problem),
+        other => panic!("{other:?}"),
+    };
+    let outside = |path: &str| TableProblem::Outside { path: path.into() };
+    assert_eq!(problem("a.csv", "path\nok.png\n../secret.png\n"), (3, outside("../secret.png")));
+    assert_eq!(problem("a.csv", "path\nsub/../../x.png\n"), (2, outside("sub/../../x.png")));
+    assert_eq!(problem("a.csv", "path,label\nx.png\n"), (2, TableProblem::Columns { found: 1, expected: 2 }));
+    assert!(matches!(problem("a.csv", "path,label\n,3\n"), (2, TableProblem::Value { .. })));
+    assert!(matches!(problem("a.jsonl", "{\"path\":\"a\"}\n{\"label\":3}\n"), (2, TableProblem::Syntax { .. })));
+    let long = format!("{{\"path\":\"{}\"}}", "x".repeat(2 << 20));
+    assert_eq!(problem("a.jsonl", &long), (1, TableProblem::LongLine { limit: 1 << 20 }));
+    let twice = listed(root.path(), "b.csv", "path\nx.png\nx.png\n");
+    assert!(matches!(twice, Err(DataError::DuplicateId { id }) if id == "x.png"));
+}
+
+#[test]
+fn digit_tables_may_have_a_header_and_the_label_first() {
+    let root = tempfile::tempdir().unwrap();
+    let table = listed(root.path(), "d.csv", "label,p0,p1,p2,p3\n7,0,1,2,255\n3,9.0,8e0,7,6\n").unwrap();
+    assert_eq!(shown(&table), [row("d/00000", 7), row("d/00001", 3)]);
+    assert_eq!(table.load(0).unwrap().pixels(), [0, 1, 2, 255]);
+    assert_eq!(table.load(1).unwrap().pixels(), [9, 8, 7, 6]);
+    assert_eq!(listed(root.path(), "d.csv", "1,2,3,4,5\n").unwrap().load(0).unwrap().pixels(), [1, 2, 3, 4]);
+    let problem = |text: &str| match listed(root.path(), "d.csv", text) {
+        Err(DataError::Table { line, problem, .. }) => (line, problem),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(problem("1,2,3,4,5\n1,2,3,4\n"), (2, TableProblem::Columns { found: 4, expected: 5 }));
+    assert_eq!(problem("1,2,3\n"), (1, TableProblem::NotSquare { pixels: 2 }));
+    assert!(matches!(problem("1,2,3,256,5\n"), (1, TableProblem::Value { column: 4, .. })));
+    assert!(matches!(problem("1,2,3,0.5,5\n"), (1, TableProblem::Value { column: 4, .. })));
+    assert!(matches!(problem("1,2,3,-4,5\n"), (1, TableProblem::Value { column: 4, .. })));
+    assert!(matches!(problem("1,2,3,4,x\n"), (1, TableProblem::Value { column: 5, .. })));
+    assert_eq!(problem(""), (1, TableProblem::NotSquare { pixels: 0 }));
+}
+
+#[test]
+fn subfolders_that_are_parts_are_no_classes() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["train/cat/1.png", "train/dog/1.png", "test/cat/2.png"] {
+        write_png(&root.path().join(name), 1);
+    }
+    let error = Dataset::open(root.path(), &OpenOptions::default()).unwrap_err().to_string();
+    assert!(error.contains(r#"holds the parts ["test", "train"]: choose one"#) && error.contains("#test`"), "{error}");
+    let train = Dataset::open(Path::new(&format!("{}#train", root.path().display())), &OpenOptions::default()).unwrap();
+    assert_eq!(shown(&train), [row("cat/1.png", 0), row("dog/1.png", 1)]);
+    // With something else beside them they are classes.
+    write_png(&root.path().join("bus/1.png"), 1);
+    let classes = Dataset::open(root.path(), &OpenOptions::default()).unwrap();
+    assert_eq!(classes.classes(), ["bus", "test", "train"]);
+}
+
+#[test]
+fn classes_are_sorted_by_name_and_dangling_links_are_counted() {
+    let root = tempfile::tempdir().unwrap();
+    for name in ["a-b/1.png", "a/1.png", "b/1.png"] {
+        write_png(&root.path().join(name), 1);
+    }
+    std::os::unix::fs::symlink(root.path().join("nowhere"), root.path().join("b/link.png")).unwrap();
+    std::os::unix::fs::symlink(root.path().join("b/1.png"), root.path().join("a/link.png")).unwrap();
+    let data = Dataset::open(root.path(), &OpenOptions::default()).unwrap();
+    assert_eq!(data.classes(), ["a", "a-b", "b"]);
+    assert_eq!(shown(&data)[..2], [row("a/1.png", 0), row("a/link.png", 0)]);
+    assert!(data.load(1).is_ok());
+    assert_eq!(data.id(4), "b/link.png");
+    assert!(matches!(data.load(4), Err(DataError::Io { .. })));
+}
+
+#[test]
+fn a_named_pipe_in_place_of_an_image_does_not_wait_for_a_writer() {
+    let root = tempfile::tempdir().unwrap();
+    let pipe = root.path().join("x.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let data = listed(root.path(), "l.csv", "path\nx.png\n").unwrap();
+    assert!(matches!(data.load(0), Err(DataError::Decode { source: isal::data::DecodeError::NotAFile, .. })));
+    std::fs::remove_file(root.path().join("l.csv")).unwrap();
+    let error = Dataset::open(root.path(), &OpenOptions::default()).unwrap_err();
+    assert!(matches!(error, DataError::Unrecognised { .. }), "{error}");
+}
