@@ -92,6 +92,9 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(ScoringError::PairedStep { .. }) = cause.downcast_ref() {
+        return Some("`--engine native` computes the exact derivative".to_owned());
+    }
     match cause.downcast_ref::<RuntimeError>()? {
         RuntimeError::Missing { .. } => Some(format!(
             "`make setup` installs ONNX Runtime; or set ORT_DYLIB_PATH to a `libonnxruntime.so` of version {SUPPORTED}"

@@ -5,7 +5,7 @@ use crate::data::{Dataset, Labelled, OpenOptions, Pool, Preprocess, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
-use crate::scoring::{ReferenceSet, ScoreOptions, score_pool};
+use crate::scoring::{Engine, ReferenceSet, ScoreOptions, score_pool};
 use crate::select::{Needs, Random, STRATEGIES, StrategyOptions};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
@@ -61,8 +61,8 @@ pub struct PoolOptions {
     #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
     strategy: String,
     /// What computes the influence
-    #[arg(long, default_value = "native", value_parser = ["native"])]
-    engine: String,
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
     /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
     #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
     solver: String,
@@ -182,6 +182,7 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         solver: solver(&given.solver, &given.damping)?,
         scope,
         expected_top_k: given.expected_top_k as usize,
+        engine: given.engine,
         provider: given.execution_provider,
         device: given.device.clone(),
         batch_size: given.batch_size as usize,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
+use sha2::{Digest as _, Sha256};
 
 use super::engine::Parameter;
 use super::solver::SolveReport;
@@ -316,6 +317,17 @@ impl SolvedVector {
             });
         }
         if differences.is_empty() { Ok(()) } else { Err(ArtefactError::Mismatch { differences }) }
+    }
+
+    /// SHA-256 of `s` itself, lowercase hexadecimal: equal for equal vectors, however long the solving took.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for parameter in &self.parameters {
+            hash.update((parameter.name.len() as u64).to_le_bytes());
+            hash.update(parameter.name.as_bytes());
+        }
+        hash.update(bytemuck::cast_slice::<f32, u8>(&self.s));
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Each parameter with its entries of `joined`.

@@ -1,7 +1,8 @@
 //! What `score pool` must know of a classifier before it runs: its input, its class scores, its hash.
 
 use super::ScoringError;
-use crate::influence::OutputKind;
+use crate::influence::{OutputKind, PseudoLabels};
+use isal_onnx::influence::InfluenceOptions;
 use isal_onnx::{Dim, Graph, Model};
 use std::path::{Path, PathBuf};
 
@@ -32,8 +33,7 @@ impl Classifier {
     /// # Errors
     /// What is wrong with the file; a model without a four-axis image input or class scores.
     pub fn read(path: &Path, output: Option<&str>) -> Result<Classifier, ScoringError> {
-        let model = Model::read(path)
-            .map_err(|source| ScoringError::Model { path: path.to_path_buf(), source: Box::new(source) })?;
+        let model = Model::read(path).map_err(|source| ScoringError::Model { path: path.to_path_buf(), source })?;
         let refused = |reason: String| ScoringError::NotAClassifier { path: path.to_path_buf(), reason };
         let graph = &model.graph;
         let input = image_input(graph).map_err(refused)?;
@@ -43,6 +43,21 @@ impl Classifier {
             None => (OutputKind::Logits, output.clone()),
         };
         Ok(Classifier { path: path.to_path_buf(), sha256: model.sha256(), input, output, kind, logits, classes, model })
+    }
+}
+
+impl Classifier {
+    /// What an influence graph of this classifier computes.
+    pub fn influence_options(&self, pseudo_labels: PseudoLabels) -> InfluenceOptions {
+        InfluenceOptions {
+            logits: self.logits.clone(),
+            classes: self.classes,
+            top_k: match pseudo_labels {
+                PseudoLabels::ArgMax => 1,
+                expected => expected.effective(self.classes).max(2),
+            },
+            per_class: false,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod agreement;
 mod classifier;
 mod ihvp;
 mod outcome;
+mod pair;
 mod samples;
 
 pub use classifier::Classifier;
@@ -16,20 +17,20 @@ pub use outcome::Outcome;
 pub use samples::Samples;
 
 use crate::data::{
-    DataError, Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Pool, Preprocess, PreprocessError, Recipe,
+    DataError, Dataset, HoldOut, Labelled, Loader, LoaderOptions, OnOverlap, Pool, Preprocess, PreprocessError, Recipe,
     RecipeError, Reference, Size, Split, SplitError,
 };
 use crate::durable::{DurableError, FolderLock};
 use crate::influence::{
-    ArtefactError, Contraction, EngineError, GradientEngine as _, InfluenceError, PseudoLabels, SolvedVector,
-    SolverOptions,
+    ArtefactError, Contraction, EngineError, GradientEngine as _, InfluenceError, OutputKind, PseudoLabels,
+    SolvedVector, SolverOptions,
 };
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
 use crate::scores::{Part, Parts, SIGN, ScoreError, ScoreTable};
 use crate::select::{Needs, SelectError, StrategyOptions, select};
-use crate::sweep::{Native, Predictor, Scorer, SweepError, SweepOptions, SweepTimes, part_size, sweep};
+use crate::sweep::{InfluenceGraph, Native, Predictor, Scorer, SweepError, SweepOptions, SweepTimes, part_size, sweep};
 use indexmap::IndexMap;
 use isal_onnx::Scope;
 use sha2::{Digest as _, Sha256};
@@ -48,6 +49,16 @@ pub enum ReferenceSet {
         /// Seed of the draw.
         seed: u64,
     },
+}
+
+/// What computes the influence of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Engine {
+    /// The network at two weight settings in one ONNX graph, on ONNX Runtime; float32, checked against `native`.
+    #[default]
+    Paired,
+    /// The plugin's exact directional derivative.
+    Native,
 }
 
 /// All that `score pool` is told.
@@ -75,6 +86,8 @@ pub struct ScoreOptions {
     pub scope: Scope,
     /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.
     pub expected_top_k: usize,
+    /// What computes the influence.
+    pub engine: Engine,
     /// Where ONNX Runtime runs.
     pub provider: ExecutionProvider,
     /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.
@@ -105,7 +118,7 @@ pub enum ScoringError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: Box<isal_onnx::Error>,
+        source: isal_onnx::Error,
     },
     /// A sound model that is no image classifier.
     #[error("`{}`: {reason}", path.display())]
@@ -138,6 +151,18 @@ pub enum ScoringError {
         difference: f64,
         /// What is taken as rounding.
         tolerance: f64,
+    },
+    /// No step of the paired graph ranks images as the exact derivative does.
+    #[error(
+        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against the exact influences, {wanted} is needed"
+    )]
+    PairedStep {
+        /// The relative step.
+        step: f64,
+        /// Its rank agreement.
+        spearman: f64,
+        /// What is asked for.
+        wanted: f64,
     },
     /// Every score came out as NaN or infinity.
     #[error("none of the {images} scores is a number: the model's weights or outputs are NaN or overflow")]
@@ -308,7 +333,7 @@ fn with_influence(
         .model
         .graph
         .parameters(&options.scope)
-        .map_err(|source| ScoringError::Model { path: options.model.clone(), source: Box::new(source) })?;
+        .map_err(|source| ScoringError::Model { path: options.model.clone(), source })?;
     let load = LoadOptions {
         parameters,
         loss_output: Some(prepared.classifier.logits.clone()),
@@ -346,14 +371,70 @@ fn with_influence(
     };
     let mut provenance = prepared.provenance.clone();
     describe_vector(&vector, &mut provenance);
-    provenance.insert("engine".into(), format!("native ({description}) on {}", options.device));
     provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
     let s = engine.upload(&vector.s)?;
     // The engine's model ends at the logits, whatever the file's own output is.
-    let contraction = Contraction { output: crate::influence::OutputKind::Logits, ..prepared.contraction() };
-    let mut scorer = Native { engine: &mut engine, s, contraction };
-    let scored = sweep_stage(options, prepared, &mut scorer, provenance, observer)?;
+    let contraction = Contraction { output: OutputKind::Logits, ..prepared.contraction() };
+    let mut native = Native { engine: &mut engine, s, contraction };
+    let scored = match options.engine {
+        Engine::Native => {
+            provenance.insert("engine".into(), format!("native ({description}) on {}", options.device));
+            sweep_stage(options, prepared, &mut native, provenance, observer)?
+        }
+        Engine::Paired => {
+            let mut scorer = paired_scorer(options, prepared, &vector, &mut native, &mut provenance, observer)?;
+            sweep_stage(options, prepared, &mut scorer, provenance, observer)?
+        }
+    };
     Ok(Scored { vector: Some(vector), ..scored })
+}
+
+/// Images of the pool on which the paired graph's step is chosen.
+const STEP_SAMPLE: usize = 256;
+
+/// The paired graph on ONNX Runtime: the one on disk where it was made from the same vector, else a new one.
+fn paired_scorer(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    vector: &SolvedVector,
+    native: &mut dyn Scorer,
+    provenance: &mut IndexMap<String, String>,
+    observer: &dyn Observer,
+) -> Result<InfluenceGraph, ScoringError> {
+    let library = Library::load(options.onnxruntime.as_deref())?;
+    let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+    let path = options.out.join("influence.onnx");
+    let contraction = prepared.contraction();
+    let scorer = match pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels) {
+        Some(_) => {
+            let session = Session::open(&library, &path, session_options)?;
+            InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction }
+        }
+        None => {
+            let pool = options.pool.dataset();
+            let every = pool.len().div_ceil(STEP_SAMPLE).max(1);
+            let positions: Vec<usize> = (0..pool.len()).step_by(every).collect();
+            let loader = LoaderOptions { batch_size: STEP_SAMPLE, ..LoaderOptions::default() };
+            let batch = Loader::over(pool.clone(), prepared.recipe.clone(), positions, &loader)?.next();
+            let images = batch.ok_or(ScoringError::NoScores { images: 0 })??.images;
+            let exact = native.score(images.view())?.influence.unwrap_or_default();
+            let sample = pair::Sample {
+                classifier: &prepared.classifier,
+                vector,
+                pseudo_labels: prepared.pseudo_labels,
+                images,
+                exact,
+            };
+            sample.build(&path, &library, session_options, contraction, observer)?
+        }
+    };
+    let metadata = pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels).unwrap_or_default();
+    let property = |key: &str| metadata.get(key).unwrap_or("unknown").to_owned();
+    provenance.insert("engine".into(), format!("paired graph on ONNX Runtime {}", library.version()));
+    provenance.insert("execution provider".into(), scorer.session.provider().to_string());
+    provenance.insert("relative step".into(), property("relative step"));
+    provenance.insert("agreement with the exact influences".into(), property("agreement"));
+    Ok(scorer)
 }
 
 /// Reads labelled and reference images, checks the plugin against ONNX Runtime on some of them, and solves.

@@ -53,6 +53,9 @@ pub(super) fn write(
     if scored.vector.is_some() {
         files.insert("s and the reference gradient", options.out.join("s.safetensors"));
     }
+    if scored.table.provenance.contains_key("relative step") {
+        files.insert("influence graph", options.out.join("influence.onnx"));
+    }
     files.insert("report", options.out.join("report.html"));
     files.insert("run", options.out.join("run.json"));
     let summary = sentences(prepared, &scored, &selection);
@@ -89,6 +92,9 @@ fn sentences(prepared: &Prepared, scored: &Scored, selection: &Selection) -> Vec
             made.reference_samples,
             made.reference_loss,
         ));
+        if let Some(agreement) = scored.table.provenance.get("agreement with the exact influences") {
+            said.push(format!("The paired graph against the exact derivative on a sample of the pool: {agreement}."));
+        }
         if made.reference_samples < FEW_A_CLASS * prepared.classifier.classes {
             said.push(format!(
                 "Warning: {} reference images for {} classes are few, so the scores are noisy; give a larger reference set with `--reference`.",

@@ -6,7 +6,7 @@
 
 mod scorer;
 
-pub use scorer::{Native, Predictor, Scored, Scorer};
+pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer};
 
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};
 use crate::influence::{EngineError, InfluenceError};

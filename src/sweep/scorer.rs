@@ -2,8 +2,9 @@
 
 use super::SweepError;
 use crate::influence::{Belief, Contraction, GradientEngine};
-use crate::runtime::Session;
-use ndarray::{ArrayView4, Ix2};
+use crate::runtime::{RuntimeError, Session};
+use isal_onnx::influence::INFLUENCE;
+use ndarray::{ArrayView4, Ix1, Ix2};
 
 /// Scores of a batch, one entry an image.
 #[derive(Debug, Clone)]
@@ -41,6 +42,37 @@ impl Scorer for Predictor {
     }
 }
 
+/// Predictions and influence in one run of an influence graph, by ONNX Runtime alone.
+#[derive(Debug)]
+pub struct InfluenceGraph {
+    /// The influence graph.
+    pub session: Session,
+    /// Name of the output that holds the class scores.
+    pub output: String,
+    /// How outputs are read as beliefs.
+    pub contraction: Contraction,
+}
+
+impl Scorer for InfluenceGraph {
+    fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
+        let refused =
+            |session: &Session, reason: String| RuntimeError::Signature { model: session.model().to_owned(), reason };
+        let mut arrays = self.session.run(images, &[&self.output, INFLUENCE])?;
+        let (Some(influence), Some(outputs)) = (arrays.pop(), arrays.pop()) else {
+            return Err(refused(&self.session, "it gave no outputs".to_owned()).into());
+        };
+        let shapes = format!("{:?} and {:?}", outputs.shape(), influence.shape());
+        let (Ok(outputs), Ok(influence)) =
+            (outputs.into_dimensionality::<Ix2>(), influence.into_dimensionality::<Ix1>())
+        else {
+            let reason = format!("class scores and influence have shapes {shapes}, expected [N, C] and [N]");
+            return Err(refused(&self.session, reason).into());
+        };
+        let beliefs = self.contraction.beliefs(outputs.view())?;
+        Ok(Scored { beliefs, influence: Some(influence.iter().map(|i| f64::from(*i)).collect()) })
+    }
+}
+
 /// Predictions and influence by the plugin's batched directional derivative along `s`.
 pub struct Native<'a, E: GradientEngine> {
     /// The model with its parameters in scope.
@@ -63,15 +95,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::run`], and when the output has not two axes.
-    pub fn class_scores(
-        &mut self,
-        images: ArrayView4<f32>,
-        name: &str,
-    ) -> Result<ndarray::Array2<f32>, crate::runtime::RuntimeError> {
+    pub fn class_scores(&mut self, images: ArrayView4<f32>, name: &str) -> Result<ndarray::Array2<f32>, RuntimeError> {
         let mut arrays = self.run(images, &[name])?;
         let array = arrays.pop().unwrap_or_default();
         let shape = array.shape().to_vec();
-        array.into_dimensionality::<Ix2>().map_err(|_| crate::runtime::RuntimeError::Signature {
+        array.into_dimensionality::<Ix2>().map_err(|_| RuntimeError::Signature {
             model: self.model().to_owned(),
             reason: format!("output `{name}` has shape {shape:?}, expected class scores [N, C]"),
         })
