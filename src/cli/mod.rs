@@ -5,6 +5,7 @@
 //! 3 failed while running, 130 interrupted. A closed pipe counts as done.
 
 mod bench;
+mod data;
 mod doctor;
 mod failure;
 mod model;
@@ -64,6 +65,9 @@ enum Command {
     /// Score a pool of images and select the ones to label next
     #[command(subcommand)]
     Score(score::Command),
+    /// Look at data sets, or write one out as folders of PNG
+    #[command(subcommand)]
+    Data(data::Command),
     /// Measure what a score costs beside a plain prediction
     Bench(bench::Options),
 }
@@ -103,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(options) => doctor::run(&options, &context),
         Command::Model(command) => model::run(&command, &context),
         Command::Score(command) => score::run(&command, &context),
+        Command::Data(command) => data::run(&command, &context),
         Command::Bench(options) => bench::run(&options, &context),
     };
     failure::exit_code(outcome)
