@@ -22,27 +22,37 @@ pub struct Digits {
     pub labels: Vec<usize>,
 }
 
+/// Every line of the file: 784 pixels of 0 to 255, and the label.
+pub fn lines() -> Vec<(Vec<f32>, usize)> {
+    let file = std::fs::File::open(path()).expect("readable");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("gzip");
+    let line = |line: &str| {
+        let mut numbers: Vec<f32> = line.split(',').map(|x| x.trim().parse().expect("a number")).collect();
+        let label = numbers.pop().expect("a label") as usize;
+        assert_eq!(numbers.len(), 784);
+        (numbers, label)
+    };
+    let lines: Vec<_> = text.lines().map(line).collect();
+    assert_eq!(lines.len(), 5000);
+    lines
+}
+
 impl Digits {
     /// All of them in a seeded order.
     pub fn load() -> Digits {
-        let file = std::fs::File::open(path()).expect("readable");
-        let mut text = String::new();
-        flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("gzip");
-        let mut rows: Vec<Vec<f32>> =
-            text.lines().map(|line| line.split(',').map(|x| x.trim().parse().expect("a number")).collect()).collect();
-        assert_eq!((rows.len(), rows[0].len()), (5000, 785));
-        rows.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(20));
-        let mut images = Array4::zeros((rows.len(), 1, 8, 8));
-        for (row, mut image) in rows.iter().zip(images.outer_iter_mut()) {
+        let mut lines = lines();
+        lines.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(20));
+        let mut images = Array4::zeros((lines.len(), 1, 8, 8));
+        for ((pixels, _), mut image) in lines.iter().zip(images.outer_iter_mut()) {
             for y in 0..28 {
                 for x in 0..28 {
                     // 28x28 in the middle of 32x32, then means over 4x4.
-                    image[[0, (y + 2) / 4, (x + 2) / 4]] += row[28 * y + x] / (16.0 * 255.0);
+                    image[[0, (y + 2) / 4, (x + 2) / 4]] += pixels[28 * y + x] / (16.0 * 255.0);
                 }
             }
         }
-        let labels = rows.iter().map(|row| row[784] as usize).collect();
-        Digits { images, labels }
+        Digits { images, labels: lines.into_iter().map(|(_, label)| label).collect() }
     }
 
     pub fn slice(&self, range: std::ops::Range<usize>) -> Digits {
