@@ -83,6 +83,16 @@ pub enum Error {
         /// The newest taken.
         last: i64,
     },
+    /// A choice of parameters that chooses none.
+    #[error("scope `{scope}`: {reason}{}", near(close))]
+    Scope {
+        /// The scope, or the pattern of it that is at fault.
+        scope: String,
+        /// What is wrong.
+        reason: String,
+        /// Parameter names that may have been meant.
+        close: Vec<String>,
+    },
     /// A limit on size or depth was passed.
     #[error("{what} is {found}, over the limit of {limit}")]
     Limit {
@@ -93,4 +103,12 @@ pub enum Error {
         /// The most that is taken.
         limit: u64,
     },
+}
+
+/// The names that may have been meant, as the end of a sentence.
+fn near(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("; close: `{}`", names.join("`, `")),
+    }
 }

@@ -11,6 +11,8 @@ compile_error!("tensor bytes are used in place, so the machine must be little-en
 
 mod attribute;
 mod builder;
+mod check;
+mod display;
 mod error;
 mod file;
 mod graph;
@@ -23,6 +25,7 @@ mod order;
 mod parameters;
 mod proto;
 mod prune;
+mod scope;
 mod shape;
 mod tensor;
 mod value;
@@ -34,7 +37,8 @@ pub use file::write::{ExternalData, WriteOptions};
 pub use graph::{Graph, Node};
 pub use limits::{Limits, ReadOptions};
 pub use model::Model;
-pub use parameters::Scope;
+pub use parameters::Parameter;
+pub use scope::Scope;
 pub use shape::Expr;
 pub use tensor::{DataType, Element, Tensor};
 pub use value::{Dim, ValueInfo, ValueType};

@@ -32,6 +32,9 @@ pub struct ReadOptions {
     pub limits: Limits,
     /// Versions of the standard operator set that are taken.
     pub opsets: RangeInclusive<i64>,
+    /// Whether local functions are put in the place of their calls, as everything in this crate but
+    /// reading and writing expects.
+    pub inline_functions: bool,
 }
 
 impl ReadOptions {
@@ -41,6 +44,6 @@ impl ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        ReadOptions { limits: Limits::default(), opsets: Self::OPSETS }
+        ReadOptions { limits: Limits::default(), opsets: Self::OPSETS, inline_functions: true }
     }
 }

@@ -36,7 +36,8 @@ impl Model {
     /// [`Limits`](crate::Limits).
     ///
     /// Nodes come in topological order. Initializers that the file also lists as inputs (all of them
-    /// before IR version 4) are no inputs here: they are constants.
+    /// before IR version 4) are no inputs here: they are constants. Local functions are inlined unless
+    /// [`ReadOptions::inline_functions`] says otherwise.
     ///
     /// # Errors
     /// Every variant of [`Error`](crate::Error); nothing in a file causes a panic.

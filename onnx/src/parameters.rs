@@ -1,213 +1,224 @@
-//! Which initializers are parameters, and which of them a scope takes.
+//! Which initializers are parameters: numbers that training moves.
 //!
-//! A parameter is a float initializer of more than one number whose value an output depends on through positions that
-//! training would differentiate. BatchNormalization's running statistics, limits of Clip, fill values of Pad, scales of
-//! Resize and single-number factors are none.
+//! A file does not say, so it is read off the graph. A parameter is a float initializer that a derivative
+//! reaches from an output ([`Flow`](crate::ops::Flow)), in a place where a layer keeps what it has learnt.
+//! Not parameters: running statistics, bounds and pads, scalar factors, the mean and deviation that an
+//! image is normalized by before the first layer, masks of an attention, tables of coordinates, values
+//! written into a tensor by index. Constant nodes are none either.
+//!
+//! The parameters are those of the graph as given. An exporter that folds BatchNormalization into a
+//! convolution, or a transpose into a weight, leaves the folded tensor as the parameter.
 
-use crate::influence::reach;
-use crate::{Error, Graph, Node, Result};
-use globset::{Glob, GlobSet, GlobSetBuilder};
-use std::collections::{BTreeSet, HashSet};
+use crate::ops::{self, Flow};
+use crate::{Attribute, DataType, Graph, Node, Tensor};
+use std::collections::{HashMap, HashSet};
 
-/// Which parameters take part.
-#[derive(Debug, Clone)]
-pub enum Scope {
-    /// Every parameter of two axes or more.
-    Weights,
-    /// The last layer with parameters before each output, with its bias.
-    Head,
-    /// Every parameter.
-    All,
-    /// Those whose names match a glob pattern; separated by commas as text.
-    Patterns(Vec<String>, GlobSet),
-}
-
-impl PartialEq for Scope {
-    fn eq(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string()
-    }
-}
-
-impl std::str::FromStr for Scope {
-    type Err = globset::Error;
-
-    fn from_str(text: &str) -> Result<Self, globset::Error> {
-        Ok(match text {
-            "weights" => Scope::Weights,
-            "head" => Scope::Head,
-            "all" => Scope::All,
-            _ => {
-                let patterns: Vec<String> = text.split(',').map(|p| p.trim().to_owned()).collect();
-                let mut set = GlobSetBuilder::new();
-                for pattern in &patterns {
-                    set.add(Glob::new(pattern)?);
-                }
-                Scope::Patterns(patterns, set.build()?)
-            }
-        })
-    }
-}
-
-impl std::fmt::Display for Scope {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Scope::Weights => f.write_str("weights"),
-            Scope::Head => f.write_str("head"),
-            Scope::All => f.write_str("all"),
-            Scope::Patterns(patterns, _) => f.write_str(&patterns.join(",")),
-        }
-    }
+/// An initializer that training moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Name of the initializer.
+    pub name: String,
+    /// Its dims.
+    pub dims: Vec<usize>,
+    /// Its element type, a float.
+    pub data_type: DataType,
 }
 
 impl Graph {
-    /// Names of the parameters in `scope`, in the order of the initializers.
-    ///
-    /// # Errors
-    /// [`Error::Graph`] when there is none, listing what there is.
-    pub fn parameters(&self, scope: &Scope) -> Result<Vec<String>> {
-        let every = self.every_parameter();
-        let head = match scope {
-            Scope::Head => self.head(&every),
-            _ => BTreeSet::new(),
-        };
-        let axes = |name: &str| self.initializers.get(name).map_or(0, |t| t.dims().len());
-        let taken: Vec<String> = every
-            .iter()
-            .filter(|name| match scope {
-                Scope::All => true,
-                Scope::Weights => axes(name) >= 2,
-                Scope::Head => head.contains(name.as_str()),
-                Scope::Patterns(_, set) => set.is_match(name),
-            })
-            .cloned()
-            .collect();
-        if let Scope::Patterns(patterns, _) = scope {
-            for pattern in patterns {
-                let matcher = Glob::new(pattern).map(|g| g.compile_matcher());
-                if matcher.is_ok_and(|m| !every.iter().any(|name| m.is_match(name))) {
-                    return Err(self.no_parameters(&format!("pattern `{pattern}` matches no parameter"), &every));
-                }
-            }
-        }
-        if taken.is_empty() {
-            return Err(self.no_parameters(&format!("scope `{scope}` holds no parameter"), &every));
-        }
-        Ok(taken)
-    }
-
-    fn no_parameters(&self, what: &str, every: &[String]) -> Error {
-        const SHOWN: usize = 12;
-        let mut known = every.iter().take(SHOWN).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-        if every.len() > SHOWN {
-            known.push_str(&format!(" and {} more", every.len() - SHOWN));
-        }
-        let known = if known.is_empty() { "none".to_owned() } else { known };
-        Error::Graph { graph: self.name.clone(), reason: format!("{what}; its parameters are {known}") }
-    }
-
-    fn every_parameter(&self) -> Vec<String> {
-        let outputs: Vec<&str> = self.outputs.iter().map(|o| o.name.as_str()).collect();
-        let mut read_as_parameter: HashSet<&str> = HashSet::new();
-        for node in &self.nodes {
-            let inputs = node.inputs.iter().enumerate().filter(|(place, _)| differentiable(node, *place));
-            read_as_parameter.extend(inputs.map(|(_, name)| name.as_str()));
-        }
-        let reaches = |name: &str| !reach(self, [name], outputs.iter().copied()).nodes.is_empty();
-        self.initializers
-            .iter()
-            .filter(|(name, tensor)| {
-                tensor.data_type().is_float()
-                    && tensor.len() > 1
-                    && read_as_parameter.contains(name.as_str())
-                    && reaches(name)
-            })
-            .map(|(name, _)| name.clone())
+    /// Every parameter, in the order of the initializers.
+    pub fn every_parameter(&self) -> Vec<Parameter> {
+        let flat = Flat::new(self);
+        let learnt = flat.parameters(self);
+        let chosen = self.initializers.iter().filter(|(name, _)| learnt.contains(name.as_str()));
+        chosen
+            .map(|(name, t)| Parameter { name: name.clone(), dims: t.dims().to_vec(), data_type: t.data_type() })
             .collect()
     }
+}
 
-    /// Parameters of the last layer before each output: walks back to the first Gemm, MatMul or Conv that has any, and
-    /// takes those of the nodes passed on the way (a bias that is added).
-    fn head(&self, every: &[String]) -> BTreeSet<String> {
-        let mut head = BTreeSet::new();
-        for output in &self.outputs {
-            let mut frontier = vec![output.name.clone()];
-            let mut seen = HashSet::new();
-            while let Some(value) = frontier.pop() {
-                let Some(node) = self.producer(&value).and_then(|p| self.nodes.get(p)) else { continue };
-                if !seen.insert(value) {
-                    continue;
-                }
-                let own: Vec<&String> = node.inputs.iter().filter(|i| every.contains(i)).collect();
-                let layer = matches!(node.op_type.as_str(), "Gemm" | "MatMul" | "Conv") && !own.is_empty();
-                head.extend(own.into_iter().cloned());
-                if !layer {
-                    frontier.extend(node.inputs.iter().filter(|i| !i.is_empty()).cloned());
+/// A node, or the passage into or out of a subgraph.
+pub(crate) struct Step<'a> {
+    pub(crate) op: &'a str,
+    pub(crate) flows: Flow,
+    pub(crate) inputs: Vec<&'a str>,
+    pub(crate) outputs: Vec<&'a str>,
+}
+
+/// The nodes of a graph and its subgraphs on one level.
+pub(crate) struct Flat<'a> {
+    pub(crate) steps: Vec<Step<'a>>,
+    /// Step that makes a value.
+    pub(crate) producer: HashMap<&'a str, usize>,
+    /// Initializer that a value is, seen through nodes that only rearrange or convert it.
+    pub(crate) origin: HashMap<&'a str, &'a str>,
+}
+
+/// Operators after which a tensor is still the same numbers.
+const REARRANGES: [&str; 7] = ["Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten"];
+/// Operators that multiply by a weight at input 1, and add a bias at input 2 where they have one.
+pub(crate) const LINEAR: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
+const ELEMENTWISE: [&str; 10] = ["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mean", "Sum", "Where"];
+const NORMALIZATION: [&str; 5] =
+    ["BatchNormalization", "InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"];
+
+impl<'a> Flat<'a> {
+    pub(crate) fn new(graph: &'a Graph) -> Self {
+        let mut steps = Vec::new();
+        flatten(graph, &mut steps);
+        let mut producer = HashMap::new();
+        let mut origin: HashMap<&str, &str> = graph.initializers.keys().map(|n| (n.as_str(), n.as_str())).collect();
+        for (i, step) in steps.iter().enumerate() {
+            for output in &step.outputs {
+                producer.insert(*output, i);
+            }
+            if let (true, Some(first), Some(output)) =
+                (REARRANGES.contains(&step.op), step.inputs.first(), step.outputs.first())
+                && let Some(from) = origin.get(first).copied()
+            {
+                origin.insert(output, from);
+            }
+        }
+        Flat { steps, producer, origin }
+    }
+
+    /// Values that a derivative reaches from `outputs`.
+    fn reached(&self, outputs: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
+        let mut reached: HashSet<&str> = HashSet::new();
+        let mut open: Vec<&str> = outputs.collect();
+        while let Some(value) = open.pop() {
+            if !reached.insert(value) {
+                continue;
+            }
+            if let Some(step) = self.producer.get(value).and_then(|i| self.steps.get(*i)) {
+                let smooth = step.inputs.iter().enumerate().filter(|(i, _)| step.flows.passes(*i));
+                open.extend(smooth.map(|(_, name)| *name).filter(|name| !name.is_empty()));
+            }
+        }
+        reached
+    }
+
+    /// Values that come from `sources`, themselves included.
+    fn following(&self, sources: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
+        let mut found: HashSet<&str> = sources.collect();
+        for step in &self.steps {
+            if step.inputs.iter().any(|i| found.contains(i)) {
+                found.extend(step.outputs.iter().copied());
+            }
+        }
+        found
+    }
+
+    fn parameters(&self, graph: &'a Graph) -> HashSet<&'a str> {
+        let reached = self.reached(graph.outputs.iter().map(|o| o.name.as_str()));
+        let tensor = |value: &str| {
+            let name = self.origin.get(value)?;
+            let tensor = graph.initializers.get(*name)?;
+            (tensor.data_type().is_float() && !tensor.dims().is_empty()).then_some((*name, tensor))
+        };
+        let live = |step: &Step| step.outputs.iter().any(|o| reached.contains(o));
+        let mut certain: HashSet<&str> = HashSet::new();
+        let mut doubtful: Vec<(usize, &Step, &str)> = Vec::new();
+        for step in self.steps.iter().filter(|s| live(s)) {
+            // A rearranged weight is judged where it is used.
+            if REARRANGES.contains(&step.op) && step.inputs.first().is_some_and(|i| self.origin.contains_key(i)) {
+                continue;
+            }
+            for (i, value) in step.inputs.iter().enumerate().filter(|(i, _)| step.flows.passes(*i)) {
+                let Some((name, tensor)) = tensor(value) else { continue };
+                match self.place(step, i, tensor) {
+                    Place::Learnt => {
+                        certain.insert(name);
+                    }
+                    Place::Doubtful => doubtful.push((i, step, name)),
+                    Place::Setting => {}
                 }
             }
         }
-        head
-    }
-}
-
-/// Whether training would differentiate this input of the node.
-fn differentiable(node: &Node, place: usize) -> bool {
-    match node.op_type.as_str() {
-        "BatchNormalization" => place <= 2,
-        "Clip" | "Pad" | "Resize" | "Upsample" | "OneHot" | "Dropout" | "Tile" | "Expand" | "Reshape" => place == 0,
-        _ => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Builder, DataType, Tensor, ValueType};
-
-    fn network() -> Graph {
-        let mut b = Builder::new("network");
-        let shape = vec!["N".into(), 2.into(), 4.into(), 4.into()];
-        let x = b.input("x", ValueType { data_type: DataType::Float, shape: Some(shape) });
-        let ones = |dims: &[usize]| Tensor::new(dims, &vec![1.0f32; dims.iter().product()]);
-        let w = b.initializer("conv.weight", ones(&[3, 2, 3, 3]));
-        let c = b.op("Conv", [x, w]);
-        let norm: Vec<_> =
-            ["bn.weight", "bn.bias", "bn.mean", "bn.var"].iter().map(|n| b.initializer(n, ones(&[3]))).collect();
-        let c = b.op("BatchNormalization", [c, norm[0], norm[1], norm[2], norm[3]]);
-        let factor = b.initializer("factor", ones(&[1]));
-        let c = b.op("Mul", [c, factor]);
-        let pooled = b.op("GlobalAveragePool", [c]);
-        let flat = b.op("Flatten", [pooled]);
-        let fc = b.initializer("fc.weight", ones(&[3, 5]));
-        let bias = b.initializer("fc.bias", ones(&[5]));
-        let y = b.op("MatMul", [flat, fc]);
-        let y = b.op("Add", [y, bias]);
-        b.initializer("unread", ones(&[7, 7]));
-        b.output("y", y, None);
-        b.finish().expect("a graph")
+        // What is applied to the input before any layer prepares an image; it is not learnt.
+        let from_inputs = self.following(graph.inputs.iter().map(|v| v.name.as_str()));
+        let layered = self.following(certain.iter().copied());
+        for (i, step, name) in doubtful {
+            let mut others = step.inputs.iter().enumerate().filter(|(k, _)| *k != i && step.flows.passes(*k));
+            if !others.any(|(_, value)| from_inputs.contains(value) && !layered.contains(value)) {
+                certain.insert(name);
+            }
+        }
+        certain
     }
 
-    fn names(scope: &str) -> Vec<String> {
-        network().parameters(&scope.parse().expect("a scope")).expect("parameters")
-    }
-
-    #[test]
-    fn scopes_take_what_they_say() {
-        assert_eq!(names("all"), ["conv.weight", "bn.weight", "bn.bias", "fc.weight", "fc.bias"]);
-        assert_eq!(names("weights"), ["conv.weight", "fc.weight"]);
-        assert_eq!(names("head"), ["fc.weight", "fc.bias"]);
-        assert_eq!(names("bn.*,fc.bias"), ["bn.weight", "bn.bias", "fc.bias"]);
-    }
-
-    #[test]
-    fn a_pattern_that_matches_nothing_lists_what_there_is() {
-        let error = network().parameters(&"layer4.*".parse().expect("a scope")).expect_err("refused").to_string();
-        assert!(error.contains("`layer4.*`") && error.contains("`fc.weight`"), "{error}");
-    }
-
-    #[test]
-    fn a_scope_reads_back_as_it_is_shown() {
-        for text in ["weights", "head", "all", "a.*,b"] {
-            assert_eq!(text.parse::<Scope>().expect("a scope").to_string(), text);
+    /// What a tensor is for at input `i` of `step`.
+    fn place(&self, step: &Step, i: usize, tensor: &Tensor) -> Place {
+        let other_is_constant = step.inputs.get(1).is_some_and(|value| self.origin.contains_key(value));
+        match (step.op, i) {
+            // A table that a weight is applied to: coordinates, positions.
+            (op, 0) if LINEAR.contains(&op) && other_is_constant => Place::Setting,
+            (op, _) if LINEAR.contains(&op) || (NORMALIZATION.contains(&op) && i > 0) => Place::Learnt,
+            ("Einsum" | "PRelu" | "GRU" | "LSTM" | "RNN", 0..=3 | 7) => Place::Learnt,
+            ("GRU" | "LSTM" | "RNN", _) | ("GridSample", 1) => Place::Setting,
+            ("ScatterND" | "ScatterElements" | "Scatter", 2) | ("Pow", 1) => Place::Setting,
+            (op, _) if ELEMENTWISE.contains(&op) => {
+                if is_mask(tensor) {
+                    Place::Setting
+                } else if tensor.len() > 1 || self.is_bias(step, i) {
+                    Place::Doubtful
+                } else {
+                    Place::Setting
+                }
+            }
+            _ => Place::Doubtful,
         }
     }
+
+    /// Whether input `i` of an addition is added to the output of a layer.
+    fn is_bias(&self, step: &Step, i: usize) -> bool {
+        let made_by = |value: &str| self.producer.get(value).and_then(|p| self.steps.get(*p)).map(|s| s.op);
+        step.op == "Add"
+            && step
+                .inputs
+                .iter()
+                .enumerate()
+                .any(|(k, value)| k != i && made_by(value).is_some_and(|op| LINEAR.contains(&op)))
+    }
+}
+
+enum Place {
+    Learnt,
+    /// Learnt, unless it prepares the input.
+    Doubtful,
+    Setting,
+}
+
+fn flatten<'a>(graph: &'a Graph, steps: &mut Vec<Step<'a>>) {
+    for node in &graph.nodes {
+        let inputs: Vec<&str> = node.inputs.iter().map(String::as_str).collect();
+        let outputs = node.outputs.iter().map(String::as_str).filter(|o| !o.is_empty()).collect();
+        let mut through = inputs.clone();
+        for inner in node.subgraphs() {
+            // Whatever goes into the node may go into the body's inputs; the order differs by operator.
+            let entries = inner.inputs.iter().map(|v| v.name.as_str()).collect();
+            steps.push(Step { op: "", flows: Flow::All, inputs: inputs.clone(), outputs: entries });
+            flatten(inner, steps);
+            through.extend(inner.outputs.iter().map(|v| v.name.as_str()));
+        }
+        let (op, inputs) = if through.len() > inputs.len() { ("", through) } else { (node.op_type.as_str(), inputs) };
+        steps.push(Step { op, flows: flows(node), inputs, outputs });
+    }
+}
+
+fn flows(node: &Node) -> Flow {
+    let to = node.int("to").and_then(|n| i32::try_from(n).ok()).and_then(DataType::from_number);
+    match ops::find(&node.op_type).filter(|_| node.domain.is_empty()) {
+        _ if node.op_type == "Cast" && to.is_some_and(|t| !t.is_float()) => Flow::Nothing,
+        _ if node.attributes.values().any(|a| matches!(a, Attribute::Graph(_) | Attribute::Graphs(_))) => Flow::All,
+        Some(spec) => spec.flows,
+        // An operator of another domain may be anything.
+        None => Flow::All,
+    }
+}
+
+/// Whether a tensor lets through (0) and shuts out (one number, very negative): the mask of an attention.
+fn is_mask(tensor: &Tensor) -> bool {
+    let Some(values) = tensor.to_vec::<f32>() else { return false };
+    let Some(shut) = values.iter().copied().find(|v| *v != 0.0) else { return false };
+    shut <= -50.0 && values.contains(&0.0) && values.iter().all(|v| *v == 0.0 || *v == shut)
 }

@@ -44,6 +44,9 @@ fn parse(bytes: &[u8], options: &ReadOptions) -> Result<ModelProto> {
 
 fn from_message(mut message: ModelProto, folder: Option<&Path>, options: &ReadOptions) -> Result<Model> {
     external::load(&mut message, folder, &options.limits)?;
+    if options.inline_functions {
+        proto::function::inline(&mut message, &options.limits)?;
+    }
     let mut model = proto::model::decode(message)?;
     let opset = model.opset();
     if opset != 0 && !options.opsets.contains(&opset) {
@@ -57,5 +60,6 @@ fn from_message(mut message: ModelProto, folder: Option<&Path>, options: &ReadOp
         Error::Node { node, op, reason, .. } => Error::Node { node, op, opset, reason },
         other => other,
     })?;
+    model.check()?;
     Ok(model)
 }

@@ -1,5 +1,6 @@
 //! Attention as one operator, and rotary positions.
 
+use super::Flow::Only;
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
@@ -20,6 +21,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("softcap", Float),
             ("softmax_precision", Int),
         ],
+        flows: Only(&[0, 1, 2, 3, 4, 5]),
         infer: attention,
     },
     OpSpec {
@@ -28,6 +30,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 3..=4,
         outputs: 1..=1,
         attributes: &[("interleaved", Int), ("num_heads", Int), ("rotary_embedding_dim", Int)],
+        flows: Only(&[0]),
         infer: super::site::like_first,
     },
 ];

@@ -1,47 +1,64 @@
 //! Element by element on several inputs, which broadcast to one shape (from opset 7; Max, Min, Mean
 //! and Sum from 8).
 
+use super::Flow::{All, Nothing, Only};
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact, MAX_ELEMENTS};
 use crate::{DataType, Result};
 use Kind::{Int, String};
 
 macro_rules! two {
-    ($name:literal, $since:literal, $attributes:expr, $infer:expr) => {
-        OpSpec { name: $name, since: $since, inputs: 2..=2, outputs: 1..=1, attributes: $attributes, infer: $infer }
+    ($name:literal, $flows:expr, $since:literal, $attributes:expr, $infer:expr) => {
+        OpSpec {
+            name: $name,
+            since: $since,
+            inputs: 2..=2,
+            outputs: 1..=1,
+            attributes: $attributes,
+            flows: $flows,
+            infer: $infer,
+        }
     };
 }
 macro_rules! many {
     ($name:literal, $infer:expr) => {
-        OpSpec { name: $name, since: 1, inputs: 1..=ANY, outputs: 1..=1, attributes: &[], infer: $infer }
+        OpSpec { name: $name, since: 1, inputs: 1..=ANY, outputs: 1..=1, attributes: &[], flows: All, infer: $infer }
     };
 }
 
 pub(super) const OPS: &[OpSpec] = &[
-    two!("Add", 1, &[], add),
-    two!("Sub", 1, &[], sub),
-    two!("Mul", 1, &[], mul),
-    two!("Div", 1, &[], div),
-    two!("Mod", 10, &[("fmod", Int)], modulo),
-    two!("Pow", 1, &[], pow),
-    two!("PRelu", 1, &[], prelu),
-    two!("BitShift", 11, &[("direction", String)], arithmetic),
-    two!("BitwiseAnd", 18, &[], arithmetic),
-    two!("BitwiseOr", 18, &[], arithmetic),
-    two!("BitwiseXor", 18, &[], arithmetic),
-    two!("And", 1, &[], and),
-    two!("Or", 1, &[], or),
-    two!("Xor", 1, &[], xor),
-    two!("Equal", 1, &[], equal),
-    two!("Greater", 1, &[], greater),
-    two!("GreaterOrEqual", 12, &[], greater_or_equal),
-    two!("Less", 1, &[], less),
-    two!("LessOrEqual", 12, &[], less_or_equal),
+    two!("Add", All, 1, &[], add),
+    two!("Sub", All, 1, &[], sub),
+    two!("Mul", All, 1, &[], mul),
+    two!("Div", All, 1, &[], div),
+    two!("Mod", Only(&[0]), 10, &[("fmod", Int)], modulo),
+    two!("Pow", All, 1, &[], pow),
+    two!("PRelu", All, 1, &[], prelu),
+    two!("BitShift", Nothing, 11, &[("direction", String)], arithmetic),
+    two!("BitwiseAnd", Nothing, 18, &[], arithmetic),
+    two!("BitwiseOr", Nothing, 18, &[], arithmetic),
+    two!("BitwiseXor", Nothing, 18, &[], arithmetic),
+    two!("And", Nothing, 1, &[], and),
+    two!("Or", Nothing, 1, &[], or),
+    two!("Xor", Nothing, 1, &[], xor),
+    two!("Equal", Nothing, 1, &[], equal),
+    two!("Greater", Nothing, 1, &[], greater),
+    two!("GreaterOrEqual", Nothing, 12, &[], greater_or_equal),
+    two!("Less", Nothing, 1, &[], less),
+    two!("LessOrEqual", Nothing, 12, &[], less_or_equal),
     many!("Max", max),
     many!("Min", min),
     many!("Mean", variadic),
     many!("Sum", variadic),
-    OpSpec { name: "Where", since: 9, inputs: 3..=3, outputs: 1..=1, attributes: &[], infer: choose },
+    OpSpec {
+        name: "Where",
+        since: 9,
+        inputs: 3..=3,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Only(&[1, 2]),
+        infer: choose,
+    },
 ];
 
 /// Elements of input `i` spread over `dims`.

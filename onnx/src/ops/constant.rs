@@ -1,5 +1,6 @@
 //! Values that do not come from the data of an input: constants, shapes, ranges, random numbers.
 
+use super::Flow::Nothing;
 use super::site::product;
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact, MAX_ELEMENTS};
@@ -8,7 +9,15 @@ use Kind::{Float, Floats, Int, Ints, SparseTensor, String, Strings};
 
 macro_rules! random {
     ($name:literal, $since:literal, $inputs:expr, $attributes:expr, $infer:expr) => {
-        OpSpec { name: $name, since: $since, inputs: $inputs, outputs: 1..=1, attributes: $attributes, infer: $infer }
+        OpSpec {
+            name: $name,
+            since: $since,
+            inputs: $inputs,
+            outputs: 1..=1,
+            attributes: $attributes,
+            flows: Nothing,
+            infer: $infer,
+        }
     };
 }
 
@@ -28,6 +37,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("value_string", String),
             ("value_strings", Strings),
         ],
+        flows: Nothing,
         infer: constant,
     },
     OpSpec {
@@ -36,6 +46,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("value", Kind::Tensor)],
+        flows: Nothing,
         infer: constant_of_shape,
     },
     OpSpec {
@@ -44,16 +55,18 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("end", Int), ("start", Int)],
+        flows: Nothing,
         infer: shape,
     },
-    OpSpec { name: "Size", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], infer: size },
-    OpSpec { name: "Range", since: 11, inputs: 3..=3, outputs: 1..=1, attributes: &[], infer: range },
+    OpSpec { name: "Size", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: Nothing, infer: size },
+    OpSpec { name: "Range", since: 11, inputs: 3..=3, outputs: 1..=1, attributes: &[], flows: Nothing, infer: range },
     OpSpec {
         name: "EyeLike",
         since: 9,
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("dtype", Int), ("k", Int)],
+        flows: Nothing,
         infer: like_with_dtype,
     },
     random!(

@@ -1,6 +1,7 @@
 //! Branches and loops. Their bodies have been inferred when a rule here runs
 //! ([`Site::bodies`](super::Site)); what goes into a body is decided by [`body_inputs`].
 
+use super::Flow::All;
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::{Expr, Fact};
 use crate::{DataType, Result};
@@ -13,9 +14,18 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=ANY,
         attributes: &[("else_branch", Graph), ("then_branch", Graph)],
+        flows: All,
         infer: branch,
     },
-    OpSpec { name: "Loop", since: 1, inputs: 2..=ANY, outputs: 1..=ANY, attributes: &[("body", Graph)], infer: repeat },
+    OpSpec {
+        name: "Loop",
+        since: 1,
+        inputs: 2..=ANY,
+        outputs: 1..=ANY,
+        attributes: &[("body", Graph)],
+        flows: All,
+        infer: repeat,
+    },
     OpSpec {
         name: "Scan",
         since: 8,
@@ -30,6 +40,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("scan_output_axes", Ints),
             ("scan_output_directions", Ints),
         ],
+        flows: All,
         infer: scan,
     },
 ];

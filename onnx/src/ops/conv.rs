@@ -1,5 +1,6 @@
 //! Convolutions: input `[N, C, ...]`, weight `[M, C/group, ...]` (transposed: `[C, M/group, ...]`).
 
+use super::Flow::{All, Nothing, Only};
 use super::window::Window;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
@@ -20,6 +21,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("pads", Ints),
             ("strides", Ints),
         ],
+        flows: All,
         infer: conv,
     },
     OpSpec {
@@ -35,6 +37,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("pads", Ints),
             ("strides", Ints),
         ],
+        flows: Nothing,
         infer: conv_integer,
     },
     OpSpec {
@@ -50,6 +53,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("pads", Ints),
             ("strides", Ints),
         ],
+        flows: Nothing,
         infer: q_linear_conv,
     },
     OpSpec {
@@ -67,6 +71,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("pads", Ints),
             ("strides", Ints),
         ],
+        flows: All,
         infer: conv_transpose,
     },
     OpSpec {
@@ -82,6 +87,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("pads", Ints),
             ("strides", Ints),
         ],
+        flows: All,
         infer: conv,
     },
     OpSpec {
@@ -90,6 +96,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 3..=3,
         outputs: 1..=1,
         attributes: &[("dilations", Ints), ("pads", Ints), ("strides", Ints)],
+        flows: Only(&[0]),
         infer: col2im,
     },
 ];

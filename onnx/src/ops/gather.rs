@@ -1,5 +1,6 @@
 //! Reading and writing by index.
 
+use super::Flow::Only;
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::{Element, Expr, Fact, MAX_ELEMENTS};
@@ -7,18 +8,35 @@ use Kind::{Int, String};
 
 macro_rules! scatter {
     ($name:literal, $since:literal, $attributes:expr) => {
-        OpSpec { name: $name, since: $since, inputs: 3..=3, outputs: 1..=1, attributes: $attributes, infer: scatter }
+        OpSpec {
+            name: $name,
+            since: $since,
+            inputs: 3..=3,
+            outputs: 1..=1,
+            attributes: $attributes,
+            flows: Only(&[0, 2]),
+            infer: scatter,
+        }
     };
 }
 
 pub(super) const OPS: &[OpSpec] = &[
-    OpSpec { name: "Gather", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[("axis", Int)], infer: gather },
+    OpSpec {
+        name: "Gather",
+        since: 1,
+        inputs: 2..=2,
+        outputs: 1..=1,
+        attributes: &[("axis", Int)],
+        flows: Only(&[0]),
+        infer: gather,
+    },
     OpSpec {
         name: "GatherElements",
         since: 11,
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("axis", Int)],
+        flows: Only(&[0]),
         infer: gather_elements,
     },
     OpSpec {
@@ -27,6 +45,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("batch_dims", Int)],
+        flows: Only(&[0]),
         infer: gather_nd,
     },
     scatter!("Scatter", 9, &[("axis", Int)]),
@@ -38,6 +57,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=1,
         attributes: &[("axis", Int), ("mode", String)],
+        flows: Only(&[0, 1]),
         infer: super::site::like_first,
     },
 ];

@@ -1,5 +1,6 @@
 //! Losses of class scores `[N, C, ...]` against labels `[N, ...]`.
 
+use super::Flow::Only;
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
@@ -12,6 +13,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=1,
         attributes: &[("ignore_index", Int), ("reduction", String)],
+        flows: Only(&[0]),
         infer: loss,
     },
     OpSpec {
@@ -20,6 +22,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=2,
         attributes: &[("ignore_index", Int), ("reduction", String)],
+        flows: Only(&[0]),
         infer: loss,
     },
 ];

@@ -3,6 +3,7 @@
 //! Meaning changed: Gemm broadcasts its third input without being told from opset 7, and can do without
 //! it from 11.
 
+use super::Flow::{All, Nothing};
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::Expr;
 use crate::{DataType, Result};
@@ -16,20 +17,38 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=1,
         attributes: &[("alpha", Float), ("beta", Float), ("transA", Int), ("transB", Int)],
+        flows: All,
         infer: gemm,
     },
-    OpSpec { name: "MatMul", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[], infer: matmul },
-    OpSpec { name: "MatMulInteger", since: 10, inputs: 2..=4, outputs: 1..=1, attributes: &[], infer: matmul_integer },
-    OpSpec { name: "QLinearMatMul", since: 10, inputs: 8..=8, outputs: 1..=1, attributes: &[], infer: q_linear_matmul },
+    OpSpec { name: "MatMul", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[], flows: All, infer: matmul },
+    OpSpec {
+        name: "MatMulInteger",
+        since: 10,
+        inputs: 2..=4,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        infer: matmul_integer,
+    },
+    OpSpec {
+        name: "QLinearMatMul",
+        since: 10,
+        inputs: 8..=8,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        infer: q_linear_matmul,
+    },
     OpSpec {
         name: "Einsum",
         since: 12,
         inputs: 1..=ANY,
         outputs: 1..=1,
         attributes: &[("equation", String)],
+        flows: All,
         infer: einsum,
     },
-    OpSpec { name: "Det", since: 11, inputs: 1..=1, outputs: 1..=1, attributes: &[], infer: det },
+    OpSpec { name: "Det", since: 11, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: All, infer: det },
 ];
 
 fn gemm(site: &mut Site) -> Result<()> {

@@ -51,8 +51,35 @@ pub struct OpSpec {
     pub outputs: RangeInclusive<usize>,
     /// Its attributes in any version from opset 7 on, with their kinds.
     pub attributes: &'static [(&'static str, Kind)],
+    /// The inputs that a derivative flows through.
+    pub flows: Flow,
     /// Its shape rule: types and shapes of the outputs from those of the inputs.
     pub(crate) infer: fn(&mut Site) -> Result<()>,
+}
+
+/// Inputs of an operator on which its output depends smoothly, so that a derivative flows from them to it.
+///
+/// Settings are none of these even where a derivative exists on paper: running statistics, bounds of a
+/// Clip, positions, masks of a Dropout, the scales of fixed-point numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// None: the output is made of integers or booleans, is a step function, or comes from nowhere.
+    Nothing,
+    /// Every input.
+    All,
+    /// The inputs at these positions.
+    Only(&'static [usize]),
+}
+
+impl Flow {
+    /// Whether a derivative flows through input `i`.
+    pub fn passes(self, i: usize) -> bool {
+        match self {
+            Flow::Nothing => false,
+            Flow::All => true,
+            Flow::Only(inputs) => inputs.contains(&i),
+        }
+    }
 }
 
 /// Kind of an attribute.

@@ -3,6 +3,7 @@
 //! Meaning changed: Squeeze and Unsqueeze take their axes as an input from opset 13; Reshape has
 //! `allowzero` from 14.
 
+use super::Flow::{All, Only};
 use super::site::product;
 use super::{ANY, Kind, OpSpec, Site};
 use crate::Result;
@@ -16,16 +17,34 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("allowzero", Int)],
+        flows: Only(&[0]),
         infer: reshape,
     },
-    OpSpec { name: "Flatten", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[("axis", Int)], infer: flatten },
-    OpSpec { name: "Squeeze", since: 1, inputs: 1..=2, outputs: 1..=1, attributes: &[("axes", Ints)], infer: squeeze },
+    OpSpec {
+        name: "Flatten",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[("axis", Int)],
+        flows: All,
+        infer: flatten,
+    },
+    OpSpec {
+        name: "Squeeze",
+        since: 1,
+        inputs: 1..=2,
+        outputs: 1..=1,
+        attributes: &[("axes", Ints)],
+        flows: Only(&[0]),
+        infer: squeeze,
+    },
     OpSpec {
         name: "Unsqueeze",
         since: 1,
         inputs: 1..=2,
         outputs: 1..=1,
         attributes: &[("axes", Ints)],
+        flows: Only(&[0]),
         infer: unsqueeze,
     },
     OpSpec {
@@ -34,17 +53,35 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("perm", Ints)],
+        flows: All,
         infer: transpose,
     },
-    OpSpec { name: "Expand", since: 8, inputs: 2..=2, outputs: 1..=1, attributes: &[], infer: expand },
-    OpSpec { name: "Tile", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[], infer: tile },
-    OpSpec { name: "Concat", since: 1, inputs: 1..=ANY, outputs: 1..=1, attributes: &[("axis", Int)], infer: concat },
+    OpSpec {
+        name: "Expand",
+        since: 8,
+        inputs: 2..=2,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Only(&[0]),
+        infer: expand,
+    },
+    OpSpec { name: "Tile", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[], flows: Only(&[0]), infer: tile },
+    OpSpec {
+        name: "Concat",
+        since: 1,
+        inputs: 1..=ANY,
+        outputs: 1..=1,
+        attributes: &[("axis", Int)],
+        flows: All,
+        infer: concat,
+    },
     OpSpec {
         name: "DepthToSpace",
         since: 1,
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("blocksize", Int), ("mode", String)],
+        flows: All,
         infer: depth_to_space,
     },
     OpSpec {
@@ -53,6 +90,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("blocksize", Int)],
+        flows: All,
         infer: space_to_depth,
     },
     OpSpec {
@@ -61,6 +99,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("batch_axis", Int), ("time_axis", Int)],
+        flows: Only(&[0]),
         infer: super::site::like_first,
     },
 ];

@@ -3,6 +3,7 @@
 //! Meaning changed: BatchNormalization has running statistics as outputs 1 and 2 with `training_mode`
 //! from opset 14; before 9 it had `spatial`.
 
+use super::Flow::{All, Only};
 use super::site::like_first;
 use super::{Kind, OpSpec, Site};
 use crate::Result;
@@ -16,6 +17,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 5..=5,
         outputs: 1..=5,
         attributes: &[("epsilon", Float), ("momentum", Float), ("spatial", Int), ("training_mode", Int)],
+        flows: Only(&[0, 1, 2]),
         infer: batch_normalization,
     },
     OpSpec {
@@ -24,6 +26,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 3..=3,
         outputs: 1..=1,
         attributes: &[("epsilon", Float)],
+        flows: All,
         infer: by_channel,
     },
     OpSpec {
@@ -32,6 +35,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 3..=3,
         outputs: 1..=1,
         attributes: &[("epsilon", Float), ("num_groups", Int), ("stash_type", Int)],
+        flows: All,
         infer: like_first,
     },
     OpSpec {
@@ -40,6 +44,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=3,
         attributes: &[("axis", Int), ("epsilon", Float), ("stash_type", Int)],
+        flows: All,
         infer: layer_normalization,
     },
     OpSpec {
@@ -48,6 +53,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("axis", Int), ("epsilon", Float), ("stash_type", Int)],
+        flows: All,
         infer: rms_normalization,
     },
     OpSpec {
@@ -56,6 +62,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("axis", Int), ("p", Int)],
+        flows: All,
         infer: like_first,
     },
     OpSpec {
@@ -64,6 +71,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("alpha", Float), ("beta", Float), ("bias", Float), ("size", Int)],
+        flows: All,
         infer: like_first,
     },
     OpSpec {
@@ -72,6 +80,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("axes", Ints)],
+        flows: All,
         infer: like_first,
     },
 ];

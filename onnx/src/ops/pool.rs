@@ -3,6 +3,7 @@
 //! With `ceil_mode` a last window that would start beyond the input is left out, as PyTorch and ONNX
 //! Runtime do in every version.
 
+use super::Flow::{All, Only};
 use super::window::Window;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
@@ -24,6 +25,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("pads", Ints),
             ("strides", Ints),
         ],
+        flows: All,
         infer: pool,
     },
     OpSpec {
@@ -40,6 +42,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("pads", Ints),
             ("strides", Ints),
         ],
+        flows: All,
         infer: pool,
     },
     OpSpec {
@@ -56,6 +59,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("storage_order", Int),
             ("strides", Ints),
         ],
+        flows: All,
         infer: max_pool,
     },
     OpSpec {
@@ -64,17 +68,43 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=1,
         attributes: &[("kernel_shape", Ints), ("pads", Ints), ("strides", Ints)],
+        flows: Only(&[0]),
         infer: max_unpool,
     },
-    OpSpec { name: "GlobalAveragePool", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], infer: global },
-    OpSpec { name: "GlobalLpPool", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[("p", Int)], infer: global },
-    OpSpec { name: "GlobalMaxPool", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], infer: global },
+    OpSpec {
+        name: "GlobalAveragePool",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        infer: global,
+    },
+    OpSpec {
+        name: "GlobalLpPool",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[("p", Int)],
+        flows: All,
+        infer: global,
+    },
+    OpSpec {
+        name: "GlobalMaxPool",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        infer: global,
+    },
     OpSpec {
         name: "MaxRoiPool",
         since: 1,
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("pooled_shape", Ints), ("spatial_scale", Float)],
+        flows: Only(&[0]),
         infer: max_roi_pool,
     },
     OpSpec {
@@ -90,6 +120,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("sampling_ratio", Int),
             ("spatial_scale", Float),
         ],
+        flows: Only(&[0]),
         infer: roi_align,
     },
 ];

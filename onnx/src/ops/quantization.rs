@@ -1,5 +1,6 @@
 //! Between floats and scaled integers.
 
+use super::Flow::Nothing;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
 use crate::{DataType, Result};
@@ -12,6 +13,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=1,
         attributes: &[("axis", Int), ("block_size", Int), ("output_dtype", Int), ("precision", Int), ("saturate", Int)],
+        flows: Nothing,
         infer: quantize,
     },
     OpSpec {
@@ -20,6 +22,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=3,
         outputs: 1..=1,
         attributes: &[("axis", Int), ("block_size", Int), ("output_dtype", Int)],
+        flows: Nothing,
         infer: dequantize,
     },
     OpSpec {
@@ -28,6 +31,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 3..=3,
         attributes: &[],
+        flows: Nothing,
         infer: dynamic_quantize,
     },
 ];

@@ -1,6 +1,7 @@
 //! Recurrent layers: input `[sequence, batch, features]`, or with `layout` 1 `[batch, sequence, features]`
 //! (from opset 14).
 
+use super::Flow::Only;
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
@@ -22,6 +23,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("layout", Int),
             ("linear_before_reset", Int),
         ],
+        flows: Only(&[0, 1, 2, 3, 5]),
         infer: recurrent,
     },
     OpSpec {
@@ -39,6 +41,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("input_forget", Int),
             ("layout", Int),
         ],
+        flows: Only(&[0, 1, 2, 3, 5, 6, 7]),
         infer: recurrent,
     },
     OpSpec {
@@ -55,6 +58,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("hidden_size", Int),
             ("layout", Int),
         ],
+        flows: Only(&[0, 1, 2, 3, 5]),
         infer: recurrent,
     },
 ];

@@ -2,6 +2,7 @@
 //!
 //! Meaning changed: the axes become an input, in ReduceSum with opset 13, in the others with 18.
 
+use super::Flow::{Nothing, Only};
 use super::site::product;
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
@@ -16,6 +17,7 @@ macro_rules! reduction {
             inputs: 1..=2,
             outputs: 1..=1,
             attributes: &[("axes", Ints), ("keepdims", Int), ("noop_with_empty_axes", Int)],
+            flows: Only(&[0]),
             infer: $infer,
         }
     };
@@ -28,6 +30,7 @@ macro_rules! position {
             inputs: 1..=1,
             outputs: 1..=1,
             attributes: &[("axis", Int), ("keepdims", Int), ("select_last_index", Int)],
+            flows: Nothing,
             infer: position,
         }
     };

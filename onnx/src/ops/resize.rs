@@ -3,6 +3,7 @@
 //! Meaning changed: Resize has only scales in opset 10, sizes beside them from 11, `axes` and a policy
 //! for the aspect ratio from 18. A size is the input's times the scale, rounded down, in float32.
 
+use super::Flow::{All, Nothing, Only};
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
@@ -25,6 +26,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("mode", String),
             ("nearest_mode", String),
         ],
+        flows: Only(&[0]),
         infer: resize,
     },
     OpSpec {
@@ -33,6 +35,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=2,
         outputs: 1..=1,
         attributes: &[("mode", String), ("scales", Floats)],
+        flows: Only(&[0]),
         infer: upsample,
     },
     OpSpec {
@@ -41,6 +44,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("align_corners", Int), ("mode", String), ("padding_mode", String)],
+        flows: All,
         infer: grid_sample,
     },
     OpSpec {
@@ -49,6 +53,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("align_corners", Int)],
+        flows: Only(&[0]),
         infer: affine_grid,
     },
     OpSpec {
@@ -57,6 +62,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=1,
         outputs: 1..=1,
         attributes: &[("pixel_format", String)],
+        flows: Nothing,
         infer: image_decoder,
     },
 ];

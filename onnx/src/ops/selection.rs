@@ -1,28 +1,55 @@
 //! Picking by value: how many there are is seen only when the model runs.
 
+use super::Flow::{Nothing, Only};
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
 use crate::{DataType, Result};
 use Kind::Int;
 
 pub(super) const OPS: &[OpSpec] = &[
-    OpSpec { name: "OneHot", since: 9, inputs: 3..=3, outputs: 1..=1, attributes: &[("axis", Int)], infer: one_hot },
+    OpSpec {
+        name: "OneHot",
+        since: 9,
+        inputs: 3..=3,
+        outputs: 1..=1,
+        attributes: &[("axis", Int)],
+        flows: Only(&[2]),
+        infer: one_hot,
+    },
     OpSpec {
         name: "TopK",
         since: 1,
         inputs: 1..=2,
         outputs: 2..=2,
         attributes: &[("axis", Int), ("k", Int), ("largest", Int), ("sorted", Int)],
+        flows: Only(&[0]),
         infer: top_k,
     },
-    OpSpec { name: "Compress", since: 9, inputs: 2..=2, outputs: 1..=1, attributes: &[("axis", Int)], infer: compress },
-    OpSpec { name: "NonZero", since: 9, inputs: 1..=1, outputs: 1..=1, attributes: &[], infer: non_zero },
+    OpSpec {
+        name: "Compress",
+        since: 9,
+        inputs: 2..=2,
+        outputs: 1..=1,
+        attributes: &[("axis", Int)],
+        flows: Only(&[0]),
+        infer: compress,
+    },
+    OpSpec {
+        name: "NonZero",
+        since: 9,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        infer: non_zero,
+    },
     OpSpec {
         name: "Unique",
         since: 11,
         inputs: 1..=1,
         outputs: 1..=4,
         attributes: &[("axis", Int), ("sorted", Int)],
+        flows: Nothing,
         infer: unique,
     },
     OpSpec {
@@ -31,6 +58,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=5,
         outputs: 1..=1,
         attributes: &[("center_point_box", Int)],
+        flows: Nothing,
         infer: non_max_suppression,
     },
 ];

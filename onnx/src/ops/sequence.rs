@@ -1,5 +1,6 @@
 //! Sequences, optionals and text: no tensor types, so nothing is inferred beyond element counts.
 
+use super::Flow::{All, Nothing, Only};
 use super::site::untyped;
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::Expr;
@@ -7,44 +8,47 @@ use crate::{DataType, Result};
 use Kind::{Floats, Graph, Int, Ints, String, Strings, Type};
 
 macro_rules! row {
-    ($name:literal, $since:literal, $inputs:expr, $outputs:expr, $attributes:expr, $infer:expr) => {
+    ($name:literal, $flows:expr, $since:literal, $inputs:expr, $outputs:expr, $attributes:expr, $infer:expr) => {
         OpSpec {
             name: $name,
             since: $since,
             inputs: $inputs,
             outputs: $outputs,
             attributes: $attributes,
+            flows: $flows,
             infer: $infer,
         }
     };
 }
 
 pub(super) const OPS: &[OpSpec] = &[
-    row!("ConcatFromSequence", 11, 1..=1, 1..=1, &[("axis", Int), ("new_axis", Int)], untyped),
-    row!("Optional", 15, 0..=1, 1..=1, &[("type", Type)], untyped),
-    row!("OptionalGetElement", 15, 1..=1, 1..=1, &[], untyped),
-    row!("OptionalHasElement", 15, 0..=1, 1..=1, &[], has_element),
-    row!("SequenceAt", 11, 2..=2, 1..=1, &[], untyped),
-    row!("SequenceConstruct", 11, 1..=ANY, 1..=1, &[], untyped),
-    row!("SequenceEmpty", 11, 0..=0, 1..=1, &[("dtype", Int)], untyped),
-    row!("SequenceErase", 11, 1..=2, 1..=1, &[], untyped),
-    row!("SequenceInsert", 11, 2..=3, 1..=1, &[], untyped),
-    row!("SequenceLength", 11, 1..=1, 1..=1, &[], length),
-    row!("SequenceMap", 17, 1..=ANY, 1..=ANY, &[("body", Graph)], untyped),
-    row!("SplitToSequence", 11, 1..=2, 1..=1, &[("axis", Int), ("keepdims", Int)], untyped),
-    row!("RegexFullMatch", 20, 1..=1, 1..=1, &[("pattern", String)], matches),
-    row!("StringConcat", 20, 2..=2, 1..=1, &[], string_concat),
+    row!("ConcatFromSequence", All, 11, 1..=1, 1..=1, &[("axis", Int), ("new_axis", Int)], untyped),
+    row!("Optional", All, 15, 0..=1, 1..=1, &[("type", Type)], untyped),
+    row!("OptionalGetElement", All, 15, 1..=1, 1..=1, &[], untyped),
+    row!("OptionalHasElement", Nothing, 15, 0..=1, 1..=1, &[], has_element),
+    row!("SequenceAt", Only(&[0]), 11, 2..=2, 1..=1, &[], untyped),
+    row!("SequenceConstruct", All, 11, 1..=ANY, 1..=1, &[], untyped),
+    row!("SequenceEmpty", Nothing, 11, 0..=0, 1..=1, &[("dtype", Int)], untyped),
+    row!("SequenceErase", Only(&[0]), 11, 1..=2, 1..=1, &[], untyped),
+    row!("SequenceInsert", Only(&[0, 1]), 11, 2..=3, 1..=1, &[], untyped),
+    row!("SequenceLength", Nothing, 11, 1..=1, 1..=1, &[], length),
+    row!("SequenceMap", All, 17, 1..=ANY, 1..=ANY, &[("body", Graph)], untyped),
+    row!("SplitToSequence", Only(&[0]), 11, 1..=2, 1..=1, &[("axis", Int), ("keepdims", Int)], untyped),
+    row!("RegexFullMatch", Nothing, 20, 1..=1, 1..=1, &[("pattern", String)], matches),
+    row!("StringConcat", Nothing, 20, 2..=2, 1..=1, &[], string_concat),
     row!(
         "StringNormalizer",
+        Nothing,
         10,
         1..=1,
         1..=1,
         &[("case_change_action", String), ("is_case_sensitive", Int), ("locale", String), ("stopwords", Strings)],
         untyped
     ),
-    row!("StringSplit", 20, 1..=1, 2..=2, &[("delimiter", String), ("maxsplit", Int)], string_split),
+    row!("StringSplit", Nothing, 20, 1..=1, 2..=2, &[("delimiter", String), ("maxsplit", Int)], string_split),
     row!(
         "TfIdfVectorizer",
+        Nothing,
         9,
         1..=1,
         1..=1,

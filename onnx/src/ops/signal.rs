@@ -2,6 +2,7 @@
 //!
 //! Meaning changed: the axis of DFT is an attribute in opset 17, input 2 from 20.
 
+use super::Flow::{Nothing, Only};
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
@@ -15,6 +16,7 @@ macro_rules! window {
             inputs: 1..=1,
             outputs: 1..=1,
             attributes: &[("output_datatype", Int), ("periodic", Int)],
+            flows: Nothing,
             infer: window,
         }
     };
@@ -30,15 +32,25 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=3,
         outputs: 1..=1,
         attributes: &[("axis", Int), ("inverse", Int), ("onesided", Int)],
+        flows: Only(&[0]),
         infer: dft,
     },
-    OpSpec { name: "STFT", since: 17, inputs: 2..=4, outputs: 1..=1, attributes: &[("onesided", Int)], infer: stft },
+    OpSpec {
+        name: "STFT",
+        since: 17,
+        inputs: 2..=4,
+        outputs: 1..=1,
+        attributes: &[("onesided", Int)],
+        flows: Only(&[0, 2]),
+        infer: stft,
+    },
     OpSpec {
         name: "MelWeightMatrix",
         since: 17,
         inputs: 5..=5,
         outputs: 1..=1,
         attributes: &[("output_datatype", Int)],
+        flows: Nothing,
         infer: mel_weight_matrix,
     },
 ];

@@ -3,6 +3,7 @@
 //! Meaning changed: Slice takes its bounds as inputs from opset 10, Pad from 11 (with axes from 18);
 //! Split its sizes from 13, or `num_outputs` from 18.
 
+use super::Flow::Only;
 use super::movement::{strides, unravel};
 use super::{ANY, Kind, OpSpec, Site};
 use crate::Result;
@@ -16,6 +17,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=5,
         outputs: 1..=1,
         attributes: &[("axes", Ints), ("ends", Ints), ("starts", Ints)],
+        flows: Only(&[0]),
         infer: slice,
     },
     OpSpec {
@@ -24,6 +26,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=2,
         outputs: 1..=ANY,
         attributes: &[("axis", Int), ("num_outputs", Int), ("split", Ints)],
+        flows: Only(&[0]),
         infer: split,
     },
     OpSpec {
@@ -32,6 +35,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=4,
         outputs: 1..=1,
         attributes: &[("mode", String), ("pads", Ints), ("value", Float)],
+        flows: Only(&[0]),
         infer: pad,
     },
     OpSpec {
@@ -40,6 +44,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 2..=2,
         outputs: 1..=1,
         attributes: &[("axes", Ints)],
+        flows: Only(&[0]),
         infer: center_crop_pad,
     },
     OpSpec {
@@ -48,6 +53,7 @@ pub(super) const OPS: &[OpSpec] = &[
         inputs: 1..=2,
         outputs: 1..=1,
         attributes: &[("upper", Int)],
+        flows: Only(&[0]),
         infer: super::site::like_first,
     },
 ];

@@ -4,6 +4,7 @@
 //! encoding puts both together again.
 
 pub(crate) mod attribute;
+pub(crate) mod function;
 pub(crate) mod graph;
 pub(crate) mod model;
 pub(crate) mod node;
