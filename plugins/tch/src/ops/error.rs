@@ -8,6 +8,9 @@ use tch::TchError;
 /// refusing the allocation.
 pub const MAX_ELEMENTS: i64 = 1 << 31;
 
+/// Most places along one axis, or samples of regions, that are listed on the host to be looked up.
+pub(super) const MAX_LISTED: i64 = 1 << 24;
+
 /// Why an operator gave no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -98,5 +101,17 @@ pub(super) fn check_size(dims: &[i64]) -> Result<(), OpError> {
     match (elements, without_zeros) {
         (Some(n), Some(_)) if n <= MAX_ELEMENTS => Ok(()),
         _ => Err(OpError::Size { dims: dims.to_vec(), limit: MAX_ELEMENTS }),
+    }
+}
+
+/// Checks the length of a list that is about to be made on the host.
+///
+/// # Errors
+/// [`OpError::Size`] when it is negative or over [`MAX_LISTED`].
+pub(super) fn check_listed(dims: &[i64]) -> Result<(), OpError> {
+    let length = dims.iter().try_fold(1i64, |n, d| if *d < 0 { None } else { n.checked_mul(*d) });
+    match length {
+        Some(n) if n <= MAX_LISTED => Ok(()),
+        _ => Err(OpError::Size { dims: dims.to_vec(), limit: MAX_LISTED }),
     }
 }

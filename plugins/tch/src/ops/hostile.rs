@@ -34,6 +34,10 @@ const INTEGER_ATTRIBUTES: &[&str] = &[
     "keepdims",
     "largest",
     "noop_with_empty_axes",
+    "output_height",
+    "output_width",
+    "sampling_ratio",
+    "align_corners",
     "num_groups",
     "num_outputs",
     "p",
@@ -205,6 +209,16 @@ fn results_too_large_are_refused_before_they_are_made() -> Result<(), OpError> {
         ),
         (one("Conv").with("pads", vec![1i64 << 29; 4]), vec![image.shallow_clone(), image.shallow_clone()]),
         (one("ConvTranspose").with("strides", vec![1i64 << 29; 2]), vec![image.shallow_clone(), image.shallow_clone()]),
+        (one("Resize"), vec![image.shallow_clone(), ints(&[])?, ints(&[])?, ints(&[1, 1, 4, 1 << 25])?]),
+        (one("Pad").with("mode", "reflect"), vec![image.shallow_clone(), ints(&[0, 0, 0, 0, 0, 0, 0, 1 << 25])?]),
+        (
+            one("RoiAlign").with("sampling_ratio", 1i64 << 40),
+            vec![image.shallow_clone(), Tensor::f_from_slice(&[0.0f32; 4])?.f_reshape([1, 4])?, ints(&[0])?],
+        ),
+        (
+            one("RoiAlign"),
+            vec![image.shallow_clone(), Tensor::f_from_slice(&[0f32, 0., 1e20, 1e20])?.f_reshape([1, 4])?, ints(&[0])?],
+        ),
         (one("CenterCropPad"), vec![row.shallow_clone(), ints(&[long, long])?]),
         (one("Gather"), vec![column.f_expand([long, 1 << 16], false)?, ints(&vec![0; 1 << 16])?]),
     ];

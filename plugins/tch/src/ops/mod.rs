@@ -6,6 +6,7 @@
 //! file that nobody vouches for: what is wrong is an [`OpError`], never a panic.
 
 mod activation;
+mod attention;
 mod binary;
 mod broadcast;
 mod cast;
@@ -28,7 +29,9 @@ mod loss;
 mod normalization;
 mod pool;
 mod reduce;
+mod region;
 mod resize;
+mod sample;
 mod scatter;
 mod select;
 mod shape;
@@ -57,6 +60,7 @@ pub struct Op {
 
 const FAMILIES: &[&[Op]] = &[
     activation::OPS,
+    attention::OPS,
     binary::OPS,
     cast::OPS,
     constant::OPS,
@@ -70,7 +74,9 @@ const FAMILIES: &[&[Op]] = &[
     normalization::OPS,
     pool::OPS,
     reduce::OPS,
+    region::OPS,
     resize::OPS,
+    sample::OPS,
     scatter::OPS,
     select::OPS,
     shape::OPS,

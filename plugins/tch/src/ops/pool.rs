@@ -1,7 +1,7 @@
 //! Pools: the maximum, mean or norm of a window, or of the whole image.
 
 use super::conv::padded_dims;
-use super::error::check_size;
+use super::error::{check_listed, check_size};
 use super::window::Windows;
 use super::{Op, OpError, Site, input};
 use tch::Tensor;
@@ -24,6 +24,9 @@ fn windows(site: &Site, x: &Tensor) -> Result<(Vec<i64>, Windows), OpError> {
     out.extend(&windows.output);
     check_size(&out)?;
     check_size(&padded_dims(&dims, &windows))?;
+    for length in &windows.output {
+        check_listed(&[*length])?;
+    }
     Ok((dims, windows))
 }
 

@@ -1,6 +1,6 @@
 //! Resampling along axes: each output place is a weighted sum of a few input places, axis by axis.
 
-use super::error::check_size;
+use super::error::{check_listed, check_size};
 use super::{Op, OpError, Site, input};
 use tch::Tensor;
 
@@ -232,8 +232,9 @@ impl Sampler {
 
     /// Resamples one axis.
     fn along(&self, x: &Tensor, dim: i64, axis: &Axis) -> Result<Tensor, OpError> {
-        let places: Vec<f64> = (0..axis.output).map(|i| self.place(i, axis)).collect();
         let taps = self.taps(axis);
+        check_listed(&[axis.output, taps.end() - taps.start() + 1])?;
+        let places: Vec<f64> = (0..axis.output).map(|i| self.place(i, axis)).collect();
         let on_device = |values: &[f64]| -> Result<Tensor, OpError> {
             Ok(Tensor::f_from_slice(values)?.f_to_kind(x.f_kind()?)?.f_to_device(x.device())?)
         };

@@ -1,6 +1,6 @@
 //! Parts of a tensor, put together, cut out, or extended.
 
-use super::error::check_size;
+use super::error::{check_listed, check_size};
 use super::{Op, OpError, Site, input};
 use tch::{Kind, Tensor};
 
@@ -165,6 +165,7 @@ fn pad(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
                     let expected = format!("elements along axis {axis} to repeat").into();
                     return Err(OpError::Input { name: "data", expected, found: "none".to_owned() });
                 }
+                check_listed(&[dims[axis]])?;
                 let places: Vec<i64> = (-begin..size + end).map(|i| source(mode, i, size)).collect();
                 let places = Tensor::f_from_slice(&places)?.f_to_device(x.device())?;
                 y = y.f_index_select(axis as i64, &places)?;

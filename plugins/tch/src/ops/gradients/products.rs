@@ -3,7 +3,7 @@
 use super::case::{Case, case};
 
 pub fn rows() -> Vec<Case> {
-    [convolutions(), transposed(), pools(), matrices(), resampling()].concat()
+    [convolutions(), transposed(), pools(), matrices(), resampling(), points(), attention()].concat()
 }
 
 fn convolutions() -> Vec<Case> {
@@ -132,4 +132,65 @@ fn resampling() -> Vec<Case> {
         }
     }
     rows
+}
+
+fn points() -> Vec<Case> {
+    let regions = [0.3, 0.4, 2.9, 3.1, -1.0, 0.2, 2.2, 9.0, 1.1, 1.2, 1.6, 1.7];
+    let mut rows = vec![
+        case("AffineGrid").x(&[2, 2, 3]).list(&[2, 1, 3, 2]),
+        case("AffineGrid").set("align_corners", 1i64).x(&[1, 3, 4]).list(&[1, 1, 2, 3, 2]),
+    ];
+    for (mode, ratio) in [("avg", 2i64), ("avg", 0), ("max", 2)] {
+        let row = case("RoiAlign").set("mode", mode).set("sampling_ratio", ratio).set("output_width", 2i64);
+        rows.push(row.apart(&[2, 2, 5, 4], 0.05).floats(&[3, 4], &regions).list(&[0, 1, 0]));
+    }
+    for padding in ["zeros", "border", "reflection"] {
+        for align in [0i64, 1] {
+            let with = |mode: &str| {
+                let row = case("GridSample").set("mode", mode).set("padding_mode", padding);
+                row.set("align_corners", align).x(&[2, 2, 3, 4])
+            };
+            // Points in and out of the image; the grid decides between neighbours, so only a smooth mode carries its
+            // derivative.
+            let points = [-1.31, -0.63, 0.17, 0.58, 1.27, 0.89, -0.22, 0.41];
+            rows.push(with("nearest").floats(&[2, 1, 2, 2], &points));
+            rows.push(with("linear").within(&[2, 2, 2, 2], -0.32, -0.12));
+            rows.push(with("linear").floats(&[2, 1, 2, 2], &points));
+            rows.push(with("cubic").within(&[2, 1, 2, 2], -0.32, -0.12));
+            rows.push(with("cubic").floats(&[2, 1, 2, 2], &points));
+        }
+    }
+    rows.push(case("GridSample").x(&[1, 2, 3, 3, 3]).within(&[1, 1, 2, 1, 3], 0.1, 0.3));
+    rows
+}
+
+fn attention() -> Vec<Case> {
+    let causal = || case("Attention").opset(24).set("is_causal", 1i64);
+    let rotary = || case("RotaryEmbedding").opset(23);
+    vec![
+        case("Attention").opset(23).x(&[2, 2, 3, 4]).x(&[2, 2, 5, 4]).x(&[2, 2, 5, 3]).outputs(&[0, 3]),
+        case("Attention").opset(23).x(&[1, 4, 2, 3]).x(&[1, 2, 3, 3]).x(&[1, 2, 3, 3]).x(&[2, 3]).outputs(&[0]),
+        case("Attention")
+            .opset(23)
+            .set("q_num_heads", 2i64)
+            .set("kv_num_heads", 1i64)
+            .set("softcap", 0.5f32)
+            .x(&[1, 3, 4])
+            .x(&[1, 2, 2])
+            .x(&[1, 2, 3])
+            .truths(&[3, 1], &[true, true, true])
+            .outputs(&[0]),
+        causal()
+            .x(&[1, 1, 2, 2])
+            .x(&[1, 1, 3, 2])
+            .x(&[1, 1, 3, 2])
+            .skip()
+            .x(&[1, 1, 1, 2])
+            .x(&[1, 1, 1, 2])
+            .outputs(&[0]),
+        causal().x(&[2, 1, 3, 2]).x(&[2, 1, 3, 2]).x(&[2, 1, 3, 2]).skip().skip().skip().list(&[3, 1]).outputs(&[0]),
+        rotary().x(&[1, 2, 3, 4]).x(&[5, 2]).x(&[5, 2]).ints(&[1, 3], &[0, 4, 2]),
+        rotary().set("interleaved", 1i64).set("num_heads", 2i64).x(&[2, 3, 8]).x(&[2, 3, 2]).x(&[2, 3, 2]),
+        rotary().set("rotary_embedding_dim", 2i64).x(&[1, 2, 2, 3]).x(&[1, 2, 1]).x(&[1, 2, 1]),
+    ]
 }
