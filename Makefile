@@ -33,3 +33,6 @@ test: ## everything: sets up, builds, lints, runs all tests
 	cargo build --release --workspace
 	cargo test --release --workspace
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt)
+	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

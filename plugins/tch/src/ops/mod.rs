@@ -10,6 +10,7 @@ mod attention;
 mod binary;
 mod broadcast;
 mod cast;
+mod col2im;
 #[cfg(test)]
 mod conformance;
 mod constant;
@@ -24,6 +25,8 @@ mod gradients;
 mod hostile;
 mod input;
 mod linear;
+#[cfg(test)]
+mod listing;
 mod logic;
 mod loss;
 mod normalization;
@@ -63,6 +66,7 @@ const FAMILIES: &[&[Op]] = &[
     attention::OPS,
     binary::OPS,
     cast::OPS,
+    col2im::OPS,
     constant::OPS,
     conv::OPS,
     dropout::OPS,

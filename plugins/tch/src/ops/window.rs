@@ -162,6 +162,19 @@ impl Windows {
     }
 }
 
+/// Where every element of every window lies in the flattened padded input of these sizes: the elements of a window
+/// come first, the windows within.
+pub(super) fn positions(windows: &Windows, padded: &[i64]) -> Vec<i64> {
+    let mut places = vec![0];
+    for (sizes, step) in [(&windows.kernel, &windows.dilation), (&windows.output, &windows.stride)] {
+        for (i, &size) in sizes.iter().enumerate() {
+            let stride: i64 = padded[i + 1..].iter().product::<i64>() * step[i];
+            places = places.iter().flat_map(|place| (0..size).map(move |k| place + k * stride)).collect();
+        }
+    }
+    places
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,8 @@ type Attributes = &'static [(&'static str, &'static [i64])];
 
 fn pools() -> Vec<Case> {
     let mut rows = vec![
+        case("Col2Im").x(&[2, 4, 4]).list(&[3, 3]).list(&[2, 2]),
+        case("Col2Im").set("strides", vec![2i64]).set("pads", vec![1i64, 0]).x(&[1, 6, 2]).list(&[5]).list(&[3]),
         case("GlobalAveragePool").x(&[2, 3, 2, 4]),
         case("GlobalMaxPool").apart(&[2, 3, 2, 4], 0.1),
         case("GlobalLpPool").within(&[2, 3, 4], 0.2, 1.0),
