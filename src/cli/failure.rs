@@ -1,11 +1,13 @@
 //! What a command's end means: exit codes, error text, hints.
 
+use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::influence::InfluenceError;
 use crate::runtime::{RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::ScoringError;
 use crate::select::SelectError;
+use crate::train::TrainError;
 use std::process::ExitCode;
 
 /// How a command ended that did not fail.
@@ -72,10 +74,13 @@ fn code(error: &anyhow::Error) -> u8 {
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
-        use ScoringError::{Classes, Model, NoLabels, NoScores, NotAClassifier};
-        matches!(e, Classes { .. } | Model { .. } | NoLabels { .. } | NoScores { .. } | NotAClassifier { .. })
+        use ScoringError::{Classes, NoLabels, NoScores};
+        matches!(e, Classes { .. } | NoLabels { .. } | NoScores { .. })
     };
+    let training = |e: &TrainError| matches!(e, TrainError::Classes { .. } | TrainError::Another { .. });
     cause.is::<BadRequest>()
+        || cause.downcast_ref::<TrainError>().is_some_and(training)
+        || cause.is::<ClassifierError>()
         || cause.is::<SplitError>()
         || cause.is::<RecipeError>()
         || cause.is::<PreprocessError>()

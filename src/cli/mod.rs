@@ -11,6 +11,7 @@ mod failure;
 mod model;
 mod progress;
 mod score;
+mod train;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
 
@@ -62,6 +63,8 @@ enum Command {
     /// List or build the model zoo
     #[command(subcommand)]
     Model(model::Command),
+    /// Train a classifier; the weights are written back into its ONNX graph
+    Train(Box<train::Options>),
     /// Score a pool of images and select the ones to label next
     #[command(subcommand)]
     Score(score::Command),
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Doctor(options) => doctor::run(&options, &context),
         Command::Model(command) => model::run(&command, &context),
+        Command::Train(options) => train::run(&options, &context),
         Command::Score(command) => score::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Bench(options) => bench::run(&options, &context),

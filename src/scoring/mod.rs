@@ -5,17 +5,16 @@
 //! or strategy costs no new sweep.
 
 mod agreement;
-mod classifier;
 mod ihvp;
 mod outcome;
 mod pair;
 mod samples;
 
-pub use classifier::Classifier;
 pub use ihvp::SolveKey;
 pub use outcome::Outcome;
 pub use samples::Samples;
 
+use crate::classifier::{Classifier, ClassifierError};
 use crate::data::{
     DataError, Dataset, HoldOut, Labelled, Loader, LoaderOptions, OnOverlap, Pool, Preprocess, PreprocessError, Recipe,
     RecipeError, Reference, Size, Split, SplitError,
@@ -112,22 +111,9 @@ pub struct ScoreOptions {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScoringError {
-    /// The model file is not sound.
-    #[error("`{}`", path.display())]
-    Model {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: isal_onnx::Error,
-    },
-    /// A sound model that is no image classifier.
-    #[error("`{}`: {reason}", path.display())]
-    NotAClassifier {
-        /// The file.
-        path: PathBuf,
-        /// What was found and expected.
-        reason: String,
-    },
+    /// The model file, or a graph built from it.
+    #[error(transparent)]
+    Classifier(#[from] ClassifierError),
     /// The strategy needs influence, and influence needs labelled images.
     #[error("strategy `{strategy}` needs labelled images to solve for the influence")]
     NoLabels {
@@ -333,7 +319,7 @@ fn with_influence(
         .model
         .graph
         .parameters(&options.scope)
-        .map_err(|source| ScoringError::Model { path: options.model.clone(), source })?;
+        .map_err(|source| ClassifierError::Model { path: options.model.clone(), source })?;
     let load = LoadOptions {
         parameters,
         loss_output: Some(prepared.classifier.logits.clone()),

@@ -1,6 +1,7 @@
 //! The paired influence graph for a sweep: its step is chosen on images of the pool against the exact derivative.
 
-use super::{Classifier, ScoringError};
+use super::ScoringError;
+use crate::classifier::{Classifier, ClassifierError};
 use crate::durable;
 use crate::influence::{Contraction, PseudoLabels, SolvedVector, spearman};
 use crate::observe::Observer;
@@ -67,8 +68,9 @@ impl Sample<'_> {
         let options = self.classifier.influence_options(self.pseudo_labels);
         let model = |step: f64| {
             let how = Paired { relative_step: step, difference: Difference::OneSided };
-            paired(&self.classifier.model, std::slice::from_ref(&s), &options, how)
-                .map_err(|source| ScoringError::Model { path: self.classifier.path.clone(), source })
+            paired(&self.classifier.model, std::slice::from_ref(&s), &options, how).map_err(|source| {
+                ScoringError::from(ClassifierError::Model { path: self.classifier.path.clone(), source })
+            })
         };
         let open = |path: &Path| -> Result<InfluenceGraph, ScoringError> {
             let session = Session::open(library, path, session_options)?;
@@ -142,7 +144,7 @@ pub(super) fn saved(
 }
 
 fn write(model: &isal_onnx::Model, path: &Path) -> Result<(), ScoringError> {
-    model.write(path).map_err(|source| ScoringError::Model { path: path.to_path_buf(), source })
+    Ok(model.write(path).map_err(|source| ClassifierError::Model { path: path.to_path_buf(), source })?)
 }
 
 /// Largest error over the largest exact value; infinite where a value is missing or not a number.

@@ -1,10 +1,31 @@
-//! What `score pool` must know of a classifier before it runs: its input, its class scores, its hash.
+//! What must be known of a classifier before it is run, trained or differentiated: its input, its class scores, its hash.
 
-use super::ScoringError;
 use crate::influence::{OutputKind, PseudoLabels};
 use isal_onnx::influence::InfluenceOptions;
 use isal_onnx::{Dim, Graph, Model};
 use std::path::{Path, PathBuf};
+
+/// Why a file is no classifier to work with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClassifierError {
+    /// The model file is not sound.
+    #[error("`{}`", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: isal_onnx::Error,
+    },
+    /// A sound model that is no image classifier.
+    #[error("`{}`: {reason}", path.display())]
+    NotAClassifier {
+        /// The file.
+        path: PathBuf,
+        /// What was found and expected.
+        reason: String,
+    },
+}
 
 /// A checked classification model: one image input, one output of class scores.
 #[derive(Debug, Clone)]
@@ -32,9 +53,9 @@ impl Classifier {
     ///
     /// # Errors
     /// What is wrong with the file; a model without a four-axis image input or class scores.
-    pub fn read(path: &Path, output: Option<&str>) -> Result<Classifier, ScoringError> {
-        let model = Model::read(path).map_err(|source| ScoringError::Model { path: path.to_path_buf(), source })?;
-        let refused = |reason: String| ScoringError::NotAClassifier { path: path.to_path_buf(), reason };
+    pub fn read(path: &Path, output: Option<&str>) -> Result<Classifier, ClassifierError> {
+        let model = Model::read(path).map_err(|source| ClassifierError::Model { path: path.to_path_buf(), source })?;
+        let refused = |reason: String| ClassifierError::NotAClassifier { path: path.to_path_buf(), reason };
         let graph = &model.graph;
         let input = image_input(graph).map_err(refused)?;
         let (output, classes) = class_scores(graph, output).map_err(refused)?;

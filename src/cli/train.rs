@@ -1,0 +1,162 @@
+//! `isal train`: any ONNX classifier in place.
+
+use super::score::preprocess;
+use super::{BadRequest, Context, Interrupted, Outcome};
+use crate::data::{Augment, Dataset, Labelled, OpenOptions, Split, Test};
+use crate::train::{Schedule, Shape, TrainError, TrainOptions, train};
+use anyhow::Context as _;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// What to train, on what.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The folder given with -o gets model.onnx, its recipe model.toml, metrics.json, and a checkpoint after each epoch; the
+same command goes on after an interruption and ends with the same weights.
+
+Examples:
+  isal train --model resnet20.onnx --train cifar-10.tar.gz#train --test cifar-10.tar.gz#test --pad-crop 4 --flip -o trained
+  isal train --model lenet.onnx --train labeled/ --epochs 20 --learning-rate 0.02 -o trained"
+)]
+pub struct Options {
+    /// The classifier to start from
+    #[arg(long, value_name = "FILE.onnx")]
+    model: PathBuf,
+    /// Labelled images to learn from
+    #[arg(long, value_name = "DATA")]
+    train: PathBuf,
+    /// Labelled images to evaluate on after each epoch
+    #[arg(long, value_name = "DATA")]
+    test: Option<PathBuf>,
+    /// Folder for everything that is written
+    #[arg(long, short, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Passes over the training images
+    #[arg(long, default_value_t = 30)]
+    epochs: usize,
+    /// Images a step
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    batch_size: u32,
+    /// Learning rate that the schedule starts from
+    #[arg(long, default_value_t = 0.05)]
+    learning_rate: f64,
+    /// How it falls
+    #[arg(long, default_value = "cosine", value_parser = ["cosine", "step", "constant"])]
+    schedule: String,
+    /// Epochs at which a step schedule falls (default: half and three quarters of the way)
+    #[arg(long, value_delimiter = ',', value_name = "EPOCHS")]
+    milestones: Vec<usize>,
+    /// What a step schedule multiplies the rate by
+    #[arg(long, default_value_t = 0.1)]
+    step_factor: f64,
+    /// Epochs in which the rate rises from a tenth
+    #[arg(long, default_value_t = 1.0)]
+    warm_up: f64,
+    /// Momentum
+    #[arg(long, default_value_t = 0.9)]
+    momentum: f64,
+    /// Plain momentum instead of Nesterov's
+    #[arg(long)]
+    no_nesterov: bool,
+    /// Weight decay
+    #[arg(long, default_value_t = 5e-4)]
+    weight_decay: f64,
+    /// Let biases, scales and shifts decay too
+    #[arg(long)]
+    decay_all: bool,
+    /// Share of each target that is spread over all classes
+    #[arg(long, default_value_t = 0.0)]
+    label_smoothing: f64,
+    /// Pixels of zeros around an image before a random window of its size is cut
+    #[arg(long, default_value_t = 0, value_name = "PIXELS")]
+    pad_crop: usize,
+    /// Mirror images left and right at random
+    #[arg(long)]
+    flip: bool,
+    /// Preprocessing recipe (default: the .toml beside the model)
+    #[arg(long, value_name = "FILE.toml")]
+    recipe: Option<PathBuf>,
+    /// Override one key of the recipe
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Seed of order, augmentation and Dropout
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where to compute: cpu, cuda, cuda:1
+    #[arg(long, default_value = "cpu")]
+    device: String,
+}
+
+pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome> {
+    let options = train_options(given, context)?;
+    let trained = train(&options, &context.progress).map_err(|error| match error {
+        TrainError::Interrupted { .. } => anyhow::Error::new(error).context(Interrupted),
+        other => anyhow::Error::new(other).context("cannot train"),
+    })?;
+    let mut text = format!("{}: {} epochs", trained.model.display(), trained.epochs.len());
+    if let Some(last) = trained.epochs.last() {
+        text += &format!(", training loss {:.4}, accuracy {:.2} %", last.train_loss, 100.0 * last.train_accuracy);
+        if let Some(test) = last.test {
+            let (loss, accuracy) = (test.loss, 100.0 * test.accuracy);
+            text += &format!("; test loss {loss:.4}, accuracy {accuracy:.2} % of {} images", test.images);
+        }
+    }
+    context.print(&text, &trained)?;
+    Ok(Outcome::Done)
+}
+
+fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOptions> {
+    let within = |name: &str, value: f64, range: std::ops::Range<f64>| {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        Err(BadRequest(format!("`{name}` is {value}, expected at least {} and less than {}", range.start, range.end)))
+    };
+    within("--momentum", given.momentum, 0.0..1.0)?;
+    within("--label-smoothing", given.label_smoothing, 0.0..1.0)?;
+    within("--learning-rate", given.learning_rate, 0.0..f64::INFINITY)?;
+    within("--weight-decay", given.weight_decay, 0.0..f64::INFINITY)?;
+    within("--warm-up", given.warm_up, 0.0..f64::INFINITY)?;
+    let shape = match given.schedule.as_str() {
+        "constant" => Shape::Constant,
+        "step" => {
+            let usual = || vec![given.epochs / 2, given.epochs * 3 / 4];
+            let milestones = if given.milestones.is_empty() { usual() } else { given.milestones.clone() };
+            Shape::Step { milestones, factor: given.step_factor }
+        }
+        _ => Shape::Cosine,
+    };
+    let open = |path: &Path, option: &str| {
+        Dataset::open(path, &OpenOptions::default())
+            .with_context(|| format!("cannot open `{option} {}`", path.display()))
+    };
+    let train = Split::<Labelled>::new(open(&given.train, "--train")?)?;
+    let test = match &given.test {
+        Some(path) => {
+            let test = open(path, "--test")?.with_classes(train.dataset().classes())?;
+            let test = Split::<Test>::new(test)?;
+            test.check_disjoint(&train)?;
+            Some(test)
+        }
+        None => None,
+    };
+    Ok(TrainOptions {
+        model: given.model.clone(),
+        train,
+        test,
+        preprocess: preprocess(&given.model, given.recipe.as_deref(), &given.set)?,
+        augment: Augment { pad_crop: given.pad_crop, horizontal_flip: given.flip, seed: given.seed },
+        schedule: Schedule { base: given.learning_rate, epochs: given.epochs, warm_up: given.warm_up, shape },
+        momentum: given.momentum,
+        nesterov: !given.no_nesterov && given.momentum > 0.0,
+        weight_decay: given.weight_decay,
+        decay_all: given.decay_all,
+        label_smoothing: given.label_smoothing,
+        batch_size: given.batch_size as usize,
+        seed: given.seed,
+        threads: context.global.threads,
+        device: given.device.clone(),
+        out: given.output.clone(),
+        plugin: context.global.plugin.clone(),
+    })
+}
