@@ -142,21 +142,22 @@ impl Message {
         })
     }
 
-    /// Bytes its decoded form takes, without what its fields point to.
+    /// Bytes its decoded form takes, without what its fields point to: the message, and the typed form
+    /// it is taken apart into, which may keep a message of its own for what it does not hold.
     fn size(self) -> usize {
         match self {
-            Message::Model => size_of::<onnx::ModelProto>(),
+            Message::Model => size_of::<onnx::ModelProto>() + size_of::<crate::Model>(),
             Message::Opset => size_of::<onnx::OperatorSetIdProto>(),
             Message::Entry => size_of::<onnx::StringStringEntryProto>(),
             Message::TrainingInfo => size_of::<onnx::TrainingInfoProto>(),
             Message::Function => size_of::<onnx::FunctionProto>(),
-            Message::Graph => size_of::<onnx::GraphProto>(),
-            Message::Node => size_of::<onnx::NodeProto>(),
-            Message::Attribute => size_of::<onnx::AttributeProto>(),
-            Message::Tensor => size_of::<onnx::TensorProto>(),
+            Message::Graph => size_of::<onnx::GraphProto>() + size_of::<crate::Graph>(),
+            Message::Node => size_of::<onnx::NodeProto>() + size_of::<crate::Node>(),
+            Message::Attribute => 2 * size_of::<onnx::AttributeProto>() + size_of::<crate::Attribute>(),
+            Message::Tensor => 2 * size_of::<onnx::TensorProto>() + size_of::<crate::Tensor>(),
             Message::Segment => size_of::<onnx::tensor_proto::Segment>(),
             Message::SparseTensor => size_of::<onnx::SparseTensorProto>(),
-            Message::ValueInfo => size_of::<onnx::ValueInfoProto>(),
+            Message::ValueInfo => 2 * size_of::<onnx::ValueInfoProto>() + size_of::<crate::ValueInfo>(),
             Message::Annotation => size_of::<onnx::TensorAnnotation>(),
             Message::Type => size_of::<onnx::TypeProto>(),
             Message::TypeTensor => size_of::<onnx::type_proto::Tensor>(),
@@ -165,7 +166,16 @@ impl Message {
             Message::TypeOptional => size_of::<onnx::type_proto::Optional>(),
             Message::TypeSparse => size_of::<onnx::type_proto::SparseTensor>(),
             Message::Shape => size_of::<onnx::TensorShapeProto>(),
-            Message::Dimension => size_of::<onnx::tensor_shape_proto::Dimension>(),
+            Message::Dimension => size_of::<onnx::tensor_shape_proto::Dimension>() + size_of::<crate::Dim>(),
+        }
+    }
+
+    /// How often the bytes of a string of this message are held at once: the names of values stand in
+    /// several tables while a graph is sorted, the data of a tensor in one place.
+    fn copies(self) -> usize {
+        match self {
+            Message::Tensor | Message::Attribute => 1,
+            _ => 4,
         }
     }
 }
@@ -232,7 +242,10 @@ impl Walk<'_> {
                     at = self.skip(at, length, end)?;
                     match field {
                         Some(Field::Nested(inner)) => self.message(inner, body, at, depth + 1)?,
-                        Some(Field::Bytes) => self.spend(size_of::<String>() + (at - body))?,
+                        Some(Field::Bytes) => {
+                            let copies = message.copies();
+                            self.spend((size_of::<String>() + (at - body)).saturating_mul(copies))?;
+                        }
                         // A packed varint of one byte becomes an element of up to eight.
                         Some(Field::Varints) => {
                             let elements = self.bytes.get(body..at).map_or(0, count_varints);
