@@ -1,8 +1,9 @@
 //! The operators: one row each, with everything this crate knows of it.
 //!
 //! A family is a file with its rows first, then its rules. A row covers every version of its operator
-//! from `since` on; a rule looks at the opset where the meaning changed. Adding an operator is adding
-//! a row to a family's `OPS`.
+//! from `since` on; a rule looks at the opset where the meaning changed, and a family's header says
+//! where that is. The standard's page of an operator is `https://onnx.ai/onnx/operators/onnx__NAME.html`.
+//! Adding an operator is adding a row to a family's `OPS`.
 
 mod attention;
 mod binary;
