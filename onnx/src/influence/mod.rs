@@ -1,7 +1,7 @@
 //! Influence inside ONNX: a graph whose one forward run gives the predictions and each sample's influence.
 //!
 //! With outputs `o = f(u, theta)` and their derivative `o' = J_theta f . s` along a solved vector `s`, the influence
-//! of a sample is a contraction of the two ([`contraction`]); no backward pass is needed. Reachability and contraction
+//! of a sample is a contraction of the two (`contraction`); no backward pass is needed. Reachability and contraction
 //! are shared; the back ends differ only in how they have `o'`: [`paired`] runs the network at two weight settings a
 //! small step along `s` apart, which needs no rule an operator.
 //!
