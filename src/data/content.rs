@@ -13,7 +13,7 @@ use super::{Dataset, Image, recipe};
 /// A PNG, a record of a CIFAR archive and an upright copy of a rotated TIFF with the same pixels have the same hash; a JPEG
 /// made from any of them has another.
 pub fn content_hash(image: &Image) -> [u8; 32] {
-    let rgb = recipe::colours(image, Channels::Rgb, Alpha::Drop);
+    let rgb = recipe::colours(image.clone(), Channels::Rgb, Alpha::Drop);
     let mut hash = Sha256::new();
     hash.update((rgb.height() as u64).to_le_bytes());
     hash.update((rgb.width() as u64).to_le_bytes());

@@ -15,6 +15,7 @@ use ndarray::Array4;
 
 use super::augment::Augment;
 use super::decode::DecodeError;
+use super::recipe::Normaliser;
 use super::seeded::Seeded;
 use super::{DataError, Dataset, Recipe};
 
@@ -105,6 +106,7 @@ struct Block {
 struct Shared {
     dataset: Dataset,
     recipe: Recipe,
+    normaliser: Normaliser,
     augment: Option<Augment>,
     epoch: u64,
 }
@@ -179,7 +181,8 @@ impl Loader {
             .min(positions.len().div_ceil(block_len))
             .max(1);
         let ahead = (prefetch.max(1).saturating_mul(batch_size)).div_ceil(block_len).max(threads);
-        let shared = Arc::new(Shared { dataset, recipe, augment, epoch });
+        let normaliser = recipe.normaliser();
+        let shared = Arc::new(Shared { dataset, recipe, normaliser, augment, epoch });
         let (jobs, job_queue) = unbounded::<Job>();
         let (finished, blocks) = bounded::<Block>(ahead);
         let workers = (0..threads)
@@ -351,10 +354,9 @@ fn prepare(shared: &Shared, index: usize, out: &mut [f32]) -> Result<(), DataErr
 fn prepare_unguarded(shared: &Shared, index: usize, out: &mut [f32]) -> Result<(), DataError> {
     let image = shared.dataset.load(index)?;
     let failed = |source| DataError::Preprocess { id: shared.dataset.id(index), source };
-    let mut pixels = shared.recipe.pixels(&image).map_err(failed)?;
-    drop(image);
+    let mut pixels = shared.recipe.pixels_of(image).map_err(failed)?;
     if let Some(augment) = &shared.augment {
         pixels = augment.apply(pixels, shared.epoch, index);
     }
-    shared.recipe.normalise(&pixels, out).map_err(failed)
+    shared.normaliser.apply(&pixels, out).map_err(failed)
 }

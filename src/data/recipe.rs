@@ -215,6 +215,11 @@ impl Recipe {
 
     /// The steps on 8-bit samples: alpha, grey or colour, resize, crop. RGB stays RGB here.
     pub fn pixels(&self, image: &Image) -> Result<Image, RecipeError> {
+        self.pixels_of(image.clone())
+    }
+
+    /// [`Recipe::pixels`] of an image that nobody needs afterwards: what needs no step is not copied.
+    pub(crate) fn pixels_of(&self, image: Image) -> Result<Image, RecipeError> {
         let image = colours(image, self.channels, self.alpha);
         let found = Size { height: image.height(), width: image.width() };
         let refused = RecipeError::ImageSize { found, expected: self.size };
@@ -244,36 +249,68 @@ impl Recipe {
 
     /// The last step: 8-bit samples from [`Recipe::pixels`] to floats in the model's layout.
     pub fn normalise(&self, pixels: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
-        let channels = self.channels.count();
-        if out.len() != self.len() || pixels.pixels().len() != self.len() || pixels.channels() != channels {
-            return Err(RecipeError::Buffer { found: out.len(), expected: self.len() });
+        self.normaliser().apply(pixels, out)
+    }
+
+    /// The last step with its tables made once for many images.
+    pub(crate) fn normaliser(&self) -> Normaliser {
+        let tables = self.mean.iter().zip(&self.std).map(|(mean, std)| {
+            std::array::from_fn(|sample| {
+                let value = match self.range {
+                    Range::Unit => sample as f32 / 255.0,
+                    Range::Byte => sample as f32,
+                };
+                (value - mean) / std
+            })
+        });
+        Normaliser { channels: self.channels, layout: self.layout, len: self.len(), tables: tables.collect() }
+    }
+}
+
+/// What every 8-bit sample becomes, by channel of the model.
+pub(crate) struct Normaliser {
+    channels: Channels,
+    layout: Layout,
+    len: usize,
+    tables: Vec<[f32; 256]>,
+}
+
+impl Normaliser {
+    pub(crate) fn apply(&self, pixels: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
+        let fits = out.len() == self.len && pixels.pixels().len() == self.len;
+        if !fits || pixels.channels() != self.channels.count() {
+            return Err(RecipeError::Buffer { found: out.len(), expected: self.len });
         }
-        let area = self.size.height * self.size.width;
-        for (channel, (mean, std)) in self.mean.iter().zip(&self.std).enumerate() {
-            let table: Vec<f32> = (0..=u8::MAX)
-                .map(|sample| {
-                    let value = match self.range {
-                        Range::Unit => f32::from(sample) / 255.0,
-                        Range::Byte => f32::from(sample),
-                    };
-                    (value - mean) / std
-                })
-                .collect();
-            let from = if self.channels == Channels::Bgr { channels - 1 - channel } else { channel };
-            let samples = pixels.pixels().iter().skip(from).step_by(channels);
-            let value = |sample: &u8| table.get(usize::from(*sample)).copied().unwrap_or_default();
-            match self.layout {
-                Layout::Nchw => {
-                    let plane = out.iter_mut().skip(channel * area);
-                    plane.zip(samples).for_each(|(to, sample)| *to = value(sample));
+        match (self.tables.as_slice(), self.channels) {
+            ([r, g, b], Channels::Rgb) => self.colour(pixels, [(0, r), (1, g), (2, b)], out),
+            ([b, g, r], Channels::Bgr) => self.colour(pixels, [(2, b), (1, g), (0, r)], out),
+            ([table], _) => {
+                for (to, sample) in out.iter_mut().zip(pixels.pixels()) {
+                    *to = table[usize::from(*sample)];
                 }
-                Layout::Nhwc => {
-                    let places = out.iter_mut().skip(channel).step_by(channels);
-                    places.zip(samples).for_each(|(to, sample)| *to = value(sample));
+            }
+            _ => return Err(RecipeError::Buffer { found: out.len(), expected: self.len }),
+        }
+        Ok(())
+    }
+
+    /// `from[c]` is the sample of a pixel that the model's channel `c` takes, and its table.
+    fn colour(&self, pixels: &Image, from: [(usize, &[f32; 256]); 3], out: &mut [f32]) {
+        let (pixels, _) = pixels.pixels().as_chunks::<3>();
+        match self.layout {
+            Layout::Nchw => {
+                for (plane, (sample, table)) in out.chunks_exact_mut(pixels.len().max(1)).zip(from) {
+                    for (to, pixel) in plane.iter_mut().zip(pixels) {
+                        *to = table[usize::from(pixel[sample])];
+                    }
+                }
+            }
+            Layout::Nhwc => {
+                for (to, pixel) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                    *to = from.map(|(sample, table)| table[usize::from(pixel[sample])]);
                 }
             }
         }
-        Ok(())
     }
 }
 
@@ -341,10 +378,10 @@ fn shorter(size: Size, side: usize) -> Size {
 }
 
 /// Grey or RGB without alpha.
-pub(crate) fn colours(image: &Image, channels: Channels, alpha: Alpha) -> Image {
+pub(crate) fn colours(image: Image, channels: Channels, alpha: Alpha) -> Image {
     let grey = channels == Channels::Grey;
     if (grey && image.channels() == 1) || (!grey && image.channels() == 3) {
-        return image.clone();
+        return image;
     }
     let mut pixels = Vec::with_capacity(image.height() * image.width() * channels.count());
     for pixel in image.pixels().chunks_exact(image.channels()) {
@@ -367,7 +404,7 @@ pub(crate) fn colours(image: &Image, channels: Channels, alpha: Alpha) -> Image 
         }
     }
     // The count is right by construction; the original stands in for the branch that cannot happen.
-    Image::new(image.height(), image.width(), channels.count(), pixels).unwrap_or_else(|_| image.clone())
+    Image::new(image.height(), image.width(), channels.count(), pixels).unwrap_or(image)
 }
 
 /// `colour * a + ground * (1 - a)`, rounded.

@@ -136,18 +136,22 @@ impl Source for Records {
         let start = file.start + record * file.stride;
         let samples = file.bytes.get(start..start + self.dims.samples()).ok_or_else(missing)?;
         let Dims { height, width, channels } = self.dims;
-        let area = height * width;
-        // Steps from one row, column and channel to the next in the record.
-        let (down, across, deep) = match self.arrangement {
-            Arrangement::Interleaved => (width * channels, channels, 1),
-            Arrangement::Planar => (width, 1, area),
-            Arrangement::ColumnMajor => (1, height, area),
+        let mut pixels = match self.arrangement {
+            Arrangement::Interleaved => samples.to_vec(),
+            Arrangement::Planar | Arrangement::ColumnMajor => vec![0; samples.len()],
         };
-        let mut pixels = vec![0; samples.len()];
-        for (y, row) in pixels.chunks_exact_mut(width * channels).enumerate() {
-            for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
-                for (c, sample) in pixel.iter_mut().enumerate() {
-                    *sample = samples.get(y * down + x * across + c * deep).copied().unwrap_or_default();
+        for (c, plane) in samples.chunks_exact(height * width).enumerate() {
+            match self.arrangement {
+                Arrangement::Interleaved => {}
+                Arrangement::Planar => {
+                    let places = pixels.iter_mut().skip(c).step_by(channels);
+                    places.zip(plane).for_each(|(to, sample)| *to = *sample);
+                }
+                Arrangement::ColumnMajor => {
+                    for (x, column) in plane.chunks_exact(height).enumerate() {
+                        let places = pixels.iter_mut().skip(x * channels + c).step_by(width * channels);
+                        places.zip(column).for_each(|(to, sample)| *to = *sample);
+                    }
                 }
             }
         }

@@ -101,11 +101,18 @@ fn taps(filter: Filter, input: usize, output: usize) -> Vec<Taps> {
 }
 
 /// Rounds a fixed-point sum to 8 bits.
-fn to_byte(sum: i64) -> u8 {
+fn to_byte(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
-const HALF: i64 = 1 << (FRACTION_BITS - 1);
+const HALF: i32 = 1 << (FRACTION_BITS - 1);
+
+/// `sum + weight * sample`. The absolute weights of one output sample add up to less than 1.5 for every kernel here, so
+/// sums stay below `1.5 * 255 * 2^22 + 2^21 < 2^31`; wrapping arithmetic only spares the check, which would keep the
+/// loops from being vectorised.
+fn add(sum: i32, weight: i32, sample: u8) -> i32 {
+    sum.wrapping_add(weight.wrapping_mul(i32::from(sample)))
+}
 
 /// `image` at `height` x `width`, neither of them zero. An axis that keeps its length is left alone.
 pub(crate) fn resize(image: &Image, height: usize, width: usize, filter: Filter) -> Option<Image> {
@@ -131,20 +138,31 @@ fn across(image: &Image, width: usize, filter: Filter) -> Option<Image> {
     if width == image.width() {
         return Some(image.clone());
     }
-    let channels = image.channels();
     let taps = taps(filter, image.width(), width);
-    let mut out = Vec::with_capacity(image.height() * width * channels);
+    let mut out = Vec::with_capacity(image.height() * width * image.channels());
     for row in image.rows() {
-        for tap in &taps {
-            let window = row.get(tap.first * channels..).unwrap_or_default();
-            for c in 0..channels {
-                let samples = window.iter().skip(c).step_by(channels);
-                let sum: i64 = tap.weights.iter().zip(samples).map(|(w, s)| i64::from(*w) * i64::from(*s)).sum();
-                out.push(to_byte(sum + HALF));
-            }
+        match image.channels() {
+            1 => across_row::<1>(row, &taps, &mut out),
+            2 => across_row::<2>(row, &taps, &mut out),
+            3 => across_row::<3>(row, &taps, &mut out),
+            _ => across_row::<4>(row, &taps, &mut out),
         }
     }
-    Image::new(image.height(), width, channels, out).ok()
+    Image::new(image.height(), width, image.channels(), out).ok()
+}
+
+fn across_row<const CHANNELS: usize>(row: &[u8], taps: &[Taps], out: &mut Vec<u8>) {
+    let (pixels, _) = row.as_chunks::<CHANNELS>();
+    for tap in taps {
+        let mut sums = [HALF; CHANNELS];
+        let window = pixels.get(tap.first..).unwrap_or_default();
+        for (weight, pixel) in tap.weights.iter().zip(window) {
+            for (sum, sample) in sums.iter_mut().zip(pixel) {
+                *sum = add(*sum, *weight, *sample);
+            }
+        }
+        out.extend(sums.map(to_byte));
+    }
 }
 
 /// Every column at `height` samples.
@@ -154,12 +172,12 @@ fn down(image: &Image, height: usize, filter: Filter) -> Option<Image> {
     }
     let stride = image.width() * image.channels();
     let mut out = Vec::with_capacity(height * stride);
-    let mut sums = vec![0_i64; stride];
+    let mut sums = vec![0_i32; stride];
     for tap in taps(filter, image.height(), height) {
         sums.fill(HALF);
         for (weight, row) in tap.weights.iter().zip(image.rows().skip(tap.first)) {
             for (sum, sample) in sums.iter_mut().zip(row) {
-                *sum += i64::from(*weight) * i64::from(*sample);
+                *sum = add(*sum, *weight, *sample);
             }
         }
         out.extend(sums.iter().map(|sum| to_byte(*sum)));
@@ -181,4 +199,23 @@ fn nearest(image: &Image, height: usize, width: usize) -> Option<Image> {
         }
     }
     Image::new(height, width, channels, pixels).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absolute_weights_stay_below_the_bound_that_keeps_sums_in_32_bits() {
+        for filter in [Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+            for (input, output) in
+                [(1, 1), (1, 7), (2, 3), (3, 2), (5, 64), (64, 5), (37, 36), (36, 37), (1_000, 3), (4, 900)]
+            {
+                for tap in taps(filter, input, output) {
+                    let total: i64 = tap.weights.iter().map(|weight| i64::from(*weight).abs()).sum();
+                    assert!(total < 3 << (FRACTION_BITS - 1), "{filter:?} {input} to {output}: {total}");
+                }
+            }
+        }
+    }
 }
