@@ -1,6 +1,6 @@
 //! A source, or part of one, under the positions that batches and scores speak of.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -160,6 +160,22 @@ impl Dataset {
             hash.update(self.source.stored_bytes(self.at(index)).to_le_bytes());
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// One list of classes for data sets of the same task that may each lack some: the list that holds all others, if there is
+/// one; else all numbers up to the highest where every class is a number, and all names sorted where not.
+///
+/// A model knows its own classes best; this is for when nothing else says them. [`Dataset::with_classes`] applies it.
+pub fn common_classes(datasets: &[&Dataset]) -> Vec<String> {
+    let all: BTreeSet<&String> = datasets.iter().flat_map(|dataset| dataset.classes()).collect();
+    if let Some(whole) = datasets.iter().map(|dataset| dataset.classes()).find(|classes| classes.len() == all.len()) {
+        return whole.to_vec();
+    }
+    let numbers: Option<Vec<u32>> = all.iter().map(|class| class.parse().ok()).collect();
+    match numbers.and_then(|numbers| numbers.into_iter().max()) {
+        Some(highest) => (0..=highest).map(|number| number.to_string()).collect(),
+        None => all.into_iter().cloned().collect(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! gives after `ImageOps.exif_transpose`: rotated as EXIF or the TIFF tag asks, palettes looked up, CMYK
 //! turned to RGB by `(255 - c)(255 - k) / 255`. 16-bit samples keep their range (65535 becomes 255, rounded),
 //! where Pillow drops the low byte of colours. Colour profiles are not applied, as in torchvision. Alpha stays
-//! in the image; the recipe says what becomes of it.
+//! in the image; the recipe says what becomes of it. Of several frames or pages the first is taken.
 //!
 //! A file that is cut short, damaged or larger than the limits is an error; nothing half decoded comes out.
 
@@ -22,7 +22,7 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Height times width.
     pub pixels: u64,
-    /// Bytes that a decoder may hold at once, its output included.
+    /// Bytes that a decoder may hold at once, its output included; one image a thread is decoded.
     pub memory_bytes: u64,
     /// Bytes that an archive may unpack to.
     pub archive_bytes: u64,
@@ -30,7 +30,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { file_bytes: 512 << 20, pixels: 128 << 20, memory_bytes: 1 << 30, archive_bytes: 2 << 30 }
+        Limits { file_bytes: 512 << 20, pixels: 128 << 20, memory_bytes: 2 << 30, archive_bytes: 2 << 30 }
     }
 }
 

@@ -38,7 +38,7 @@ mod tiff_palette;
 pub use archive::{ArchiveError, Expected};
 pub use augment::Augment;
 pub use content::{content_hash, content_hashes};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, common_classes};
 pub use decode::{DecodeError, Limits, decode};
 pub use error::{DataError, Found, TableProblem};
 pub use export::{Division, ExportError, Exported, export_folder};

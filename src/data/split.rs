@@ -4,7 +4,8 @@
 //! selection would be fitted to the very images it is judged by. So the role is part of the type: whatever solves for
 //! `s` asks for a [`Split<Reference>`], and there are two ways to one: held out of the labelled images
 //! ([`Split::hold_out`], [`Split::folds`]), or given and then compared, image by image, with the labelled and the test
-//! images ([`Split::given`]). No function turns a `Split<Test>` into anything else.
+//! images ([`Split::given`]). No function turns a `Split<Test>` into anything else, and the images of one, given again as
+//! reference, are found by that comparison.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -115,8 +116,8 @@ pub enum SplitError {
         /// Ids of equal images.
         pairs: Vec<(String, String)>,
     },
-    /// Splits with other classes.
-    #[error("the {first} images have the classes {expected:?}, the {second} images {found:?}")]
+    /// Classes that the other split does not have.
+    #[error("the {first} images have the classes {expected:?}, the {second} images {found:?}: give both one list")]
     Classes {
         /// The first role.
         first: &'static str,
@@ -299,19 +300,21 @@ impl Split<Labelled> {
 
 impl Split<Reference> {
     /// A reference set that the user gives. It must share no image with the labelled images, or it would not be held
-    /// out, nor with the test images; all three are decoded and compared.
+    /// out, nor with the test images; all three are decoded and compared. Its labels are counted in the classes of the
+    /// labelled images, matched by name.
     pub fn given(
         dataset: Dataset,
         labelled: &Split<Labelled>,
         test: Option<&Split<Test>>,
         on_overlap: OnOverlap,
     ) -> Result<Self, SplitError> {
+        let (expected, found) = (labelled.dataset.classes(), dataset.classes().to_vec());
+        let aligned = if expected.is_empty() { Ok(dataset) } else { dataset.with_classes(expected) };
+        let dataset = aligned.map_err(|_| {
+            let (first, second, expected) = (Labelled::NAME, Reference::NAME, expected.to_vec());
+            SplitError::Classes { first, second, expected, found }
+        })?;
         let mut reference = labelled_only::<Reference>(dataset)?;
-        let (expected, found) = (labelled.dataset.classes(), reference.dataset.classes());
-        if !expected.is_empty() && !found.is_empty() && expected != found {
-            let (expected, found) = (expected.to_vec(), found.to_vec());
-            return Err(SplitError::Classes { first: Labelled::NAME, second: Reference::NAME, expected, found });
-        }
         match on_overlap {
             OnOverlap::Refuse => {
                 labelled.check_disjoint(&reference)?;

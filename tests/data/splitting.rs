@@ -1,8 +1,8 @@
 //! Who may see which image.
 
 use isal::data::{
-    DataError, Dataset, HoldOut, Image, Labelled, OnOverlap, Pool, Reference, Source, Split, SplitError, Test,
-    content_hash,
+    DataError, Dataset, HoldOut, Image, Labelled, OnOverlap, OpenOptions, Pool, Reference, Source, Split, SplitError,
+    Test, common_classes, content_hash,
 };
 
 use crate::truth::truth;
@@ -141,4 +141,37 @@ fn equal_pixels_have_equal_hashes_whatever_the_channels() {
     let tall = Image::new(2, 1, 1, vec![5, 9]).unwrap();
     assert_eq!(content_hash(&grey), content_hash(&rgba));
     assert_ne!(content_hash(&grey), content_hash(&tall));
+}
+
+#[test]
+fn a_reference_set_that_lacks_classes_is_counted_in_those_of_the_labelled_images() {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, value: u8| {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::GrayImage::from_pixel(2, 2, image::Luma([value])).save(path).unwrap();
+    };
+    for (value, path) in ["l/ant/1.png", "l/bee/1.png", "l/cat/1.png", "r/cat/1.png", "x/dog/1.png", "x/cat/1.png"]
+        .into_iter()
+        .enumerate()
+    {
+        write(path, value as u8);
+    }
+    let open = |name: &str| Dataset::open(&root.path().join(name), &OpenOptions::default()).unwrap();
+    let labelled = Split::<Labelled>::new(open("l")).unwrap();
+    let given = |name: &str| Split::<Reference>::given(open(name), &labelled, None, OnOverlap::Refuse);
+    assert_eq!(given("r").unwrap().dataset().labels(), [Some(2)]);
+    let text = r#"the labelled images have the classes ["ant", "bee", "cat"], the reference images ["cat", "dog"]"#;
+    assert!(given("x").unwrap_err().to_string().starts_with(text));
+    assert_eq!(common_classes(&[&open("r"), &open("l")]), ["ant", "bee", "cat"]);
+    assert_eq!(common_classes(&[&open("x"), &open("l")]), ["ant", "bee", "cat", "dog"]);
+    assert_eq!(common_classes(&[]), [""; 0]);
+    let list = |name: &str, labels: &str| {
+        let path = root.path().join(name);
+        let rows = labels.split(' ').enumerate().map(|(i, label)| format!("{i}.png,{label}\n"));
+        std::fs::write(&path, format!("path,label\n{}", rows.collect::<String>())).unwrap();
+        Dataset::open(&path, &OpenOptions::default()).unwrap()
+    };
+    let numbers = common_classes(&[&list("a.csv", "0 3"), &list("b.csv", "11 2")]);
+    assert_eq!(numbers, (0..12).map(|n| n.to_string()).collect::<Vec<_>>());
 }
