@@ -175,6 +175,21 @@ impl PluginEngine {
         self.forward_list(images)?.all()
     }
 
+    /// The loss output for a batch, `[N, C]`.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`]; [`PluginError::Answer`] when the output is no matrix.
+    pub fn class_scores(&self, images: ArrayView4<f32>) -> Result<Array2<f32>, PluginError> {
+        let n = images.shape()[0];
+        let (_, _, values) = self.forward_list(images)?.get::<f32>(self.loss_output)?;
+        let dims = values.shape().to_vec();
+        // `[N, C, 1, 1]` is a matrix too.
+        let columns: usize = dims.iter().skip(1).product();
+        let matrix = values.into_shape_with_order((n, columns));
+        let reason = |_| format!("output `{}` has dims {dims:?}, expected [{n}, C]", self.loss_output().name);
+        matrix.map_err(|e| PluginError::Answer { call: "forward", reason: reason(e) })
+    }
+
     fn forward_list<T: Element, D: Dimension>(&self, images: ArrayView<T, D>) -> Result<List, PluginError> {
         let images = Given::new(images);
         let images = images.array();
@@ -288,13 +303,7 @@ impl GradientEngine for PluginEngine {
     }
 
     fn forward(&mut self, images: ArrayView4<f32>) -> Result<Array2<f32>, EngineError> {
-        let n = images.shape()[0];
-        let (_, _, values) = self.forward_list(images)?.get::<f32>(self.loss_output)?;
-        let dims = values.shape().to_vec();
-        // `[N, C, 1, 1]` is a matrix too.
-        let columns = dims.iter().skip(1).product();
-        let matrix = values.into_shape_with_order((n, columns));
-        matrix.map_err(|_| EngineError::Shape { what: "output", expected: vec![n, columns], found: dims })
+        Ok(self.class_scores(images)?)
     }
 
     fn gradient(

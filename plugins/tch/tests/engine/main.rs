@@ -2,5 +2,6 @@
 
 mod boundary;
 mod dense;
+mod fixtures;
 mod small;
 mod train;
