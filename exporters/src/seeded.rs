@@ -33,7 +33,7 @@ enum Form {
     Transposed,
     /// `[1, heads, w * w, w * w]` from a table `[(2w - 1)^2, heads]`: the entry for the tokens at rows and columns
     /// (r, c) and (r', c') of a w x w window is the table's row `(r - r' + w - 1) (2w - 1) + c - c' + w - 1`
-    /// (Liu et al., arXiv 2103.14030, section 3.2).
+    /// (Liu et al., arXiv 2103.14030, section 3.2). Or the same as `[w^4, heads]`, a row for each pair of tokens.
     RelativeBias,
 }
 
@@ -70,8 +70,9 @@ pub fn fill(model: &mut Model) -> Result<()> {
             Form::Direct => parameter(seed, source, &dims, gain),
             Form::Transposed => transposed(seed, source, &dims, gain)
                 .ok_or_else(|| wrong(entry, &format!("a matrix is transposed, not dims {dims:?}")))?,
-            Form::RelativeBias => relative_bias(seed, source, &dims, gain)
-                .ok_or_else(|| wrong(entry, &format!("dims {dims:?} are not [1, heads, w * w, w * w]")))?,
+            Form::RelativeBias => relative_bias(seed, source, &dims, gain).ok_or_else(|| {
+                wrong(entry, &format!("dims {dims:?} are neither [1, heads, w * w, w * w] nor [w^4, heads]"))
+            })?,
         };
         if filled.insert(name.to_owned(), tensor).is_some() || model.graph.initializers.contains_key(name) {
             return Err(wrong(name, "filled twice"));
@@ -141,20 +142,30 @@ fn transposed(seed: u64, source: &str, dims: &[usize], gain: f64) -> Option<Tens
 }
 
 fn relative_bias(seed: u64, source: &str, dims: &[usize], gain: f64) -> Option<Tensor> {
-    let [1, heads, tokens, same] = *dims else { return None };
+    let (heads, tokens, by_head) = match *dims {
+        [1, heads, tokens, same] if tokens == same => (heads, tokens, true),
+        [pairs, heads] if pairs.isqrt().pow(2) == pairs => (heads, pairs.isqrt(), false),
+        _ => return None,
+    };
     let w = tokens.isqrt();
-    if tokens != same || w * w != tokens || w == 0 || heads == 0 {
+    // Windows are 7 or 8 wide; the list of rows below must not grow with what a file claims.
+    if w * w != tokens || !(1..=64).contains(&w) || heads == 0 {
         return None;
     }
     let span = 2 * w - 1;
     let table = parameter(seed, source, &[span * span, heads], gain).to_vec::<f32>()?;
-    let mut bias = Vec::with_capacity(heads * tokens * tokens);
-    for head in 0..heads {
-        for (i, j) in (0..tokens).flat_map(|i| (0..tokens).map(move |j| (i, j))) {
+    let rows: Vec<&[f32]> = (0..tokens * tokens)
+        .map(|pair| {
+            let (i, j) = (pair / tokens, pair % tokens);
             let row = (i / w + w - 1 - j / w) * span + (i % w + w - 1 - j % w);
-            bias.push(*table.get(row * heads + head)?);
-        }
-    }
+            table.get(row * heads..(row + 1) * heads)
+        })
+        .collect::<Option<_>>()?;
+    let bias: Vec<f32> = if by_head {
+        (0..heads).flat_map(|head| rows.iter().filter_map(move |row| row.get(head)).copied()).collect()
+    } else {
+        rows.concat()
+    };
     Some(Tensor::new(dims, &bias))
 }
 

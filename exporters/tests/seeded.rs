@@ -63,7 +63,8 @@ fn fill_makes_initializers_of_the_listed_inputs_in_their_order() {
 
 #[test]
 fn relative_bias_depends_on_the_offset_between_two_tokens_alone() {
-    let mut model = structure(&[("bias", &[1, 2, 9, 9])], "bias|table|relative-bias");
+    let inputs: [(&str, &[usize]); 2] = [("bias", &[1, 2, 9, 9]), ("rows", &[81, 2])];
+    let mut model = structure(&inputs, "bias|table|relative-bias,rows|table|relative-bias");
     seeded::fill(&mut model).unwrap();
     let bias: Vec<f32> = model.graph.initializers["bias"].to_vec().unwrap();
     let table: Vec<f32> = seeded::parameter(5, "table", &[25, 2], 1.0).to_vec().unwrap();
@@ -76,6 +77,10 @@ fn relative_bias_depends_on_the_offset_between_two_tokens_alone() {
         assert_eq!(at(head, 0, 8), table[head]);
         assert_eq!(at(head, 8, 0), table[24 * 2 + head]);
     }
+    let rows: Vec<f32> = model.graph.initializers["rows"].to_vec().unwrap();
+    for (pair, head) in (0..81).flat_map(|pair| (0..2).map(move |head| (pair, head))) {
+        assert_eq!(rows[pair * 2 + head], at(head, pair / 9, pair % 9), "pair {pair}, head {head}");
+    }
 }
 
 #[test]
@@ -85,7 +90,7 @@ fn metadata_that_do_not_fit_are_refused_and_leave_the_model_alone() {
         ("w,w", "filled twice"),
         ("w|w|upside-down", "neither `name`"),
         ("w|w|transposed", "a matrix is transposed"),
-        ("w|w|relative-bias", "are not [1, heads, w * w, w * w]"),
+        ("w|w|relative-bias", "are neither [1, heads, w * w, w * w] nor [w^4, heads]"),
         ("images", "not all known"),
         ("huge", "more than 2 GiB"),
         ("", "no such input"),
