@@ -74,7 +74,9 @@ impl Window {
             // With `ceil_mode` a last window that would start beyond the input and the padding before
             // it is left out.
             let steps = match (steps.known(), size.known()) {
-                (Some(n), Some(size)) if self.ceil && n * stride >= size + before => Expr::Known(n - 1),
+                (Some(n), Some(size)) if self.ceil && n.saturating_mul(stride) >= size.saturating_add(before) => {
+                    Expr::Known(n - 1)
+                }
                 (None, _) if self.ceil && after + stride > kernel => Expr::Unknown,
                 _ => steps,
             };

@@ -34,8 +34,8 @@ pub(crate) fn inline(model: &mut ModelProto, limits: &Limits) -> Result<()> {
     let mut inliner = Inliner {
         functions,
         called: HashSet::new(),
-        taken: HashSet::new(),
-        next: HashMap::new(),
+        value_names: HashMap::new(),
+        node_names: HashMap::new(),
         limits,
         nodes: 0,
         bytes: 0,
@@ -101,10 +101,10 @@ fn domains(graph: &GraphProto, used: &mut HashSet<String>) {
 struct Inliner<'a> {
     functions: HashMap<Key, FunctionProto>,
     called: HashSet<Key>,
-    /// Every name in the model, so that new ones differ.
-    taken: HashSet<String>,
-    /// Number last tried for a name that was taken.
-    next: HashMap<String, u64>,
+    /// Every name of a value in the model, so that new ones differ, with the number last put to it.
+    value_names: HashMap<String, u64>,
+    /// The same for nodes.
+    node_names: HashMap<String, u64>,
     limits: &'a Limits,
     nodes: u64,
     bytes: u64,
@@ -114,10 +114,11 @@ struct Inliner<'a> {
 
 impl Inliner<'_> {
     fn take_names(&mut self, graph: &GraphProto) {
-        self.taken.extend(graph.input.iter().map(|v| v.name.clone()));
-        self.taken.extend(graph.initializer.iter().map(|t| t.name.clone()));
+        let values = graph.input.iter().map(|v| &v.name).chain(graph.initializer.iter().map(|t| &t.name));
+        self.value_names.extend(values.map(|name| (name.clone(), 0)));
         for node in &graph.node {
-            self.taken.extend(node.output.iter().cloned());
+            self.value_names.extend(node.output.iter().map(|name| (name.clone(), 0)));
+            self.node_names.insert(node.name.clone(), 0);
             for a in &node.attribute {
                 a.g.iter().chain(&a.graphs).for_each(|g| self.take_names(g));
             }
@@ -169,7 +170,9 @@ impl Inliner<'_> {
     }
 
     fn instantiate(&mut self, call: &NodeProto, f: &FunctionProto) -> Result<Vec<NodeProto>> {
-        let stem = if call.name.is_empty() { f.name.as_str() } else { call.name.as_str() };
+        // Runtimes refuse two nodes of one name, so a call without a name is given one.
+        let stem = if call.name.is_empty() { fresh(&f.name, &mut self.node_names) } else { call.name.clone() };
+        let stem = stem.as_str();
         let mut names: HashMap<String, String> = HashMap::new();
         for (i, formal) in f.input.iter().enumerate() {
             names.insert(formal.clone(), call.input.get(i).cloned().unwrap_or_default());
@@ -188,7 +191,9 @@ impl Inliner<'_> {
         }
         for inner in &f.node {
             self.nodes += 1;
-            self.bytes = self.bytes.saturating_add(inner.compute_size());
+            // Names grow by the call's at every level.
+            let longer = (inner.input.len() + inner.output.len() + 1) * stem.len();
+            self.bytes = self.bytes.saturating_add(inner.compute_size()).saturating_add(longer as u64);
             let limits = [
                 ("number of nodes in functions", self.nodes, self.limits.nodes),
                 ("bytes of nodes in functions", self.bytes, self.limits.decoded_bytes),
@@ -197,7 +202,8 @@ impl Inliner<'_> {
                 return Err(Error::Limit { what: what.to_owned(), found, limit });
             }
             let mut node = inner.clone();
-            node.name = if inner.name.is_empty() { stem.to_owned() } else { format!("{stem}/{}", inner.name) };
+            let own = if inner.name.is_empty() { &inner.op_type } else { &inner.name };
+            node.name = fresh(&format!("{stem}/{own}"), &mut self.node_names);
             self.rename_node(&mut node, stem, &mut names);
             set_attributes(&mut node.attribute, call, f);
             nodes.push(node);
@@ -213,13 +219,7 @@ impl Inliner<'_> {
         if let Some(name) = names.get(inner) {
             return name.clone();
         }
-        let base = format!("{stem}/{inner}");
-        let mut name = base.clone();
-        while !self.taken.insert(name.clone()) {
-            let n = self.next.entry(base.clone()).or_insert(0);
-            *n += 1;
-            name = format!("{base}_{n}");
-        }
+        let name = fresh(&format!("{stem}/{inner}"), &mut self.value_names);
         names.insert(inner.to_owned(), name.clone());
         name
     }
@@ -251,6 +251,18 @@ impl Inliner<'_> {
             self.rename_node(node, stem, names);
         }
     }
+}
+
+/// `base`, or `base_1`, `base_2`, ...: the first that nobody has.
+fn fresh(base: &str, taken: &mut HashMap<String, u64>) -> String {
+    let mut name = base.to_owned();
+    while taken.contains_key(&name) {
+        let n = taken.entry(base.to_owned()).or_insert(0);
+        *n += 1;
+        name = format!("{base}_{n}");
+    }
+    taken.insert(name.clone(), 0);
+    name
 }
 
 /// Puts the call's attributes, or the function's defaults, in place of references to them; a reference to
@@ -365,8 +377,8 @@ mod tests {
           first/flat: ? = Flatten(x) axis=2
           h: ? = Softmax(first/flat) axis=1
           twice/flat: ? = Relu(h)
-          twice/flat_1: ? = Flatten(twice/flat)
-          t: ? = Softmax(twice/flat_1) axis=1
+          twice/head/flat: ? = Flatten(twice/flat)
+          t: ? = Softmax(twice/head/flat) axis=1
           y: ? = Add(t, same)
           output y: ?
         ");

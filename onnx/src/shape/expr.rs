@@ -194,9 +194,8 @@ impl Expr {
         // floor((by*q + r)/by) = q + floor(r/by) for integer q.
         let (mut even, mut rest) = (BTreeMap::new(), BTreeMap::new());
         for (monomial, c) in terms {
-            let r = c.rem_euclid(by);
-            even.insert(monomial.clone(), (c - r) / by);
-            rest.insert(monomial, r);
+            even.insert(monomial.clone(), c.div_euclid(by));
+            rest.insert(monomial, c.rem_euclid(by));
         }
         let (even, rest) = (Expr::from_terms(even), Expr::from_terms(rest));
         match rest {
