@@ -63,6 +63,9 @@ impl Engine {
         let _no_grad = tch::no_grad_guard();
         let mut gradient = self.layout.join(&parts, self.numerics)?;
         finite(&gradient, "the gradient")?;
+        for (_, value) in &run.statistics {
+            finite(value, "a running statistic")?;
+        }
         if step.weight_decay > 0.0 {
             for place in self.layout.places.iter().filter(|p| step.decay_all || p.dims.len() >= 2) {
                 let theta = self.theta.f_narrow(0, place.offset, place.len)?;

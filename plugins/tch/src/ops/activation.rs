@@ -4,7 +4,7 @@
 //! overflows, the argument is cut before, not after: a derivative of infinity times a mask of zero would be NaN.
 
 use super::broadcast::{onto, unary};
-use super::{Op, OpError, Site, input};
+use super::{Op, OpError, Site, fused, input};
 use tch::Tensor;
 
 pub(super) const OPS: &[Op] = &[
@@ -13,9 +13,9 @@ pub(super) const OPS: &[Op] = &[
     Op { name: "Elu", forward: |s, x| unary(x, |x| exponential_unit(x, s.float("alpha")?.unwrap_or(1.0))) },
     Op { name: "Gelu", forward: |s, x| unary(x, |x| gelu(s, x)) },
     Op { name: "HardSigmoid", forward: |s, x| unary(x, |x| hard_sigmoid(s, x)) },
-    Op { name: "HardSwish", forward: |_, x| unary(x, |x| Ok(x.f_mul(&ramp(x, 1.0 / 6.0, 0.5)?)?)) },
+    Op { name: "HardSwish", forward: |_, x| unary(x, hard_swish) },
     Op { name: "LeakyRelu", forward: |s, x| unary(x, |x| leaky_relu(s, x)) },
-    Op { name: "Mish", forward: |_, x| unary(x, |x| Ok(x.f_mul(&softplus(x)?.f_tanh()?)?)) },
+    Op { name: "Mish", forward: |_, x| unary(x, mish) },
     Op { name: "PRelu", forward: p_relu },
     Op { name: "Relu", forward: |_, x| unary(x, |x| Ok(x.f_relu()?)) },
     Op { name: "Selu", forward: |s, x| unary(x, |x| selu(s, x)) },
@@ -103,6 +103,22 @@ fn gelu(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {
 /// alpha x + beta, held between 0 and 1.
 fn ramp(x: &Tensor, alpha: f64, beta: f64) -> Result<Tensor, OpError> {
     Ok(x.f_mul_scalar(alpha)?.f_add_scalar(beta)?.f_clamp(0.0, 1.0)?)
+}
+
+/// x times the ramp from -3 to 3.
+fn hard_swish(x: &Tensor) -> Result<Tensor, OpError> {
+    if input::is_float(x)? && fused::allowed(&[x])? {
+        return Ok(x.f_hardswish()?);
+    }
+    Ok(x.f_mul(&ramp(x, 1.0 / 6.0, 0.5)?)?)
+}
+
+/// x tanh(ln(1 + e^x)).
+fn mish(x: &Tensor) -> Result<Tensor, OpError> {
+    if input::is_float(x)? && fused::allowed(&[x])? {
+        return Ok(x.f_mish()?);
+    }
+    Ok(x.f_mul(&softplus(x)?.f_tanh()?)?)
 }
 
 fn hard_sigmoid(site: &Site, x: &Tensor) -> Result<Tensor, OpError> {

@@ -34,3 +34,32 @@ fn dropout(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpErro
     let y = x.f_mul(&kept.f_to_kind(x.f_kind()?)?.f_mul_scalar(scale)?)?;
     Ok(vec![y, kept.f_to_kind(mask_kind)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isal_onnx::Node;
+    use tch::Device;
+
+    #[test]
+    fn elements_are_dropped_in_training_alone_and_the_seed_decides_which() -> Result<(), OpError> {
+        let node = Node::new("Dropout", "", [] as [&str; 0], ["y", "mask"]);
+        let site = |training| Site { node: &node, opset: 13, training, kind: Kind::Float, device: Device::Cpu };
+        let x = Tensor::f_ones([10_000], (Kind::Float, Device::Cpu))?;
+        let inputs = [Some(x.shallow_clone()), Some(Tensor::f_from_slice(&[0.2f32])?)];
+        assert!(dropout(&site(false), &inputs)?[0].f_equal(&x)?);
+        let draw = || -> Result<Tensor, OpError> {
+            tch::manual_seed(5);
+            Ok(dropout(&site(true), &inputs)?[0].shallow_clone())
+        };
+        let y = draw()?;
+        assert!(y.f_equal(&draw()?)?, "the same seed gives the same draw");
+        let kept = y.f_ne(0.0)?;
+        // The scale makes up for what is dropped.
+        assert!(y.f_masked_select(&kept)?.f_eq(1.25)?.f_all()?.f_int64_value(&[])? != 0);
+        // 8,000 of 10,000 expected, with a standard deviation of 40.
+        let count = kept.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+        assert!((7_800..8_200).contains(&count), "{count} kept");
+        Ok(())
+    }
+}

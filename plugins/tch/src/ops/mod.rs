@@ -18,6 +18,7 @@ mod conv;
 mod dropout;
 mod einsum;
 mod error;
+mod fused;
 mod gather;
 #[cfg(test)]
 mod gradients;

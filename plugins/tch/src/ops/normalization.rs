@@ -1,9 +1,7 @@
 //! Normalization by statistics of the input, or by stored ones.
-//!
-//! Written out in elementary operations, so that every derivative exists at every order.
 
 use super::broadcast::onto;
-use super::{Op, OpError, Site, input};
+use super::{Op, OpError, Site, fused, input};
 use tch::Tensor;
 
 pub(super) const OPS: &[Op] = &[
@@ -58,6 +56,7 @@ fn epsilon(site: &Site) -> Result<f64, OpError> {
 /// outputs. It then gives `Y`, the new running mean, the new running variance (`old * momentum + batch * (1 -
 /// momentum)`), and before 14 the batch's mean and variance. As ONNX defines it the variance is the population's
 /// (divided by n) throughout, where PyTorch's own layer puts the sample variance (n - 1) into its running one.
+/// In a training run no derivative flows through the statistics.
 fn batch_normalization(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
     let x = input::required(inputs, 0, "X")?;
     let dims = input::rank(x, "X", 2..=usize::MAX)?;
@@ -67,6 +66,8 @@ fn batch_normalization(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Ten
             found: "`spatial` = 0".to_owned(),
         });
     }
+    let mut shape = vec![1; dims.len()];
+    shape[1] = dims[1];
     let parameter = |index, name| per_channel(inputs, index, name, dims[1], dims.len());
     let scale = parameter(1, "scale")?;
     let bias = parameter(2, "B")?;
@@ -81,10 +82,19 @@ fn batch_normalization(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Ten
         return Ok(vec![x.f_mul(&factor)?.f_add(&offset)?.f_to_kind(x.f_kind()?)?]);
     }
     let momentum = site.float("momentum")?.unwrap_or(0.9);
-    let axes: Vec<i64> = (0..dims.len() as i64).filter(|a| *a != 1).collect();
-    let (batch_mean, centred, batch_variance) = moments(x, &axes)?;
-    let factor = inverse_deviation(&batch_variance, epsilon)?.f_mul(&scale)?;
-    let y = centred.f_mul(&factor)?.f_add(&bias)?;
+    let (y, batch_mean, batch_variance) = if site.training && x.numel() > 0 && fused::allowed(&[x, &scale, &bias])? {
+        let flat = |t: &Tensor| t.f_reshape([-1]);
+        let (y, mean, inverse) =
+            x.f_native_batch_norm(Some(flat(&scale)?), Some(flat(&bias)?), None, None, true, 0.0, epsilon)?;
+        let variance = inverse.f_square()?.f_reciprocal()?.f_sub_scalar(epsilon)?.f_clamp_min(0.0)?;
+        (y, mean.f_detach()?, variance.f_detach()?)
+    } else {
+        let axes: Vec<i64> = (0..dims.len() as i64).filter(|a| *a != 1).collect();
+        let (mean, centred, variance) = moments(x, &axes)?;
+        let factor = inverse_deviation(&variance, epsilon)?.f_mul(&scale)?;
+        (centred.f_mul(&factor)?.f_add(&bias)?, mean, variance)
+    };
+    let (batch_mean, batch_variance) = (batch_mean.f_reshape(&shape)?, batch_variance.f_reshape(&shape)?);
     let blend = |old: &Tensor, new: &Tensor| -> Result<Tensor, OpError> {
         Ok(old.f_mul_scalar(momentum)?.f_add(&new.f_mul_scalar(1.0 - momentum)?)?.f_reshape([-1])?)
     };
@@ -99,10 +109,38 @@ fn batch_normalization(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Ten
 fn layer_normalization(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
     let x = input::required(inputs, 0, "X")?;
     let axes = trailing_axes(site, x)?;
+    if let Some(outputs) = fused_layer_normalization(site, inputs, &x.size()[input::at(axes[0])..])? {
+        return Ok(outputs);
+    }
     let (mean, centred, variance) = moments(x, &axes)?;
     let inverse = inverse_deviation(&variance, epsilon(site)?)?;
     let y = scaled(x, centred.f_mul(&inverse)?, inputs)?;
     Ok(vec![y, mean, inverse])
+}
+
+/// The same by libtorch's own kernel, where scale and bias have just the dims that are normalized. No derivative flows
+/// through the kernel's statistics, so it is for nodes that name `Y` alone.
+fn fused_layer_normalization(
+    site: &Site,
+    inputs: &[Option<Tensor>],
+    dims: &[i64],
+) -> Result<Option<Vec<Tensor>>, OpError> {
+    let x = input::required(inputs, 0, "X")?;
+    let scale = input::required(inputs, 1, "Scale")?;
+    let bias = input::optional(inputs, 2);
+    let given: Vec<&Tensor> = [x, scale].into_iter().chain(bias).collect();
+    let kind = x.f_kind()?;
+    for t in &given[1..] {
+        if t.size() != dims || t.f_kind()? != kind {
+            return Ok(None);
+        }
+    }
+    let alone = site.node.outputs.iter().skip(1).all(String::is_empty);
+    if !alone || !input::is_float(x)? || x.numel() == 0 || !fused::allowed(&given)? {
+        return Ok(None);
+    }
+    let (y, _, _) = x.f_native_layer_norm(dims, Some(scale), bias, epsilon(site)?)?;
+    Ok(Some(vec![y]))
 }
 
 /// [RMSNormalization](https://onnx.ai/onnx/operators/onnx__RMSNormalization.html).
@@ -203,4 +241,37 @@ fn mean_variance(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, 
     let (_, centred, variance) = moments(x, &axes)?;
     // The definition keeps the deviation off zero by this much.
     Ok(vec![centred.f_div(&variance.f_sqrt()?.f_add_scalar(1e-9)?)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isal_onnx::Node;
+    use tch::{Device, Kind};
+
+    fn run(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> {
+        batch_normalization(site, inputs)
+    }
+
+    #[test]
+    fn a_training_run_gives_what_a_node_in_training_mode_gives() -> Result<(), OpError> {
+        let values = |n: i64, step: f64| -> Result<Tensor, OpError> {
+            Ok(Tensor::f_arange(n, (Kind::Double, Device::Cpu))?.f_mul_scalar(step)?.f_sin()?)
+        };
+        let x = values(2 * 3 * 2 * 2, 1.7)?.f_reshape([2, 3, 2, 2])?;
+        let inputs: Vec<Option<Tensor>> =
+            vec![Some(x), Some(values(3, 0.9)?), Some(values(3, 0.4)?), Some(values(3, 0.2)?), Some(values(3, 0.5)?)];
+        let node = Node::new("BatchNormalization", "", [] as [&str; 0], ["y", "m", "v"]).with("momentum", 0.7f32);
+        let stated = node.clone().with("training_mode", 1i64);
+        let site = |node, training| Site { node, opset: 15, training, kind: Kind::Double, device: Device::Cpu };
+        // The conformance suite holds the second form to ONNX's definition.
+        let (found, expected) = (run(&site(&node, true), &inputs)?, run(&site(&stated, false), &inputs)?);
+        assert_eq!(found.len(), 3);
+        for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert!(found.f_allclose(expected, 1e-9, 1e-12, false)?, "output {i}: {found:?} {expected:?}");
+        }
+        let evaluated = run(&site(&node, false), &inputs)?;
+        assert!(!evaluated[0].f_allclose(&expected[0], 1e-3, 1e-3, false)?, "evaluation uses the stored statistics");
+        Ok(())
+    }
 }

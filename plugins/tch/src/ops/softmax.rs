@@ -1,9 +1,6 @@
 //! Softmax and its logarithm.
-//!
-//! Where a gradient is recorded they are written out: the backward passes of libtorch's fused forms have no forward-mode
-//! derivative, which a Hessian product takes. Elsewhere the fused forms are faster.
 
-use super::{Op, OpError, Site, input};
+use super::{Op, OpError, Site, fused, input};
 use tch::Tensor;
 
 pub(super) const OPS: &[Op] = &[
@@ -13,7 +10,7 @@ pub(super) const OPS: &[Op] = &[
 
 /// e^x over its sum.
 pub(super) fn softmax(x: &Tensor, axis: i64) -> Result<Tensor, OpError> {
-    if !x.requires_grad() || x.numel() == 0 {
+    if fused::allowed(&[x])? {
         return Ok(x.f_softmax(axis, None)?);
     }
     // Any constant may be taken off; the greatest keeps the exponential from overflowing.
@@ -23,7 +20,7 @@ pub(super) fn softmax(x: &Tensor, axis: i64) -> Result<Tensor, OpError> {
 
 /// x minus the logarithm of the sum of e^x.
 pub(super) fn log_softmax(x: &Tensor, axis: i64) -> Result<Tensor, OpError> {
-    if !x.requires_grad() || x.numel() == 0 {
+    if fused::allowed(&[x])? {
         return Ok(x.f_log_softmax(axis, None)?);
     }
     Ok(x.f_sub(&x.f_logsumexp(axis, true)?)?)

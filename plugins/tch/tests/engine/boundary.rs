@@ -218,6 +218,7 @@ fn bad_models_and_options_are_refused_with_their_reason() {
     };
     let unsupported = {
         let mut model = model();
+        model.opsets.insert("custom".to_owned(), 1);
         for (i, node) in model.graph.nodes.iter_mut().filter(|n| n.op_type == "Relu").enumerate() {
             node.op_type = ["Mystery", "Riddle"][i].to_owned();
             node.domain = ["", "custom"][i].to_owned();

@@ -11,15 +11,26 @@ fn batch(dims: &[i64]) -> Case {
     case("BatchNormalization").x(dims).x(&[c]).x(&[c]).x(&[c]).within(&[c], 0.5, 1.5)
 }
 
+/// A training step: no derivative flows through the running statistics.
+fn trained(dims: &[i64]) -> Case {
+    let c = dims[1];
+    let row = case("BatchNormalization").training().names(3).x(dims).x(&[c]).x(&[c]);
+    let ones = vec![1.0; c as usize];
+    row.floats(&[c], &ones).floats(&[c], &ones).outputs(&[0])
+}
+
 fn normalizations() -> Vec<Case> {
     vec![
         batch(&[2, 3, 2, 2]).opset(9),
         batch(&[4, 3]),
-        batch(&[2, 3, 4]).training(),
+        trained(&[2, 3, 4]),
+        trained(&[3, 2, 2, 2]),
         batch(&[3, 2, 2, 2]).set("training_mode", 1i64).set("momentum", 0.3f32),
         batch(&[4, 3]).opset(9).names(5),
         case("LayerNormalization").x(&[2, 3, 4]).x(&[4]).x(&[4]),
-        case("LayerNormalization").set("axis", 1i64).x(&[2, 3, 4]).x(&[3, 4]).outputs(&[0]),
+        case("LayerNormalization").names(3).x(&[2, 3, 4]).x(&[4]).x(&[4]),
+        case("LayerNormalization").set("axis", 1i64).x(&[2, 3, 4]).x(&[3, 4]),
+        case("LayerNormalization").set("axis", 1i64).x(&[2, 3, 4]).x(&[4]),
         case("RMSNormalization").x(&[2, 3, 4]).x(&[4]),
         case("InstanceNormalization").x(&[2, 3, 4]).x(&[3]).x(&[3]),
         case("GroupNormalization").opset(18).set("num_groups", 2i64).x(&[2, 4, 3]).x(&[2]).x(&[2]),
