@@ -67,7 +67,7 @@ fn channels_that_do_not_fit_are_named() {
 fn windows_that_do_not_fit_are_named() {
     let small = ["N".into(), 3.into(), 4.into(), 4.into()];
     let error = infer(&small, |b, x| b.node("MaxPool", [x]).attr("kernel_shape", vec![7, 7]).name("pool").value());
-    assert_eq!(error, "node `pool` (`MaxPool`, opset 17): a window of 7 does not fit axis 0, padded 4 + 0");
+    assert_eq!(error, "node `pool` (`MaxPool`, opset 17): a window of 7 does not fit spatial axis 0, padded 4 + 0");
     for (name, value) in [("strides", vec![0, 1]), ("dilations", vec![1, -1]), ("strides", vec![1])] {
         let error = infer(&small, |b, x| {
             b.node("MaxPool", [x]).attr("kernel_shape", vec![2, 2]).attr(name, value).name("pool").value()

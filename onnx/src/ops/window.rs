@@ -65,8 +65,10 @@ impl Window {
             }
             let room = size.plus(&Expr::Known(before + after)).minus(&Expr::Known(kernel));
             if room.known().is_some_and(|n| n < 0) {
-                let reason =
-                    format!("a window of {kernel} does not fit axis {axis}, padded {size} + {}", before + after);
+                let reason = format!(
+                    "a window of {kernel} does not fit spatial axis {axis}, padded {size} + {}",
+                    before + after
+                );
                 return Err(site.fail(reason));
             }
             let stride_expr = Expr::Known(stride);
