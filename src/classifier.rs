@@ -46,7 +46,12 @@ pub struct Classifier {
     pub logits: String,
     /// Number of classes.
     pub classes: usize,
+    /// Names of the classes in the order of the scores, where the model's metadata hold them (`isal train` writes them).
+    pub class_names: Option<Vec<String>>,
 }
+
+/// Metadata property with the class names, a JSON list in the order of the class scores.
+pub const CLASS_NAMES: &str = "isal.classes";
 
 impl Classifier {
     /// Reads and checks a model. `output` names the class scores where the model has several outputs.
@@ -63,7 +68,22 @@ impl Classifier {
             Some(before) => (OutputKind::Probabilities, before),
             None => (OutputKind::Logits, output.clone()),
         };
-        Ok(Classifier { path: path.to_path_buf(), sha256: model.sha256(), input, output, kind, logits, classes, model })
+        let class_names = model
+            .metadata
+            .get(CLASS_NAMES)
+            .and_then(|text| serde_json::from_str::<Vec<String>>(text).ok())
+            .filter(|names| names.len() == classes);
+        Ok(Classifier {
+            path: path.to_path_buf(),
+            sha256: model.sha256(),
+            class_names,
+            input,
+            output,
+            kind,
+            logits,
+            classes,
+            model,
+        })
     }
 }
 

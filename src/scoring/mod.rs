@@ -17,7 +17,7 @@ pub use samples::Samples;
 use crate::classifier::{Classifier, ClassifierError};
 use crate::data::{
     DataError, Dataset, HoldOut, Labelled, Loader, LoaderOptions, OnOverlap, Pool, Preprocess, PreprocessError, Recipe,
-    RecipeError, Reference, Size, Split, SplitError,
+    RecipeError, Reference, Size, Split, SplitError, common_classes,
 };
 use crate::durable::{DurableError, FolderLock};
 use crate::influence::{
@@ -262,14 +262,7 @@ fn prepare(options: &ScoreOptions) -> Result<Prepared, ScoringError> {
     let classifier = Classifier::read(&options.model, options.output.as_deref())?;
     let sample = options.pool.dataset().load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
     let recipe = Recipe::resolve(&options.preprocess, &classifier.input, sample)?;
-    let named = options.labelled.as_ref().map_or_else(Vec::new, |d| d.dataset().classes().to_vec());
-    let classes = if named.is_empty() {
-        (0..classifier.classes).map(|c| c.to_string()).collect()
-    } else if named.len() == classifier.classes {
-        named
-    } else {
-        return Err(ScoringError::Classes { found: named.len(), expected: classifier.classes });
-    };
+    let classes = class_names(options, &classifier)?;
     let pseudo_labels = PseudoLabels::top(options.expected_top_k);
     let provenance = IndexMap::from([
         ("sign".to_owned(), SIGN.to_owned()),
@@ -285,6 +278,23 @@ fn prepare(options: &ScoreOptions) -> Result<Prepared, ScoringError> {
         ("batch size".to_owned(), options.batch_size.to_string()),
     ]);
     Ok(Prepared { classifier, recipe, classes, pseudo_labels, provenance })
+}
+
+/// Names of the classes in the order of the model's outputs: those it carries, else those of the labelled images.
+fn class_names(options: &ScoreOptions, classifier: &Classifier) -> Result<Vec<String>, ScoringError> {
+    if let Some(names) = &classifier.class_names {
+        return Ok(names.clone());
+    }
+    let mut known: Vec<&Dataset> = options.labelled.iter().map(Split::dataset).collect();
+    if let ReferenceSet::Given(reference) = &options.reference {
+        known.push(reference);
+    }
+    let named = common_classes(&known);
+    match named.len() {
+        0 => Ok((0..classifier.classes).map(|c| c.to_string()).collect()),
+        found if found == classifier.classes => Ok(named),
+        found => Err(ScoringError::Classes { found, expected: classifier.classes }),
+    }
 }
 
 impl Prepared {
@@ -310,7 +320,8 @@ fn with_influence(
 ) -> Result<Scored, ScoringError> {
     let strategy = options.strategy.row().name;
     let labelled = options.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
-    let (labelled, reference) = split(labelled, &options.reference)?;
+    let labelled = Split::<Labelled>::new(labelled.dataset().with_classes(&prepared.classes)?)?;
+    let (labelled, reference) = split(&labelled, &options.reference)?;
     let plugin = Plugin::find(options.plugin.as_deref())?;
     let described = plugin.describe()?;
     let description = format!("{} {} ({})", described.name, described.version, described.backend);

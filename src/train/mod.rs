@@ -10,7 +10,7 @@ mod schedule;
 
 pub use schedule::{Schedule, Shape};
 
-use crate::classifier::{Classifier, ClassifierError};
+use crate::classifier::{CLASS_NAMES, Classifier, ClassifierError};
 use crate::data::{
     Augment, DataError, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, RecipeError, Size, Split,
     Test,
@@ -203,6 +203,8 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
         history = checkpoint.history;
         observer.say(&format!("going on after epoch {} of {}", history.len(), options.schedule.epochs));
     }
+    let names = serde_json::to_string(options.train.dataset().classes()).unwrap_or_default();
+    classifier.model.metadata.insert(CLASS_NAMES.to_owned(), names);
     while history.len() < options.schedule.epochs {
         let number = history.len();
         let epoch = one_epoch(options, &classifier, &recipe, &mut engine, number, observer)?;
