@@ -7,6 +7,7 @@
 
 mod checkpoint;
 mod schedule;
+mod write_back;
 
 pub use schedule::{Schedule, Shape};
 
@@ -18,9 +19,10 @@ use crate::data::{
 use crate::durable::{self, DurableError, FolderLock};
 use crate::influence::{EngineError, GradientEngine as _};
 use crate::observe::Observer;
-use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, Role, TrainStep};
+use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, TrainStep};
 use checkpoint::Checkpoint;
-use isal_onnx::{Scope, Tensor};
+use isal_onnx::Scope;
+use isal_plugin_abi::Status;
 use ndarray::{Array2, ArrayView2};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -121,14 +123,24 @@ pub enum TrainError {
         expected: usize,
     },
     /// Loss or weights left the floats.
-    #[error("the training diverged in epoch {epoch}; lower the learning rate, which is {learning_rate}")]
+    #[error("the training diverged in epoch {epoch} ({reason}); lower the learning rate, which is {learning_rate}")]
     Diverged {
         /// Counted from 1.
         epoch: usize,
         /// At that point.
         learning_rate: f64,
-        /// What the plugin said, or that the loss is not finite.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// What the plugin said.
+        reason: String,
+    },
+    /// No image that could be used.
+    #[error("none of the {images} training images could be used; the first, `{id}`: {reason}")]
+    NoImages {
+        /// How many there are.
+        images: usize,
+        /// Id of the first.
+        id: String,
+        /// Why it was left out.
+        reason: String,
     },
     /// The folder holds a training with other options or data.
     #[error("`{}` holds another training; choose another folder, or remove it", folder.display())]
@@ -213,12 +225,7 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
         let checkpoint = Checkpoint { key: key.clone(), history: history.clone(), state: engine.state()? };
         checkpoint.save(&path)?;
     }
-    for array in engine.state()? {
-        if matches!(array.role, Role::Parameter | Role::Statistic) {
-            let values: Vec<f32> = array.values.iter().copied().collect();
-            classifier.model.graph.initializers.insert(array.name, Tensor::new(array.values.shape(), &values));
-        }
-    }
+    write_back::write_back(&mut classifier.model, &engine.state()?).map_err(in_model)?;
     finish(options, &classifier, history)
 }
 
@@ -308,18 +315,23 @@ fn one_epoch(
             seed: options.seed ^ ((number * steps + step) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
         let targets = targets(&batch.labels, classifier.classes, options.label_smoothing);
-        let diverged = |source| TrainError::Diverged { epoch: number + 1, learning_rate, source };
         let (loss, outputs) =
-            engine.train_step(&train_step, batch.images.view(), targets.view()).map_err(|e| diverged(Box::new(e)))?;
-        if !loss.is_finite() {
-            return Err(diverged("the loss is not finite".into()));
-        }
+            engine.train_step(&train_step, batch.images.view(), targets.view()).map_err(|error| match error {
+                PluginError::Call { status, message, .. } if status == Status::NOT_FINITE.0 => {
+                    TrainError::Diverged { epoch: number + 1, learning_rate, reason: message }
+                }
+                other => other.into(),
+            })?;
         loss_sum += loss;
         right += correct(outputs.view(), &batch.labels);
         images += batch.labels.len();
         observer.advance(batch.labels.len() as u64);
     }
     observer.end();
+    if let (0, Some(first)) = (images, loader.skipped().first()) {
+        let (id, reason) = (first.id.clone(), first.reason.to_string());
+        return Err(TrainError::NoImages { images: dataset.len(), id, reason });
+    }
     if number == 0 {
         for skipped in loader.skipped() {
             observer.say(&format!("warning: training image `{}` left out: {}", skipped.id, skipped.reason));
