@@ -18,10 +18,8 @@ pub struct Figure {
     pub name: String,
     /// Images a second, median over the rounds.
     pub images_per_s: f64,
-    /// The slowest round.
-    pub slowest: f64,
-    /// The fastest round.
-    pub fastest: f64,
+    /// The slowest and the fastest round; absent where only a median was measured.
+    pub range: Option<(f64, f64)>,
     /// Time an image over that of the first contender, median over the rounds.
     pub cost: f64,
 }
@@ -65,8 +63,7 @@ pub fn compare<E>(contenders: &mut [Contender<'_, E>], plan: Plan) -> Result<Vec
         Figure {
             name: contender.name.clone(),
             images_per_s: median(own.clone()),
-            slowest: own.iter().copied().fold(f64::INFINITY, f64::min),
-            fastest: own.iter().copied().fold(0.0, f64::max),
+            range: Some((own.iter().copied().fold(f64::INFINITY, f64::min), own.iter().copied().fold(0.0, f64::max))),
             cost: median(costs),
         }
     };
@@ -112,6 +109,7 @@ mod tests {
         let Ok(figures) = compare(&mut [contender(0), contender(1)], plan);
         assert_eq!(*counts.borrow(), [4, 4], "a warm-up and three turns of one unit each");
         assert!((figures[0].cost - 1.0).abs() < 1e-12);
-        assert!(figures[1].slowest <= figures[1].images_per_s && figures[1].images_per_s <= figures[1].fastest);
+        let (low, high) = figures[1].range.expect("a range");
+        assert!(low <= figures[1].images_per_s && figures[1].images_per_s <= high);
     }
 }

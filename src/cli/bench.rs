@@ -106,7 +106,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     let mut figures = compare(&mut contenders, plan)?;
     drop(contenders);
     if let Some(python) = &options.pytorch {
-        figures.extend(peer(python, &path, options, figures[0].images_per_s)?);
+        figures.extend(peer(python, &path, options, context.global.threads, figures[0].images_per_s)?);
     }
     report(options, context, &figures)
 }
@@ -115,7 +115,7 @@ fn report(options: &Options, context: &Context, figures: &[Figure]) -> anyhow::R
     let mut text = String::new();
     writeln!(text, "{:<46} {:>9} {:>19} {:>6}", "", "images/s", "slowest - fastest", "cost")?;
     for figure in figures {
-        let range = format!("{:.1} - {:.1}", figure.slowest, figure.fastest);
+        let range = figure.range.map_or_else(|| "-".to_owned(), |(low, high)| format!("{low:.1} - {high:.1}"));
         writeln!(text, "{:<46} {:>9.1} {range:>19} {:>6.2}", figure.name, figure.images_per_s, figure.cost)?;
     }
     let value = serde_json::json!({
@@ -159,38 +159,40 @@ fn random_images(classifier: &Classifier, batch: usize) -> anyhow::Result<Array4
     Ok(Array4::from_shape_simple_fn((batch, c, h, w), || random.random::<f32>()))
 }
 
-/// Runs the PyTorch side, which prints `{"figures": [{"name", "images_per_s", "slowest", "fastest"}]}`.
-fn peer(python: &Path, model: &Path, options: &Options, plain: f64) -> anyhow::Result<Vec<Figure>> {
+/// The script that measures PyTorch's ways, in a checkout of the repository.
+const PEER: &str = "tests/bench/pytorch_peer.py";
+
+/// Runs the PyTorch side on the same model, batch and threads; its medians, as figures.
+fn peer(python: &Path, model: &Path, options: &Options, threads: usize, plain: f64) -> anyhow::Result<Vec<Figure>> {
     #[derive(serde::Deserialize)]
     struct Answer {
-        figures: Vec<Measured>,
+        images_per_second: indexmap::IndexMap<String, f64>,
     }
-    #[derive(serde::Deserialize)]
-    struct Measured {
-        name: String,
-        images_per_s: f64,
-        slowest: f64,
-        fastest: f64,
+    if !Path::new(PEER).is_file() {
+        return Err(BadRequest(format!("`--pytorch` runs `{PEER}`: call it from the repository's root")).into());
     }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores } else { threads };
     let output = std::process::Command::new(python)
-        .args(["-c", PEER])
+        .arg(PEER)
         .arg(model)
-        .arg(options.batch_size.to_string())
-        .arg(options.rounds.to_string())
+        .args(["--batch", &options.batch_size.to_string(), "--threads", &threads.to_string()])
+        .args(["--repeats", &options.rounds.to_string()])
         .output()
         .with_context(|| format!("cannot run `{}`", python.display()))?;
     if !output.status.success() {
         anyhow::bail!("the PyTorch side failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     let answer: Answer = serde_json::from_slice(&output.stdout).context("the PyTorch side printed no figures")?;
-    let figure = |m: Measured| Figure {
-        name: m.name,
-        images_per_s: m.images_per_s,
-        slowest: m.slowest,
-        fastest: m.fastest,
-        cost: plain / m.images_per_s,
+    let figure = |(way, images_per_s): (String, f64)| {
+        let name = match way.as_str() {
+            "plain" => "PyTorch, prediction alone",
+            "backward" => "PyTorch, one backward pass an image",
+            "vmap_grad" => "PyTorch, vmap(grad)",
+            "forward" => "PyTorch, forward mode",
+            other => other,
+        };
+        Figure { name: name.to_owned(), images_per_s, range: None, cost: plain / images_per_s }
     };
-    Ok(answer.figures.into_iter().map(figure).collect())
+    Ok(answer.images_per_second.into_iter().map(figure).collect())
 }
-
-const PEER: &str = include_str!("../../tests/bench/pytorch_peer.py");
