@@ -9,7 +9,7 @@
 //! | `name` | the parameter `name` |
 //! | `name\|source` | the parameter `source` |
 //! | `name\|source\|transposed` | the parameter `source`, whose axes are the initializer's in reverse |
-//! | `name\|source\|relative-bias` | made of the table `source` as Swin transformers do, see [`Form`] |
+//! | `name\|source\|relative-bias` | made of the table `source` as Swin transformers do, see `Form` |
 //!
 //! [`fill`] turns those inputs back into initializers. The same generator written in Python
 //! (`tests/fixtures/seeded.py`) fills the PyTorch model that the structure came from, bit for bit alike.
