@@ -20,6 +20,7 @@ fn both_exporters_are_there_for_every_model_but_the_one_that_only_keeps_its_batc
     let of = |exporter: &str| -> Vec<&str> { names.iter().filter_map(|n| n.strip_suffix(exporter)).collect() };
     assert_eq!(of(".dynamo"), of(".torchscript"));
     assert_eq!(of(".torchscript-bn"), ["resnet18", "vgg11_bn"]);
+    assert_eq!(of(".dynamo").len(), 22);
 }
 
 #[test]
