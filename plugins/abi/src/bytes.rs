@@ -61,7 +61,7 @@ pub unsafe fn slice<'a, T>(data: *const T, len: usize) -> Option<&'a [T]> {
     Some(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
-/// `len` pieces of text at `data`; `None` where [`slice`] or [`Bytes::as_str`] has none.
+/// `len` pieces of text at `data`; `None` where [`slice()`] or [`Bytes::as_str`] has none.
 ///
 /// # Safety
 /// Unless null, `data` points to `len` entries that, like the text they point to, live unchanged for `'a`.
