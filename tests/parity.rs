@@ -67,7 +67,7 @@ fn the_plugin_and_onnx_runtime_give_the_same_outputs() {
     let library = Library::load(None).expect("ONNX Runtime: run `make setup`");
     let plugin = Plugin::find(None).expect("the plugin: run `make plugin`");
     let folders = fixtures();
-    assert!(folders.len() >= 26, "only {} fixtures", folders.len());
+    assert!(folders.len() >= 46, "only {} fixtures", folders.len());
     let mut failures = Vec::new();
     for folder in &folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();

@@ -71,12 +71,13 @@ fn mean(x: &Tensor, r: &Reduced) -> Result<Tensor, OpError> {
     keep_kind(x, &x.f_mean_dim(&r.axes[..], r.keep, Kind::Double)?)
 }
 
-/// The square root of the sum of squares. Its slope at zero counts as zero, as in libtorch's own norm.
+/// The square root of the sum of squares. At zero its derivatives of every order count as zero; libtorch's own norm has
+/// none of second order there, and a vector of zeros is what a padded token of an attention is normalised from.
 fn euclidean(x: &Tensor, r: &Reduced) -> Result<Tensor, OpError> {
-    if input::is_float(x)? {
-        return Ok(x.f_norm_scalaropt_dim(2, &r.axes, r.keep)?);
-    }
-    keep_kind(x, &x.f_to_kind(Kind::Double)?.f_norm_scalaropt_dim(2, &r.axes, r.keep)?)
+    let wide = if input::is_float(x)? { x.shallow_clone() } else { x.f_to_kind(Kind::Double)? };
+    let square = sum(&wide.f_mul(&wide)?, r)?;
+    let zero = square.f_eq(0)?;
+    keep_kind(x, &square.f_masked_fill(&zero, 1)?.f_sqrt()?.f_masked_fill(&zero, 0)?)
 }
 
 /// The greatest or least; of nothing, the type's own least or greatest. A derivative is shared among equals.

@@ -264,12 +264,15 @@ fn gradients_of_exported_models_are_those_of_pytorch() {
 }
 
 /// Networks that between them have every operator with a second derivative of its own.
-const BOTH_WAYS: [&str; 5] = [
+const BOTH_WAYS: [&str; 8] = [
+    "convnext_tiny.dynamo",
     "efficientnet_b0.torchscript",
     "mobilenet_v3_small.dynamo",
     "resnet18.torchscript-bn",
     "shufflenet_v2_x1_0.torchscript",
     "squeezenet1_1.dynamo",
+    "swin_t.dynamo",
+    "swin_v2_t.torchscript",
 ];
 
 /// Forward over reverse against reverse over reverse: two derivations of the same product, so that an operator whose
