@@ -6,6 +6,7 @@
 //! lower the loss on the reference set.
 
 pub mod bench;
+mod causes;
 pub mod classifier;
 pub mod cli;
 pub mod data;

@@ -1,6 +1,6 @@
 //! Dropping what no output needs.
 
-use crate::Graph;
+use crate::{Graph, Node};
 use std::collections::HashSet;
 
 impl Graph {
@@ -12,8 +12,7 @@ impl Graph {
         for (node, keep) in self.nodes.iter().zip(&mut keep).rev() {
             if node.outputs.iter().any(|o| needed.contains(o)) {
                 *keep = true;
-                needed.extend(node.inputs.iter().cloned());
-                node.subgraphs().for_each(|g| g.captured(&mut needed));
+                node.reads(&mut needed);
             }
         }
         let mut keep = keep.into_iter();
@@ -24,15 +23,22 @@ impl Graph {
     }
 
     /// Adds the names that this subgraph reads from the graphs around it.
-    pub(crate) fn captured(&self, names: &mut HashSet<String>) {
+    fn captured(&self, names: &mut HashSet<String>) {
         let mut own: HashSet<&str> = self.inputs.iter().map(|i| i.name.as_str()).collect();
         own.extend(self.initializers.keys().map(String::as_str));
         own.extend(self.nodes.iter().flat_map(|n| n.outputs.iter().map(String::as_str)));
         let mut read: HashSet<String> = self.outputs.iter().map(|o| o.name.clone()).collect();
         for node in &self.nodes {
-            read.extend(node.inputs.iter().cloned());
-            node.subgraphs().for_each(|g| g.captured(&mut read));
+            node.reads(&mut read);
         }
-        names.extend(read.into_iter().filter(|name| !name.is_empty() && !own.contains(name.as_str())));
+        names.extend(read.into_iter().filter(|name| !own.contains(name.as_str())));
+    }
+}
+
+impl Node {
+    /// Adds the name of every value this node reads, those its subgraphs take from outside included.
+    pub(crate) fn reads(&self, names: &mut HashSet<String>) {
+        names.extend(self.inputs.iter().filter(|name| !name.is_empty()).cloned());
+        self.subgraphs().for_each(|g| g.captured(names));
     }
 }

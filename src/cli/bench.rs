@@ -130,10 +130,7 @@ fn model_file(options: &Options, scratch: &Path) -> anyhow::Result<PathBuf> {
     let Some(name) = &options.zoo else {
         return Ok(options.model.clone().unwrap_or_default());
     };
-    let entry = isal_exporters::zoo()
-        .iter()
-        .find(|e| e.name == name)
-        .ok_or_else(|| BadRequest(format!("no model is called `{name}`; see `isal model list`")))?;
+    let entry = super::model::entry(name)?;
     let path = scratch.join("model.onnx");
     isal_exporters::build(name, &entry.defaults)?.write(&path)?;
     Ok(path)

@@ -1,11 +1,11 @@
 //! `isal data`: what a data set holds, and writing one out as folders of PNG.
 
-use super::{BadRequest, Context, Outcome};
-use crate::data::{Dataset, Division, OpenOptions, export_folder};
+use super::{BadRequest, Context, Outcome, open_data};
+use crate::data::{Division, export_folder};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Look at data sets, or write one out.
 #[derive(Debug, Subcommand)]
@@ -67,12 +67,8 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<Dataset> {
-    Dataset::open(path, &OpenOptions::default()).with_context(|| format!("cannot open `{}`", path.display()))
-}
-
 fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<Outcome> {
-    let dataset = open(&options.data)?;
+    let dataset = open_data(&options.data, &options.data.display().to_string())?;
     let classes = dataset.classes();
     let mut counts = vec![0_usize; classes.len()];
     let mut unlabelled = 0_usize;
@@ -105,7 +101,7 @@ fn unpack(options: &UnpackOptions, context: &Context) -> anyhow::Result<Outcome>
     if rests > 1 {
         return Err(BadRequest("only one `--divide` can take the rest".into()).into());
     }
-    let dataset = open(&options.data)?;
+    let dataset = open_data(&options.data, &options.data.display().to_string())?;
     let exported = export_folder(&dataset, &options.output, &options.divide, options.seed)
         .with_context(|| format!("cannot unpack `{}`", options.data.display()))?;
     let counts: Vec<String> = exported.counts.iter().map(|(name, n)| format!("{name} {n}")).collect();

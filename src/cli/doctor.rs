@@ -1,6 +1,7 @@
 //! `isal doctor`: what there is to run on, and what to do about what is missing.
 
 use super::{Context, Outcome};
+use crate::causes::in_one_line;
 use crate::plugin::Plugin;
 use crate::runtime::{ExecutionProvider, Library, SUPPORTED};
 use clap::Args;
@@ -114,21 +115,10 @@ fn plugin(context: &Context) -> Vec<Finding> {
         ],
         Err(error) => vec![Finding {
             name: "gradient plugin",
-            found: chain(&error),
+            found: in_one_line(&error),
             ok: false,
             needed: true,
             cure: Some("run `make plugin`, or name one with `--plugin` or ISAL_PLUGIN".to_owned()),
         }],
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

@@ -15,10 +15,12 @@ mod train;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
 
+use crate::data::{Dataset, OpenOptions};
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use progress::Progress;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
@@ -100,6 +102,11 @@ impl Context {
         out.flush()?;
         Ok(())
     }
+}
+
+/// Opens the data set that an option names; `named` is what the user typed, for the error.
+fn open_data(path: &Path, named: &str) -> anyhow::Result<Dataset> {
+    Dataset::open(path, &OpenOptions::default()).with_context(|| format!("cannot open `{named}`"))
 }
 
 /// Runs the command line of this process.

@@ -66,11 +66,16 @@ fn list(context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn new(options: &NewOptions, context: &Context) -> anyhow::Result<Outcome> {
-    let entry = isal_exporters::zoo().iter().find(|e| e.name == options.name).ok_or_else(|| {
+/// The model of the zoo called `name`.
+pub(super) fn entry(name: &str) -> Result<&'static isal_exporters::Entry, BadRequest> {
+    isal_exporters::zoo().iter().find(|e| e.name == name).ok_or_else(|| {
         let known: Vec<&str> = isal_exporters::zoo().iter().map(|e| e.name).collect();
-        BadRequest(format!("no model is called `{}`: expected one of {}", options.name, known.join(", ")))
-    })?;
+        BadRequest(format!("no model is called `{name}`: expected one of {}", known.join(", ")))
+    })
+}
+
+fn new(options: &NewOptions, context: &Context) -> anyhow::Result<Outcome> {
+    let entry = entry(&options.name)?;
     let model_options = ModelOptions {
         input: options.input.unwrap_or(entry.defaults.input),
         classes: options.classes.unwrap_or(entry.defaults.classes),

@@ -1,7 +1,7 @@
 //! `isal score pool`: the main job.
 
-use super::{BadRequest, Context, Interrupted, Outcome};
-use crate::data::{Dataset, Labelled, OpenOptions, Pool, Preprocess, Split};
+use super::{BadRequest, Context, Interrupted, Outcome, open_data};
+use crate::data::{Labelled, Pool, Preprocess, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
@@ -157,10 +157,7 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         return Err(BadRequest(text).into());
     }
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
-    let open = |path: &Path, option: &str| {
-        Dataset::open(path, &OpenOptions::default())
-            .with_context(|| format!("cannot open `{option} {}`", path.display()))
-    };
+    let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
     Ok(ScoreOptions {
         model: given.model.clone(),
         output: given.class_scores.clone(),

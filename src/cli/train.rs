@@ -1,10 +1,9 @@
 //! `isal train`: any ONNX classifier in place.
 
 use super::score::preprocess;
-use super::{BadRequest, Context, Interrupted, Outcome};
-use crate::data::{Augment, Dataset, Labelled, OpenOptions, Split, Test};
+use super::{BadRequest, Context, Interrupted, Outcome, open_data};
+use crate::data::{Augment, Labelled, Split, Test};
 use crate::train::{Schedule, Shape, TrainError, TrainOptions, train};
-use anyhow::Context as _;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -126,10 +125,7 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
         }
         _ => Shape::Cosine,
     };
-    let open = |path: &Path, option: &str| {
-        Dataset::open(path, &OpenOptions::default())
-            .with_context(|| format!("cannot open `{option} {}`", path.display()))
-    };
+    let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
     let train = Split::<Labelled>::new(open(&given.train, "--train")?)?;
     let test = match &given.test {
         Some(path) => {

@@ -169,7 +169,7 @@ fn weighted(p: f64, d: f64) -> f64 {
 }
 
 /// Softmax in float64, or the row itself where it holds probabilities.
-fn probabilities(kind: OutputKind, o: ArrayView1<f32>, sample: usize) -> Result<Vec<f64>, InfluenceError> {
+pub(crate) fn probabilities(kind: OutputKind, o: ArrayView1<f32>, sample: usize) -> Result<Vec<f64>, InfluenceError> {
     let row = o.iter().map(|&x| f64::from(x));
     match kind {
         OutputKind::Logits => {

@@ -27,6 +27,7 @@ mod tridiagonal;
 pub use artefact::{ArtefactError, Difference, FORMAT, Provenance, SolvedVector, VERSION};
 pub use batches::{Batches, InMemory, Subset, Visitor, one_hot};
 pub use conjugate_gradient::ConjugateGradient;
+pub(crate) use contraction::probabilities;
 pub use contraction::{Belief, Contraction, OutputKind, PseudoLabels, Scores};
 pub use damping::{Damping, Relative};
 pub use engine::{Curvature, EngineError, GradientEngine, Jvp, Parameter};

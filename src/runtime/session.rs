@@ -1,7 +1,7 @@
 //! One model on ONNX Runtime: images in, named float outputs out.
 
 use super::{Library, RuntimeError};
-use ndarray::{ArrayD, ArrayView4};
+use ndarray::{Array2, ArrayD, ArrayView4, Ix2};
 use ort::ep::ExecutionProvider as _;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
@@ -169,5 +169,19 @@ impl Session {
                 Ok(array.to_owned())
             })
             .collect()
+    }
+
+    /// Runs a batch and gives the output `name` as class scores `[N, C]`.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and when the output has not two axes.
+    pub fn class_scores(&mut self, images: ArrayView4<f32>, name: &str) -> Result<Array2<f32>, RuntimeError> {
+        let mut arrays = self.run(images, &[name])?;
+        let array = arrays.pop().unwrap_or_default();
+        let shape = array.shape().to_vec();
+        array.into_dimensionality::<Ix2>().map_err(|_| RuntimeError::Signature {
+            model: self.model.clone(),
+            reason: format!("output `{name}` has shape {shape:?}, expected class scores [N, C]"),
+        })
     }
 }

@@ -80,15 +80,6 @@ impl Parts {
         };
         table.write(&path)
     }
-
-    /// Removes the parts, once the whole table is in place.
-    ///
-    /// # Errors
-    /// [`ScoreError::Durable`].
-    pub fn remove(self) -> Result<(), ScoreError> {
-        std::fs::remove_dir_all(&self.folder)
-            .map_err(|source| DurableError::Io { doing: "remove the folder", path: self.folder.clone(), source }.into())
-    }
 }
 
 #[cfg(test)]

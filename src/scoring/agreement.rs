@@ -1,9 +1,9 @@
 //! Whether the plugin and ONNX Runtime compute the same network, asked before a sweep and not after.
 
 use super::ScoringError;
-use crate::influence::{GradientEngine, OutputKind};
+use crate::influence::{GradientEngine, InfluenceError, OutputKind, probabilities};
 use crate::runtime::Session;
-use ndarray::{Array2, ArrayView2, ArrayView4, Axis};
+use ndarray::{Array2, ArrayView2, ArrayView4};
 
 /// Largest difference of two outputs, relative to the scale of the first, that is rounding and nothing else.
 /// Measured over the torchvision families it stays under 1e-4; ten times that is a different network.
@@ -23,7 +23,7 @@ pub fn check<E: GradientEngine>(
     let ours = engine.forward(images)?;
     let ours = match kind {
         OutputKind::Logits => ours,
-        OutputKind::Probabilities => softmax(ours.view()),
+        OutputKind::Probabilities => softmax(ours.view())?,
     };
     let theirs = session.class_scores(images, output)?;
     let difference = relative_difference(ours.view(), theirs.view());
@@ -51,15 +51,14 @@ fn relative_difference(a: ArrayView2<f32>, b: ArrayView2<f32>) -> f64 {
     largest / scale
 }
 
-fn softmax(logits: ArrayView2<f32>) -> Array2<f32> {
-    let mut p = logits.mapv(f64::from);
-    for mut row in p.axis_iter_mut(Axis(0)) {
-        let top = row.fold(f64::NEG_INFINITY, |a, b| a.max(*b));
-        row.mapv_inplace(|x| (x - top).exp());
-        let sum = row.sum();
-        row.mapv_inplace(|x| x / sum);
+/// [`probabilities`] of every row, as float32 like the model's own.
+fn softmax(logits: ArrayView2<f32>) -> Result<Array2<f32>, InfluenceError> {
+    let mut p = Array2::zeros(logits.dim());
+    for (n, (mut row, o)) in p.outer_iter_mut().zip(logits.outer_iter()).enumerate() {
+        let values = probabilities(OutputKind::Logits, o, n)?;
+        row.iter_mut().zip(values).for_each(|(entry, p)| *entry = p as f32);
     }
-    p.mapv(|x| x as f32)
+    Ok(p)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub use ihvp::SolveKey;
 pub use outcome::Outcome;
 pub use samples::Samples;
 
+use crate::causes::in_one_line;
 use crate::classifier::{Classifier, ClassifierError};
 use crate::data::{
     DataError, Dataset, HoldOut, Labelled, Loader, LoaderOptions, OnOverlap, Pool, Preprocess, PreprocessError, Recipe,
@@ -402,10 +403,10 @@ fn paired_scorer(
     let session_options = SessionOptions { provider: options.provider, threads: options.threads };
     let path = options.out.join("influence.onnx");
     let contraction = prepared.contraction();
-    let scorer = match pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels) {
-        Some(_) => {
+    let (scorer, metadata) = match pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels) {
+        Some(metadata) => {
             let session = Session::open(&library, &path, session_options)?;
-            InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction }
+            (InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction }, metadata)
         }
         None => {
             let pool = options.pool.dataset();
@@ -425,7 +426,6 @@ fn paired_scorer(
             sample.build(&path, &library, session_options, contraction, observer)?
         }
     };
-    let metadata = pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels).unwrap_or_default();
     let property = |key: &str| metadata.get(key).unwrap_or("unknown").to_owned();
     provenance.insert("engine".into(), format!("paired graph on ONNX Runtime {}", library.version()));
     provenance.insert("execution provider".into(), scorer.session.provider().to_string());
@@ -459,7 +459,7 @@ fn solve_stage(
         observer.end();
         let samples = samples?;
         for skipped in &samples.skipped {
-            observer.say(&format!("warning: {what} image left out: {}", crate::sweep::reason(&skipped.reason)));
+            observer.say(&format!("warning: {what} image left out: {}", in_one_line(&skipped.reason)));
         }
         Ok(samples)
     };

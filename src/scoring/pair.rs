@@ -52,7 +52,7 @@ pub(super) struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// Tries every step, writes the graph of the best one to `path`, and opens it.
+    /// Tries every step, writes the graph of the best one to `path`, and opens it; gives its properties besides.
     ///
     /// # Errors
     /// [`ScoringError::PairedStep`] when no step ranks the sample as the exact derivative does.
@@ -63,7 +63,7 @@ impl Sample<'_> {
         session_options: SessionOptions,
         contraction: Contraction,
         observer: &dyn Observer,
-    ) -> Result<InfluenceGraph, ScoringError> {
+    ) -> Result<(InfluenceGraph, InfluenceMetadata), ScoringError> {
         let s = direction(self.vector)?;
         let options = self.classifier.influence_options(self.pseudo_labels);
         let model = |step: f64| {
@@ -124,7 +124,8 @@ impl Sample<'_> {
         }
         metadata.store(&mut built);
         write(&built, path)?;
-        open(path)
+        let metadata = InfluenceMetadata::of(&built).unwrap_or_default();
+        Ok((open(path)?, metadata))
     }
 }
 

@@ -8,13 +8,14 @@ mod scorer;
 
 pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer};
 
+use crate::causes::in_one_line;
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};
 use crate::influence::{EngineError, InfluenceError};
 use crate::observe::Observer;
 use crate::runtime::RuntimeError;
 use crate::scores::{Part, Parts, ScoreError, ScoreRow};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Why a sweep ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +138,7 @@ pub fn sweep(
         }
         let skipped = loader.into_skipped();
         observer.advance(skipped.len() as u64);
-        part.skipped = skipped.into_iter().map(|s| (s.id, reason(&s.reason))).collect();
+        part.skipped = skipped.into_iter().map(|s| (s.id, in_one_line(&s.reason))).collect();
         let writing = Instant::now();
         parts.write(&ranges[i], &part)?;
         times.write_s += writing.elapsed().as_secs_f64();
@@ -167,17 +168,6 @@ fn row(id: String, label: Option<u32>, n: usize, scored: &Scored) -> ScoreRow {
         margin: number(belief.map(|b| b.margin)),
         label,
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn reason(error: &DataError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// From the pool's own class positions to those of the model's outputs.
@@ -211,10 +201,5 @@ impl SweepTimes {
             share(self.score_s),
             share(self.write_s)
         )
-    }
-
-    /// Wall time as a duration.
-    pub fn total(&self) -> Duration {
-        Duration::from_secs_f64(self.total_s.max(0.0))
     }
 }

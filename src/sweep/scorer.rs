@@ -89,19 +89,3 @@ impl<E: GradientEngine> Scorer for Native<'_, E> {
         Ok(Scored { beliefs: scores.beliefs, influence: Some(scores.influence) })
     }
 }
-
-impl Session {
-    /// Runs a batch and gives the output `name` as class scores `[N, C]`.
-    ///
-    /// # Errors
-    /// As [`Session::run`], and when the output has not two axes.
-    pub fn class_scores(&mut self, images: ArrayView4<f32>, name: &str) -> Result<ndarray::Array2<f32>, RuntimeError> {
-        let mut arrays = self.run(images, &[name])?;
-        let array = arrays.pop().unwrap_or_default();
-        let shape = array.shape().to_vec();
-        array.into_dimensionality::<Ix2>().map_err(|_| RuntimeError::Signature {
-            model: self.model().to_owned(),
-            reason: format!("output `{name}` has shape {shape:?}, expected class scores [N, C]"),
-        })
-    }
-}

@@ -21,7 +21,9 @@ pub fn reach<'a>(
     let mut values: HashSet<String> = parameters.into_iter().map(str::to_owned).collect();
     let mut makers = Vec::new();
     for (position, node) in graph.nodes.iter().enumerate() {
-        if !cuts(node) && reads(node).iter().any(|name| values.contains(name)) {
+        let mut read = HashSet::new();
+        node.reads(&mut read);
+        if !cuts(node) && !read.is_disjoint(&values) {
             values.extend(node.outputs.iter().filter(|o| !o.is_empty()).cloned());
             makers.push(position);
         }
@@ -29,7 +31,7 @@ pub fn reach<'a>(
     let mut needed: HashSet<String> = targets.into_iter().map(str::to_owned).collect();
     for node in graph.nodes.iter().rev() {
         if node.outputs.iter().any(|o| needed.contains(o)) {
-            needed.extend(reads(node));
+            node.reads(&mut needed);
         }
     }
     let wanted = |position: &usize| {
@@ -41,13 +43,6 @@ pub fn reach<'a>(
 /// Operators whose result depends on a tensor's shape alone.
 fn cuts(node: &Node) -> bool {
     node.domain.is_empty() && matches!(node.op_type.as_str(), "Shape" | "Size")
-}
-
-/// Every value a node reads, those its subgraphs capture included.
-pub(super) fn reads(node: &Node) -> HashSet<String> {
-    let mut names: HashSet<String> = node.inputs.iter().filter(|i| !i.is_empty()).cloned().collect();
-    node.subgraphs().for_each(|g| g.captured(&mut names));
-    names
 }
 
 #[cfg(test)]
