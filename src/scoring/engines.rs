@@ -1,0 +1,163 @@
+//! What scores a pool by influence: `s` first, then the plugin or an influence graph along it.
+
+use super::prepared::{Prepared, data_sha256};
+use super::stages::{Scored, sweep_stage};
+use super::{Engine, ScoreOptions, ScoringError, SolveKey, ihvp, pair, solving};
+use crate::classifier::ClassifierError;
+use crate::data::{Labelled, Loader, LoaderOptions, Split};
+use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
+use crate::observe::Observer;
+use crate::plugin::{LoadOptions, Plugin, PluginEngine};
+use crate::runtime::{Library, Session, SessionOptions};
+use crate::sweep::{InfluenceGraph, Native, Scorer};
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
+
+pub(super) fn with_influence(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    observer: &dyn Observer,
+) -> Result<Scored, ScoringError> {
+    let strategy = options.strategy.row().name;
+    let labelled = options.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
+    let labelled = Split::<Labelled>::new(labelled.dataset().with_classes(&prepared.classes)?)?;
+    let (labelled, reference) = solving::split(&labelled, &options.reference)?;
+    let plugin = Plugin::find(options.plugin.as_deref())?;
+    let described = plugin.describe()?;
+    let description = format!("{} {} ({})", described.name, described.version, described.backend);
+    let parameters = prepared
+        .classifier
+        .model
+        .graph
+        .parameters(&options.scope)
+        .map_err(|source| ClassifierError::Model { path: options.model.clone(), source })?;
+    let load = LoadOptions {
+        parameters,
+        loss_output: Some(prepared.classifier.logits.clone()),
+        device: options.device.clone(),
+        threads: u32::try_from(options.threads).unwrap_or(0),
+        ..LoadOptions::default()
+    };
+    let mut engine = PluginEngine::from_model(&plugin, &prepared.classifier.model, &load)?;
+    let key = SolveKey {
+        model_sha256: prepared.classifier.sha256.clone(),
+        labelled_sha256: data_sha256(labelled.dataset(), &prepared.recipe),
+        reference_sha256: data_sha256(reference.dataset(), &prepared.recipe),
+        scope: options.scope.to_string(),
+        solver: options.solver.clone(),
+        versions: BTreeMap::from([
+            ("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("plugin".to_owned(), description.clone()),
+        ]),
+    };
+    let path = options.out.join("s.safetensors");
+    let vector = match ihvp::saved(&path, &key, &engine) {
+        Some(vector) => {
+            observer.say(&format!("`{}` holds s for this model and these data; not solved again", path.display()));
+            vector
+        }
+        None => solving::solve_stage(
+            options,
+            prepared,
+            (labelled.dataset(), reference.dataset()),
+            &mut engine,
+            &key,
+            &path,
+            observer,
+        )?,
+    };
+    let mut provenance = prepared.provenance.clone();
+    describe_vector(&vector, &mut provenance);
+    provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
+    let s = engine.upload(&vector.s)?;
+    // The engine's model ends at the logits, whatever the file's own output is.
+    let contraction = Contraction { output: OutputKind::Logits, ..prepared.contraction() };
+    let mut native = Native { engine: &mut engine, s, contraction };
+    let scored = match options.engine {
+        Engine::Native => {
+            provenance.insert("engine".into(), format!("native ({description}) on {}", options.device));
+            sweep_stage(options, prepared, &mut native, provenance, observer)?
+        }
+        Engine::Paired => {
+            let mut scorer = paired_scorer(options, prepared, &vector, &mut native, &mut provenance, observer)?;
+            sweep_stage(options, prepared, &mut scorer, provenance, observer)?
+        }
+    };
+    Ok(Scored { vector: Some(vector), ..scored })
+}
+
+/// Images of the pool on which the paired graph's step is chosen.
+const STEP_SAMPLE: usize = 256;
+
+/// The paired graph on ONNX Runtime: the one on disk where it was made from the same vector, else a new one.
+fn paired_scorer(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    vector: &SolvedVector,
+    native: &mut dyn Scorer,
+    provenance: &mut IndexMap<String, String>,
+    observer: &dyn Observer,
+) -> Result<InfluenceGraph, ScoringError> {
+    let library = Library::load(options.onnxruntime.as_deref())?;
+    let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+    let path = options.out.join("influence.onnx");
+    let contraction = prepared.contraction();
+    let (scorer, metadata) = match pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels) {
+        Some(metadata) => {
+            let session = Session::open(&library, &path, session_options)?;
+            (InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction }, metadata)
+        }
+        None => {
+            let pool = options.pool.dataset();
+            let every = pool.len().div_ceil(STEP_SAMPLE).max(1);
+            let positions: Vec<usize> = (0..pool.len()).step_by(every).collect();
+            let loader = LoaderOptions { batch_size: STEP_SAMPLE, ..LoaderOptions::default() };
+            let batch = Loader::over(pool.clone(), prepared.recipe.clone(), positions, &loader)?.next();
+            let images = batch.ok_or(ScoringError::NoScores { images: 0 })??.images;
+            let exact = native.score(images.view())?.influence.unwrap_or_default();
+            let sample = pair::Sample {
+                classifier: &prepared.classifier,
+                vector,
+                pseudo_labels: prepared.pseudo_labels,
+                images,
+                exact,
+            };
+            sample.build(&path, &library, session_options, contraction, observer)?
+        }
+    };
+    let property = |key: &str| metadata.get(key).unwrap_or("unknown").to_owned();
+    provenance.insert("engine".into(), format!("paired graph on ONNX Runtime {}", library.version()));
+    provenance.insert("execution provider".into(), scorer.session.provider().to_string());
+    provenance.insert("relative step".into(), property("relative step"));
+    provenance.insert("agreement with the exact influences".into(), property("agreement"));
+    Ok(scorer)
+}
+
+fn describe_vector(vector: &SolvedVector, provenance: &mut IndexMap<String, String>) {
+    let made = &vector.provenance;
+    let mut put = |key: &str, value: String| {
+        provenance.insert(key.to_owned(), value);
+    };
+    put("scope", made.scope.clone());
+    let numbers: usize = vector.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
+    put("parameters", format!("{numbers} numbers in {} tensors", vector.parameters.len()));
+    put("solver", made.solve.options.solver().to_owned());
+    put("lambda", format!("{:.6e}", made.solve.lambda));
+    put("iterations", made.solve.iterations.to_string());
+    put("residual", format!("{:.3e}", made.solve.residual));
+    if let Some(residual) = made.solve.held_out_residual {
+        put("held-out residual", format!("{residual:.3e}"));
+    }
+    put("labelled sha256", made.labelled_sha256.clone());
+    put("labelled images", made.solve.labelled_samples.to_string());
+    put("reference sha256", made.reference_sha256.clone());
+    put("reference images", made.reference_samples.to_string());
+    put("reference loss", format!("{:.6}", made.reference_loss));
+}
+
+fn pseudo_label_text(pseudo_labels: PseudoLabels, classes: usize) -> String {
+    match pseudo_labels {
+        PseudoLabels::ArgMax => "arg-max".to_owned(),
+        expected => format!("expected gradient over the {} most likely classes", expected.effective(classes)),
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a pool could not be scored.
+
+use crate::classifier::ClassifierError;
+use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
+use crate::durable::DurableError;
+use crate::influence::{ArtefactError, EngineError, InfluenceError};
+use crate::plugin::PluginError;
+use crate::runtime::RuntimeError;
+use crate::scores::ScoreError;
+use crate::select::SelectError;
+use crate::sweep::SweepError;
+
+/// Why a pool could not be scored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScoringError {
+    /// The model file, or a graph built from it.
+    #[error(transparent)]
+    Classifier(#[from] ClassifierError),
+    /// The strategy needs influence, and influence needs labelled images.
+    #[error("strategy `{strategy}` needs labelled images to solve for the influence")]
+    NoLabels {
+        /// The strategy.
+        strategy: &'static str,
+    },
+    /// A data set without class names cannot be matched to the model's outputs, or has another number of them.
+    #[error("the labelled images have {found} classes, the model has {expected}")]
+    Classes {
+        /// Classes of the labelled data.
+        found: usize,
+        /// Outputs of the model.
+        expected: usize,
+    },
+    /// The plugin's interpreter and ONNX Runtime compute different things.
+    #[error(
+        "the plugin and ONNX Runtime disagree on this model: relative difference {difference:.1e}, tolerance {tolerance:.0e}"
+    )]
+    Disagreement {
+        /// Largest difference over the output scale.
+        difference: f64,
+        /// What is taken as rounding.
+        tolerance: f64,
+    },
+    /// No step of the paired graph ranks images as the exact derivative does.
+    #[error(
+        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against the exact influences, {wanted} is needed"
+    )]
+    PairedStep {
+        /// The relative step.
+        step: f64,
+        /// Its rank agreement.
+        spearman: f64,
+        /// What is asked for.
+        wanted: f64,
+    },
+    /// Every score came out as NaN or infinity.
+    #[error("none of the {images} scores is a number: the model's weights or outputs are NaN or overflow")]
+    NoScores {
+        /// Images scored.
+        images: usize,
+    },
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Roles of data sets.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// Preprocessing recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// Preprocessing file.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// Solver and scores.
+    #[error(transparent)]
+    Influence(#[from] InfluenceError),
+    /// The differentiating engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The plugin.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// `s` on disk.
+    #[error(transparent)]
+    Artefact(Box<ArtefactError>),
+    /// The sweep.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// The score files.
+    #[error(transparent)]
+    Scores(#[from] ScoreError),
+    /// The selection.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// Files and locks.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+}
+
+impl ScoringError {
+    /// Whether the work was stopped on request; what had finished is on disk.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            ScoringError::Sweep(SweepError::Interrupted { .. }) => true,
+            ScoringError::Influence(error) => matches!(error, InfluenceError::Cancelled),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! All that `score pool` is told.
+
+use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
+use crate::influence::SolverOptions;
+use crate::runtime::ExecutionProvider;
+use crate::select::StrategyOptions;
+use isal_onnx::Scope;
+use std::path::PathBuf;
+
+/// Where the reference set comes from. Never from test data.
+#[derive(Debug, Clone)]
+pub enum ReferenceSet {
+    /// Images that were set aside for it.
+    Given(Dataset),
+    /// A stratified, seeded part of the labelled set, which then takes no part in the curvature.
+    HeldOut {
+        /// Share of the labelled images, in (0, 1).
+        fraction: f64,
+        /// Seed of the draw.
+        seed: u64,
+    },
+}
+
+/// What computes the influence of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Engine {
+    /// The network at two weight settings in one ONNX graph, on ONNX Runtime; float32, checked against `native`.
+    #[default]
+    Paired,
+    /// The plugin's exact directional derivative.
+    Native,
+}
+
+/// All that `score pool` is told.
+#[derive(Debug, Clone)]
+pub struct ScoreOptions {
+    /// The trained classifier.
+    pub model: PathBuf,
+    /// Output with the class scores, where the model has several.
+    pub output: Option<String>,
+    /// Labelled images the model was trained on; needed for influence.
+    pub labelled: Option<Split<Labelled>>,
+    /// The reference set.
+    pub reference: ReferenceSet,
+    /// The images to choose from.
+    pub pool: Split<Pool>,
+    /// Preprocessing: the recipe beside the model with the overrides of the command line.
+    pub preprocess: Preprocess,
+    /// Images to select.
+    pub budget: usize,
+    /// How to select.
+    pub strategy: StrategyOptions,
+    /// How `s` is solved.
+    pub solver: SolverOptions,
+    /// Parameters that take part.
+    pub scope: Scope,
+    /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.
+    pub expected_top_k: usize,
+    /// What computes the influence.
+    pub engine: Engine,
+    /// Where ONNX Runtime runs.
+    pub provider: ExecutionProvider,
+    /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.
+    pub device: String,
+    /// Images a batch.
+    pub batch_size: usize,
+    /// Threads; 0 takes every core.
+    pub threads: usize,
+    /// Whether an image that cannot be used ends the command.
+    pub strict: bool,
+    /// Folder for everything that is written.
+    pub out: PathBuf,
+    /// Score file; `scores.parquet` in the folder when not given.
+    pub scores: Option<PathBuf>,
+    /// ONNX Runtime's library, when named.
+    pub onnxruntime: Option<PathBuf>,
+    /// The plugin, when named.
+    pub plugin: Option<PathBuf>,
+}

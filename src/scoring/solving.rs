@@ -1,0 +1,84 @@
+//! Labelled and reference images to `s`, with the plugin held against ONNX Runtime first.
+
+use super::prepared::Prepared;
+use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
+use crate::causes::in_one_line;
+use crate::data::{Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
+use crate::influence::{Batches as _, SolvedVector};
+use crate::observe::Observer;
+use crate::plugin::PluginEngine;
+use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
+use std::path::Path;
+
+/// Reads labelled and reference images, checks the plugin against ONNX Runtime on some of them, and solves.
+pub(super) fn solve_stage(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    (labelled, reference): (&Dataset, &Dataset),
+    engine: &mut PluginEngine,
+    key: &SolveKey,
+    path: &Path,
+    observer: &dyn Observer,
+) -> Result<SolvedVector, ScoringError> {
+    let loader = LoaderOptions {
+        batch_size: options.batch_size,
+        threads: (options.threads > 0).then_some(options.threads),
+        strict: options.strict,
+        ..LoaderOptions::default()
+    };
+    let read = |dataset: &Dataset, what: &str| -> Result<Samples, ScoringError> {
+        observer.begin(&format!("reading {what} images"), dataset.len() as u64, "images");
+        let samples = Samples::read(dataset, &prepared.recipe, prepared.classifier.classes, &loader, |n| {
+            observer.advance(n as u64);
+            !observer.interrupted()
+        });
+        observer.end();
+        let samples = samples?;
+        for skipped in &samples.skipped {
+            observer.say(&format!("warning: {what} image left out: {}", in_one_line(&skipped.reason)));
+        }
+        Ok(samples)
+    };
+    let mut labelled = read(labelled, "labelled")?;
+    let mut reference = read(reference, "reference")?;
+    check_agreement(options, prepared, engine, &mut labelled, observer)?;
+    ihvp::solve_and_save(engine, &mut labelled, &mut reference, key, path, observer)
+}
+
+/// Compares the plugin with ONNX Runtime on a few images; says so where ONNX Runtime is not to be had.
+fn check_agreement(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    engine: &mut PluginEngine,
+    labelled: &mut Samples,
+    observer: &dyn Observer,
+) -> Result<(), ScoringError> {
+    let library = match Library::load(options.onnxruntime.as_deref()) {
+        Ok(library) => library,
+        Err(RuntimeError::Missing { .. }) if options.onnxruntime.is_none() => {
+            observer.say("warning: ONNX Runtime is not there, so the plugin's outputs are not compared with it");
+            return Ok(());
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let session_options = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
+    let mut session = Session::open(&library, &options.model, session_options)?;
+    let positions: Vec<usize> = (0..labelled.samples().min(8)).collect();
+    let (images, _) = labelled.gather(&positions)?;
+    agreement::check(engine, &mut session, images.view(), &prepared.classifier.output, prepared.classifier.kind)?;
+    Ok(())
+}
+
+/// Labelled and reference images, disjoint.
+pub(super) fn split(
+    labelled: &Split<Labelled>,
+    reference: &ReferenceSet,
+) -> Result<(Split<Labelled>, Split<Reference>), ScoringError> {
+    Ok(match reference {
+        ReferenceSet::Given(reference) => {
+            let reference = Split::<Reference>::given(reference.clone(), labelled, None, OnOverlap::Refuse)?;
+            (labelled.clone(), reference)
+        }
+        ReferenceSet::HeldOut { fraction, seed } => labelled.hold_out(HoldOut::Fraction(*fraction), *seed)?,
+    })
+}
