@@ -11,6 +11,7 @@ pub mod classifier;
 pub mod cli;
 pub mod data;
 pub mod durable;
+pub mod graphs;
 pub mod influence;
 pub mod observe;
 pub mod plugin;

@@ -25,6 +25,12 @@ impl fmt::Display for Graph {
     }
 }
 
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_attribute(self, f)
+    }
+}
+
 fn write_graph(graph: &Graph, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
     let indent = "  ".repeat(depth);
     writeln!(f, "{indent}graph {}", name(&graph.name))?;

@@ -8,6 +8,7 @@ mod bench;
 mod data;
 mod doctor;
 mod failure;
+mod graph;
 mod model;
 mod progress;
 mod score;
@@ -73,6 +74,9 @@ enum Command {
     /// Look at data sets, or write one out as folders of PNG
     #[command(subcommand)]
     Data(data::Command),
+    /// Look at a model, or compare two
+    #[command(subcommand)]
+    Graph(graph::Command),
     /// Measure what a score costs beside a plain prediction
     Bench(bench::Options),
 }
@@ -94,8 +98,8 @@ impl Context {
     pub fn print(&self, text: &str, value: &impl serde::Serialize) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         if self.global.json {
-            serde_json::to_writer_pretty(&mut out, value)?;
-            writeln!(out)?;
+            // Not straight into `out`: serde_json's error would hide that a pipe was closed.
+            writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
         } else {
             writeln!(out, "{}", text.trim_end())?;
         }
@@ -119,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Train(options) => train::run(&options, &context),
         Command::Score(command) => score::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
+        Command::Graph(command) => graph::run(&command, &context),
         Command::Bench(options) => bench::run(&options, &context),
     };
     failure::exit_code(outcome)
