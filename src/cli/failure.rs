@@ -7,6 +7,7 @@ use crate::runtime::{RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::ScoringError;
 use crate::select::SelectError;
+use crate::sweep::SweepError;
 use crate::train::TrainError;
 use std::process::ExitCode;
 
@@ -52,14 +53,14 @@ pub(super) fn exit_code(outcome: anyhow::Result<Outcome>) -> ExitCode {
             said = text;
         }
     }
-    if let Some(hint) = error.chain().find_map(hint) {
+    if let Some(hint) = error.chain().flat_map(unwrapped).find_map(hint) {
         eprintln!("  hint: {hint}");
     }
     ExitCode::from(code(&error))
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    for cause in error.chain() {
+    for cause in error.chain().flat_map(unwrapped) {
         if cause.is::<Interrupted>() {
             return 130;
         }
@@ -70,12 +71,53 @@ fn code(error: &anyhow::Error) -> u8 {
     3
 }
 
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+/// A cause, and the errors that it wraps: a transparent variant passes on the source of what it wraps, so a chain of sources
+/// never shows the wrapped error itself.
+fn unwrapped(cause: Cause) -> impl Iterator<Item = Cause> {
+    std::iter::successors(Some(cause), |cause| wrapped(*cause))
+}
+
+fn wrapped(cause: Cause) -> Option<Cause> {
+    if let Some(scoring) = cause.downcast_ref::<ScoringError>() {
+        return Some(match scoring {
+            ScoringError::Classifier(e) => e,
+            ScoringError::Data(e) => e,
+            ScoringError::Split(e) => e,
+            ScoringError::Recipe(e) => e,
+            ScoringError::Preprocess(e) => e,
+            ScoringError::Influence(e) => e,
+            ScoringError::Runtime(e) => e,
+            ScoringError::Sweep(e) => e,
+            ScoringError::Scores(e) => e,
+            ScoringError::Select(e) => e,
+            _ => return None,
+        });
+    }
+    if let Some(sweep) = cause.downcast_ref::<SweepError>() {
+        return Some(match sweep {
+            SweepError::Data(e) => e,
+            SweepError::Influence(e) => e,
+            SweepError::Runtime(e) => e,
+            SweepError::Scores(e) => e,
+            _ => return None,
+        });
+    }
+    match cause.downcast_ref::<TrainError>()? {
+        TrainError::Classifier(e) => Some(e),
+        TrainError::Data(e) => Some(e),
+        TrainError::Recipe(e) => Some(e),
+        _ => None,
+    }
+}
+
 /// Whether what was given is at fault, and the same request will fail again on any machine.
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
-        use ScoringError::{Classes, NoLabels, NoScores};
-        matches!(e, Classes { .. } | NoLabels { .. } | NoScores { .. })
+        use ScoringError::{Classes, NoLabels, NoScores, NotAnInfluenceGraph};
+        matches!(e, Classes { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. })
     };
     let training = |e: &TrainError| matches!(e, TrainError::Classes { .. } | TrainError::Another { .. });
     cause.is::<BadRequest>()
@@ -100,6 +142,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(ScoringError::PairedStep { .. }) = cause.downcast_ref() {
         return Some("`--engine native` computes the exact derivative".to_owned());
     }
+    if let Some(ScoringError::NotAnInfluenceGraph { .. }) = cause.downcast_ref() {
+        return Some("`isal score pool --model ... --labeled ...` writes `influence.onnx` into its folder".to_owned());
+    }
     match cause.downcast_ref::<RuntimeError>()? {
         RuntimeError::Missing { .. } => Some(format!(
             "`make setup` installs ONNX Runtime; or set ORT_DYLIB_PATH to a `libonnxruntime.so` of version {SUPPORTED}"
@@ -123,6 +168,10 @@ mod tests {
         assert_eq!(code(&request), 2);
         assert_eq!(code(&anyhow::Error::new(Interrupted).context("scoring")), 130);
         assert_eq!(code(&anyhow::anyhow!("the disk is full")), 3);
+        let recipe = ScoringError::from(RecipeError::SizeUnknown);
+        assert_eq!(code(&anyhow::Error::new(recipe).context("scoring")), 2, "a wrapped error counts as itself");
+        let missing = ScoringError::from(SweepError::from(RuntimeError::Missing { searched: Vec::new() }));
+        assert!(unwrapped(&missing).find_map(hint).is_some_and(|hint| hint.contains("ORT_DYLIB_PATH")));
         let model = isal_onnx::Error::Malformed { reason: "truncated".into() };
         assert_eq!(code(&anyhow::Error::new(model)), 2);
     }

@@ -5,7 +5,7 @@ use crate::data::{Labelled, Pool, Preprocess, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
-use crate::scoring::{Engine, ReferenceSet, ScoreOptions, score_pool};
+use crate::scoring::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source, score_pool};
 use crate::select::{Needs, Random, STRATEGIES, StrategyOptions};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
@@ -27,15 +27,35 @@ same command continues after an interruption, and another budget or strategy cos
 
 Examples:
   isal score pool --model model.onnx --labeled labeled/ --pool pool/ --budget 100 -o round-0
-  isal score pool --model model.onnx --labeled labeled/ --reference reference/ --pool pool/ --budget 100 \\
-      --scope head --expected-top-k 3 --scores scores.csv -o round-0";
+  isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
+
+/// Options that were settled when an influence graph was written.
+const MADE_WITH_THE_GRAPH: [&str; 13] = [
+    "model",
+    "labeled",
+    "reference",
+    "reference_fraction",
+    "engine",
+    "solver",
+    "damping",
+    "scope",
+    "expected_top_k",
+    "class_scores",
+    "recipe",
+    "set",
+    "device",
+];
 
 /// What to score, with what, into what.
 #[derive(Debug, Args)]
 pub struct PoolOptions {
     /// The trained classifier
-    #[arg(long, value_name = "FILE.onnx")]
-    model: PathBuf,
+    #[arg(long, value_name = "FILE.onnx", required_unless_present = "influence")]
+    model: Option<PathBuf>,
+    /// An influence.onnx that an earlier run wrote, instead of a classifier: it carries preprocessing, classes and
+    /// provenance, so neither labels nor the plugin are needed
+    #[arg(long, value_name = "FILE.onnx", conflicts_with_all = MADE_WITH_THE_GRAPH)]
+    influence: Option<PathBuf>,
     /// The labelled images it was trained on (needed for influence)
     #[arg(long, alias = "labelled", value_name = "DATA")]
     labeled: Option<PathBuf>,
@@ -152,14 +172,39 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed: given.seed }),
         other => other,
     };
-    if strategy.row().needs == Needs::Influence && given.labeled.is_none() {
+    let source = match &given.influence {
+        Some(path) => Source::Influence(path.clone()),
+        None => Source::Model(Box::new(model_source(given, context)?)),
+    };
+    let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
+    Ok(ScoreOptions {
+        source,
+        pool: Split::<Pool>::new(open(&given.pool, "--pool")?)?,
+        budget: given.budget,
+        strategy,
+        provider: given.execution_provider,
+        batch_size: given.batch_size as usize,
+        threads: context.global.threads,
+        strict: given.strict,
+        out: given.output.clone(),
+        scores: given.scores.clone(),
+        onnxruntime: context.global.onnxruntime.clone(),
+    })
+}
+
+fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelSource> {
+    // The parser asks for a model wherever there is no influence graph.
+    let model = given.model.clone().unwrap_or_default();
+    let needs = StrategyOptions::named(&given.strategy)?.row().needs;
+    if needs == Needs::Influence && given.labeled.is_none() {
         let text = format!("strategy `{}` needs `--labeled`: the images the model was trained on", given.strategy);
         return Err(BadRequest(text).into());
     }
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
     let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
-    Ok(ScoreOptions {
-        model: given.model.clone(),
+    Ok(ModelSource {
+        preprocess: preprocess(&model, given.recipe.as_deref(), &given.set)?,
+        model,
         output: given.class_scores.clone(),
         labelled: given
             .labeled
@@ -172,22 +217,11 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
             Some(path) => ReferenceSet::Given(open(path, "--reference")?),
             None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
         },
-        pool: Split::<Pool>::new(open(&given.pool, "--pool")?)?,
-        preprocess: preprocess(&given.model, given.recipe.as_deref(), &given.set)?,
-        budget: given.budget,
-        strategy,
         solver: solver(&given.solver, &given.damping)?,
         scope,
         expected_top_k: given.expected_top_k as usize,
         engine: given.engine,
-        provider: given.execution_provider,
         device: given.device.clone(),
-        batch_size: given.batch_size as usize,
-        threads: context.global.threads,
-        strict: given.strict,
-        out: given.output.clone(),
-        scores: given.scores.clone(),
-        onnxruntime: context.global.onnxruntime.clone(),
         plugin: context.global.plugin.clone(),
     })
 }

@@ -1,8 +1,9 @@
 //! What scores a pool by influence: `s` first, then the plugin or an influence graph along it.
 
 use super::prepared::{Prepared, data_sha256};
+use super::solving::{self, Solving};
 use super::stages::{Scored, sweep_stage};
-use super::{Engine, ScoreOptions, ScoringError, SolveKey, ihvp, pair, solving};
+use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp, pair};
 use crate::classifier::ClassifierError;
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
@@ -11,30 +12,33 @@ use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{Library, Session, SessionOptions};
 use crate::sweep::{InfluenceGraph, Native, Scorer};
 use indexmap::IndexMap;
+use isal_onnx::influence::InfluenceMetadata;
 use std::collections::BTreeMap;
 
+/// Solves for `s`, or takes the saved one, and sweeps with the engine that was asked for.
 pub(super) fn with_influence(
+    from: &ModelSource,
     options: &ScoreOptions,
     prepared: &Prepared,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
     let strategy = options.strategy.row().name;
-    let labelled = options.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
+    let labelled = from.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
     let labelled = Split::<Labelled>::new(labelled.dataset().with_classes(&prepared.classes)?)?;
-    let (labelled, reference) = solving::split(&labelled, &options.reference)?;
-    let plugin = Plugin::find(options.plugin.as_deref())?;
+    let (labelled, reference) = solving::split(&labelled, &from.reference)?;
+    let plugin = Plugin::find(from.plugin.as_deref())?;
     let described = plugin.describe()?;
     let description = format!("{} {} ({})", described.name, described.version, described.backend);
     let parameters = prepared
         .classifier
         .model
         .graph
-        .parameters(&options.scope)
-        .map_err(|source| ClassifierError::Model { path: options.model.clone(), source })?;
+        .parameters(&from.scope)
+        .map_err(|source| ClassifierError::Model { path: from.model.clone(), source })?;
     let load = LoadOptions {
         parameters,
         loss_output: Some(prepared.classifier.logits.clone()),
-        device: options.device.clone(),
+        device: from.device.clone(),
         threads: u32::try_from(options.threads).unwrap_or(0),
         ..LoadOptions::default()
     };
@@ -43,8 +47,8 @@ pub(super) fn with_influence(
         model_sha256: prepared.classifier.sha256.clone(),
         labelled_sha256: data_sha256(labelled.dataset(), &prepared.recipe),
         reference_sha256: data_sha256(reference.dataset(), &prepared.recipe),
-        scope: options.scope.to_string(),
-        solver: options.solver.clone(),
+        scope: from.scope.to_string(),
+        solver: from.solver.clone(),
         versions: BTreeMap::from([
             ("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             ("plugin".to_owned(), description.clone()),
@@ -56,34 +60,33 @@ pub(super) fn with_influence(
             observer.say(&format!("`{}` holds s for this model and these data; not solved again", path.display()));
             vector
         }
-        None => solving::solve_stage(
-            options,
-            prepared,
-            (labelled.dataset(), reference.dataset()),
-            &mut engine,
-            &key,
-            &path,
-            observer,
-        )?,
+        None => {
+            let (labelled, reference) = (labelled.dataset(), reference.dataset());
+            let solving = Solving { from, options, prepared, labelled, reference, key: &key, path: &path };
+            solving::solve_stage(&solving, &mut engine, observer)?
+        }
     };
     let mut provenance = prepared.provenance.clone();
-    describe_vector(&vector, &mut provenance);
+    provenance.extend(describe_vector(&vector));
     provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
     let s = engine.upload(&vector.s)?;
     // The engine's model ends at the logits, whatever the file's own output is.
     let contraction = Contraction { output: OutputKind::Logits, ..prepared.contraction() };
     let mut native = Native { engine: &mut engine, s, contraction };
-    let scored = match options.engine {
+    let scored = match from.engine {
         Engine::Native => {
-            provenance.insert("engine".into(), format!("native ({description}) on {}", options.device));
+            provenance.insert("engine".into(), format!("native ({description}) on {}", from.device));
             sweep_stage(options, prepared, &mut native, provenance, observer)?
         }
         Engine::Paired => {
             let mut scorer = paired_scorer(options, prepared, &vector, &mut native, &mut provenance, observer)?;
-            sweep_stage(options, prepared, &mut scorer, provenance, observer)?
+            let mut scored = sweep_stage(options, prepared, &mut scorer, provenance, observer)?;
+            scored.files.insert("influence graph", options.out.join("influence.onnx"));
+            scored
         }
     };
-    Ok(Scored { vector: Some(vector), ..scored })
+    let files = IndexMap::from([("s and the reference gradient", path)]);
+    Ok(Scored { files: files.into_iter().chain(scored.files).collect(), ..scored })
 }
 
 /// Images of the pool on which the paired graph's step is chosen.
@@ -102,7 +105,10 @@ fn paired_scorer(
     let session_options = SessionOptions { provider: options.provider, threads: options.threads };
     let path = options.out.join("influence.onnx");
     let contraction = prepared.contraction();
-    let (scorer, metadata) = match pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels) {
+    let carried = carried::properties(prepared, vector);
+    let saved = pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels)
+        .filter(|found| carried::holds(found, &carried));
+    let (scorer, metadata) = match saved {
         Some(metadata) => {
             let session = Session::open(&library, &path, session_options)?;
             (InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction }, metadata)
@@ -115,29 +121,42 @@ fn paired_scorer(
             let batch = Loader::over(pool.clone(), prepared.recipe.clone(), positions, &loader)?.next();
             let images = batch.ok_or(ScoringError::NoScores { images: 0 })??.images;
             let exact = native.score(images.view())?.influence.unwrap_or_default();
-            let sample = pair::Sample {
-                classifier: &prepared.classifier,
-                vector,
-                pseudo_labels: prepared.pseudo_labels,
-                images,
-                exact,
-            };
+            let mut classifier = prepared.classifier.clone();
+            carried.store(&mut classifier.model);
+            let sample =
+                pair::Sample { classifier: &classifier, vector, pseudo_labels: prepared.pseudo_labels, images, exact };
             sample.build(&path, &library, session_options, contraction, observer)?
         }
     };
-    let property = |key: &str| metadata.get(key).unwrap_or("unknown").to_owned();
-    provenance.insert("engine".into(), format!("paired graph on ONNX Runtime {}", library.version()));
-    provenance.insert("execution provider".into(), scorer.session.provider().to_string());
-    provenance.insert("relative step".into(), property("relative step"));
-    provenance.insert("agreement with the exact influences".into(), property("agreement"));
+    describe_graph(&metadata, &library, &scorer, provenance);
     Ok(scorer)
 }
 
-fn describe_vector(vector: &SolvedVector, provenance: &mut IndexMap<String, String>) {
+/// Which graph computes the influence, and on what.
+pub(super) fn describe_graph(
+    metadata: &InfluenceMetadata,
+    library: &Library,
+    scorer: &InfluenceGraph,
+    provenance: &mut IndexMap<String, String>,
+) {
+    let form = metadata.get("form").unwrap_or_default();
+    provenance.insert("engine".into(), format!("{form} graph on ONNX Runtime {}", library.version()));
+    provenance.insert("execution provider".into(), scorer.session.provider().to_string());
+    for (property, line) in [("relative step", "relative step"), ("agreement", "agreement with the exact influences")] {
+        if let Some(value) = metadata.get(property) {
+            provenance.insert(line.into(), value.to_owned());
+        }
+    }
+}
+
+/// Where `s` comes from, a line a fact.
+pub(super) fn describe_vector(vector: &SolvedVector) -> IndexMap<String, String> {
+    let mut provenance = IndexMap::new();
     let made = &vector.provenance;
     let mut put = |key: &str, value: String| {
         provenance.insert(key.to_owned(), value);
     };
+    put("s sha256", vector.sha256());
     put("scope", made.scope.clone());
     let numbers: usize = vector.parameters.iter().map(|p| p.shape.iter().product::<usize>()).sum();
     put("parameters", format!("{numbers} numbers in {} tensors", vector.parameters.len()));
@@ -153,9 +172,11 @@ fn describe_vector(vector: &SolvedVector, provenance: &mut IndexMap<String, Stri
     put("reference sha256", made.reference_sha256.clone());
     put("reference images", made.reference_samples.to_string());
     put("reference loss", format!("{:.6}", made.reference_loss));
+    provenance
 }
 
-fn pseudo_label_text(pseudo_labels: PseudoLabels, classes: usize) -> String {
+/// Which labels stand in for the unknown ones.
+pub(super) fn pseudo_label_text(pseudo_labels: PseudoLabels, classes: usize) -> String {
     match pseudo_labels {
         PseudoLabels::ArgMax => "arg-max".to_owned(),
         expected => format!("expected gradient over the {} most likely classes", expected.effective(classes)),

@@ -9,6 +9,7 @@ use crate::runtime::RuntimeError;
 use crate::scores::ScoreError;
 use crate::select::SelectError;
 use crate::sweep::SweepError;
+use std::path::PathBuf;
 
 /// Why a pool could not be scored.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,14 @@ pub enum ScoringError {
     NoLabels {
         /// The strategy.
         strategy: &'static str,
+    },
+    /// A file that cannot score a pool alone.
+    #[error("`{}` {reason}", path.display())]
+    NotAnInfluenceGraph {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks.
+        reason: String,
     },
     /// A data set without class names cannot be matched to the model's outputs, or has another number of them.
     #[error("the labelled images have {found} classes, the model has {expected}")]

@@ -5,8 +5,10 @@
 //! or strategy costs no new sweep.
 
 mod agreement;
+mod carried;
 mod engines;
 mod error;
+mod host;
 mod ihvp;
 mod options;
 mod outcome;
@@ -18,17 +20,15 @@ mod stages;
 
 pub use error::ScoringError;
 pub use ihvp::SolveKey;
-pub use options::{Engine, ReferenceSet, ScoreOptions};
+pub use options::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source};
 pub use outcome::Outcome;
 pub use samples::Samples;
 
 use crate::durable::FolderLock;
 use crate::observe::Observer;
-use crate::runtime::{Library, Session, SessionOptions};
 use crate::select::{Needs, select};
-use crate::sweep::Predictor;
-use prepared::{Prepared, prepare};
-use stages::{Scored, sweep_stage};
+use carried::Carried;
+use prepared::prepare;
 
 /// Scores a pool and selects from it.
 ///
@@ -36,20 +36,22 @@ use stages::{Scored, sweep_stage};
 /// [`ScoringError`]. Whatever stage had finished is kept and not done again by the same call.
 pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Outcome, ScoringError> {
     let _lock = FolderLock::take(&options.out)?;
-    let prepared = prepare(options)?;
     let needs_influence = options.strategy.row().needs == Needs::Influence;
-    let scored = if needs_influence {
-        engines::with_influence(options, &prepared, observer)?
-    } else {
-        let library = Library::load(options.onnxruntime.as_deref())?;
-        let session_options = SessionOptions { provider: options.provider, threads: options.threads };
-        let session = Session::open(&library, &options.model, session_options)?;
-        let mut provenance = prepared.provenance.clone();
-        provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));
-        provenance.insert("execution provider".into(), session.provider().to_string());
-        let mut scorer =
-            Predictor { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
-        sweep_stage(options, &prepared, &mut scorer, provenance, observer)?
+    let (prepared, scored) = match &options.source {
+        Source::Model(from) => {
+            let prepared = prepare(from, options)?;
+            let scored = if needs_influence {
+                engines::with_influence(from, options, &prepared, observer)?
+            } else {
+                stages::predictions(&from.model, &prepared, options, observer)?
+            };
+            (prepared, scored)
+        }
+        Source::Influence(path) => {
+            let carried = Carried::read(path, options)?;
+            let scored = host::sweep_alone(path, &carried, options, observer)?;
+            (carried.prepared, scored)
+        }
     };
     let finite = |row: &crate::scores::ScoreRow| {
         if needs_influence { row.influence.is_some_and(f64::is_finite) } else { row.confidence.is_finite() }

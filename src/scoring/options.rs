@@ -1,4 +1,4 @@
-//! All that `score pool` is told.
+//! What a scoring run is told.
 
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
@@ -31,9 +31,18 @@ pub enum Engine {
     Native,
 }
 
-/// All that `score pool` is told.
+/// What the scores come from.
 #[derive(Debug, Clone)]
-pub struct ScoreOptions {
+pub enum Source {
+    /// A trained classifier; for influence, with labelled images and the plugin.
+    Model(Box<ModelSource>),
+    /// An influence graph that an earlier run wrote. It carries all that is needed besides ONNX Runtime.
+    Influence(PathBuf),
+}
+
+/// A classifier, and how influence is had from it.
+#[derive(Debug, Clone)]
+pub struct ModelSource {
     /// The trained classifier.
     pub model: PathBuf,
     /// Output with the class scores, where the model has several.
@@ -42,14 +51,8 @@ pub struct ScoreOptions {
     pub labelled: Option<Split<Labelled>>,
     /// The reference set.
     pub reference: ReferenceSet,
-    /// The images to choose from.
-    pub pool: Split<Pool>,
     /// Preprocessing: the recipe beside the model with the overrides of the command line.
     pub preprocess: Preprocess,
-    /// Images to select.
-    pub budget: usize,
-    /// How to select.
-    pub strategy: StrategyOptions,
     /// How `s` is solved.
     pub solver: SolverOptions,
     /// Parameters that take part.
@@ -58,10 +61,25 @@ pub struct ScoreOptions {
     pub expected_top_k: usize,
     /// What computes the influence.
     pub engine: Engine,
-    /// Where ONNX Runtime runs.
-    pub provider: ExecutionProvider,
     /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.
     pub device: String,
+    /// The plugin, when named.
+    pub plugin: Option<PathBuf>,
+}
+
+/// All that `score pool` is told.
+#[derive(Debug, Clone)]
+pub struct ScoreOptions {
+    /// What the scores come from.
+    pub source: Source,
+    /// The images to choose from.
+    pub pool: Split<Pool>,
+    /// Images to select.
+    pub budget: usize,
+    /// How to select.
+    pub strategy: StrategyOptions,
+    /// Where ONNX Runtime runs.
+    pub provider: ExecutionProvider,
     /// Images a batch.
     pub batch_size: usize,
     /// Threads; 0 takes every core.
@@ -74,6 +92,4 @@ pub struct ScoreOptions {
     pub scores: Option<PathBuf>,
     /// ONNX Runtime's library, when named.
     pub onnxruntime: Option<PathBuf>,
-    /// The plugin, when named.
-    pub plugin: Option<PathBuf>,
 }

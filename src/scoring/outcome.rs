@@ -1,6 +1,8 @@
 //! What a scoring run leaves for people and for programs: words, `run.json`, `selection.json`, `report.html`.
 
-use super::{Prepared, ScoreOptions, Scored, ScoringError};
+use super::prepared::Prepared;
+use super::stages::Scored;
+use super::{ScoreOptions, ScoringError};
 use crate::data::Image;
 use crate::durable;
 use crate::report::{Page, Picture, THUMBNAILS};
@@ -49,13 +51,8 @@ pub(super) fn write(
 ) -> Result<Outcome, ScoringError> {
     let selection_path = options.out.join("selection.json");
     selection.write(&selection_path)?;
-    let mut files = IndexMap::from([("selection", selection_path), ("scores", scored.scores_path.clone())]);
-    if scored.vector.is_some() {
-        files.insert("s and the reference gradient", options.out.join("s.safetensors"));
-    }
-    if scored.table.provenance.contains_key("relative step") {
-        files.insert("influence graph", options.out.join("influence.onnx"));
-    }
+    let mut files = IndexMap::from([("selection", selection_path)]);
+    files.extend(scored.files.iter().map(|(what, path)| (*what, path.clone())));
     files.insert("report", options.out.join("report.html"));
     files.insert("run", options.out.join("run.json"));
     let summary = sentences(prepared, &scored, &selection);
@@ -79,29 +76,7 @@ pub(super) fn write(
 fn sentences(prepared: &Prepared, scored: &Scored, selection: &Selection) -> Vec<String> {
     let rows = &scored.table.rows;
     let mut said = Vec::new();
-    if let Some(vector) = &scored.vector {
-        let made = &vector.provenance;
-        said.push(format!(
-            "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e}, {} iterations, residual {:.1e}; {} labelled and {} reference images (reference loss {:.4}).",
-            made.scope,
-            made.solve.options.solver(),
-            made.solve.lambda,
-            made.solve.iterations,
-            made.solve.residual,
-            made.solve.labelled_samples,
-            made.reference_samples,
-            made.reference_loss,
-        ));
-        if let Some(agreement) = scored.table.provenance.get("agreement with the exact influences") {
-            said.push(format!("The paired graph against the exact derivative on a sample of the pool: {agreement}."));
-        }
-        if made.reference_samples < FEW_A_CLASS * prepared.classifier.classes {
-            said.push(format!(
-                "Warning: {} reference images for {} classes are few, so the scores are noisy; give a larger reference set with `--reference`.",
-                made.reference_samples, prepared.classifier.classes
-            ));
-        }
-    }
+    said.extend(solved(&scored.table.provenance, prepared.classifier.classes));
     let left_out = match scored.skipped.len() {
         0 => String::new(),
         n => format!(" ({n} left out, listed in run.json)"),
@@ -130,6 +105,36 @@ fn sentences(prepared: &Prepared, scored: &Scored, selection: &Selection) -> Vec
         said.push(format!("Warning: {} images have no finite score and were not considered.", selection.not_finite));
     }
     said.extend(accuracy(rows, selection));
+    said
+}
+
+/// How `s` was had and how well the graph follows it, where the scores are influences.
+fn solved(provenance: &IndexMap<String, String>, classes: usize) -> Vec<String> {
+    let fact = |key: &str| provenance.get(key).map_or("unknown", String::as_str);
+    let number = |key: &str| fact(key).parse::<f64>().unwrap_or(f64::NAN);
+    if !provenance.contains_key("solver") {
+        return Vec::new();
+    }
+    let mut said = vec![format!(
+        "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e}, {} iterations, residual {:.1e}; {} labelled and {} reference images (reference loss {:.4}).",
+        fact("scope"),
+        fact("solver"),
+        number("lambda"),
+        fact("iterations"),
+        number("residual"),
+        fact("labelled images"),
+        fact("reference images"),
+        number("reference loss"),
+    )];
+    if let Some(agreement) = provenance.get("agreement with the exact influences") {
+        let form = fact("engine").split(' ').next().unwrap_or_default();
+        said.push(format!("The {form} graph against the exact derivative on a sample of the pool: {agreement}."));
+    }
+    if let Some(few) = fact("reference images").parse().ok().filter(|n: &usize| *n < FEW_A_CLASS * classes) {
+        said.push(format!(
+            "Warning: {few} reference images for {classes} classes are few, so the scores are noisy; give a larger reference set with `--reference`."
+        ));
+    }
     said
 }
 

@@ -1,6 +1,6 @@
 //! What is known before anything is computed: the model, its preprocessing, its classes, where its numbers come from.
 
-use super::{ReferenceSet, ScoreOptions, ScoringError};
+use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Recipe, Size, Split, common_classes};
 use crate::influence::{Contraction, PseudoLabels};
@@ -17,35 +17,48 @@ pub(super) struct Prepared {
     pub(super) provenance: IndexMap<String, String>,
 }
 
-pub(super) fn prepare(options: &ScoreOptions) -> Result<Prepared, ScoringError> {
-    let classifier = Classifier::read(&options.model, options.output.as_deref())?;
+/// Reads a classifier.
+pub(super) fn prepare(from: &ModelSource, options: &ScoreOptions) -> Result<Prepared, ScoringError> {
+    let classifier = Classifier::read(&from.model, from.output.as_deref())?;
     let sample = options.pool.dataset().load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
-    let recipe = Recipe::resolve(&options.preprocess, &classifier.input, sample)?;
-    let classes = class_names(options, &classifier)?;
-    let pseudo_labels = PseudoLabels::top(options.expected_top_k);
-    let provenance = IndexMap::from([
-        ("sign".to_owned(), SIGN.to_owned()),
-        ("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("model".to_owned(), options.model.display().to_string()),
-        ("model sha256".to_owned(), classifier.sha256.clone()),
-        (
-            "class scores".to_owned(),
-            format!("{} ({:?}), {} classes", classifier.output, classifier.kind, classifier.classes),
-        ),
-        ("preprocessing".to_owned(), recipe_text(&recipe)),
-        ("pool sha256".to_owned(), options.pool.dataset().fingerprint()),
-        ("batch size".to_owned(), options.batch_size.to_string()),
-    ]);
+    let recipe = Recipe::resolve(&from.preprocess, &classifier.input, sample)?;
+    let classes = class_names(from, &classifier)?;
+    let pseudo_labels = PseudoLabels::top(from.expected_top_k);
+    let model = ("model", from.model.display().to_string());
+    let provenance = provenance(model, &classifier, &recipe_text(&recipe), options);
     Ok(Prepared { classifier, recipe, classes, pseudo_labels, provenance })
 }
 
+/// The first lines of every provenance; `source` says which file was read.
+pub(super) fn provenance(
+    source: (&str, String),
+    classifier: &Classifier,
+    preprocessing: &str,
+    options: &ScoreOptions,
+) -> IndexMap<String, String> {
+    let class_scores = format!("{} ({:?}), {} classes", classifier.output, classifier.kind, classifier.classes);
+    [
+        ("sign", SIGN.to_owned()),
+        ("isal", env!("CARGO_PKG_VERSION").to_owned()),
+        source,
+        ("model sha256", classifier.sha256.clone()),
+        ("class scores", class_scores),
+        ("preprocessing", preprocessing.to_owned()),
+        ("pool sha256", options.pool.dataset().fingerprint()),
+        ("batch size", options.batch_size.to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
 /// Names of the classes in the order of the model's outputs: those it carries, else those of the labelled images.
-fn class_names(options: &ScoreOptions, classifier: &Classifier) -> Result<Vec<String>, ScoringError> {
+fn class_names(from: &ModelSource, classifier: &Classifier) -> Result<Vec<String>, ScoringError> {
     if let Some(names) = &classifier.class_names {
         return Ok(names.clone());
     }
-    let mut known: Vec<&Dataset> = options.labelled.iter().map(Split::dataset).collect();
-    if let ReferenceSet::Given(reference) = &options.reference {
+    let mut known: Vec<&Dataset> = from.labelled.iter().map(Split::dataset).collect();
+    if let ReferenceSet::Given(reference) = &from.reference {
         known.push(reference);
     }
     let named = common_classes(&known);
@@ -62,7 +75,8 @@ impl Prepared {
     }
 }
 
-fn recipe_text(recipe: &Recipe) -> String {
+/// A recipe as provenance holds it, and as an influence graph carries it.
+pub(super) fn recipe_text(recipe: &Recipe) -> String {
     serde_json::to_string(recipe).unwrap_or_else(|_| format!("{recipe:?}"))
 }
 

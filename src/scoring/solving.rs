@@ -1,7 +1,7 @@
 //! Labelled and reference images to `s`, with the plugin held against ONNX Runtime first.
 
 use super::prepared::Prepared;
-use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
+use super::{ModelSource, ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
 use crate::causes::in_one_line;
 use crate::data::{Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::influence::{Batches as _, SolvedVector};
@@ -10,16 +10,24 @@ use crate::plugin::PluginEngine;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
 use std::path::Path;
 
+/// What is solved, on which images, and where the vector goes.
+pub(super) struct Solving<'a> {
+    pub(super) from: &'a ModelSource,
+    pub(super) options: &'a ScoreOptions,
+    pub(super) prepared: &'a Prepared,
+    pub(super) labelled: &'a Dataset,
+    pub(super) reference: &'a Dataset,
+    pub(super) key: &'a SolveKey,
+    pub(super) path: &'a Path,
+}
+
 /// Reads labelled and reference images, checks the plugin against ONNX Runtime on some of them, and solves.
 pub(super) fn solve_stage(
-    options: &ScoreOptions,
-    prepared: &Prepared,
-    (labelled, reference): (&Dataset, &Dataset),
+    solving: &Solving,
     engine: &mut PluginEngine,
-    key: &SolveKey,
-    path: &Path,
     observer: &dyn Observer,
 ) -> Result<SolvedVector, ScoringError> {
+    let Solving { from, options, prepared, key, path, .. } = *solving;
     let loader = LoaderOptions {
         batch_size: options.batch_size,
         threads: (options.threads > 0).then_some(options.threads),
@@ -39,14 +47,15 @@ pub(super) fn solve_stage(
         }
         Ok(samples)
     };
-    let mut labelled = read(labelled, "labelled")?;
-    let mut reference = read(reference, "reference")?;
-    check_agreement(options, prepared, engine, &mut labelled, observer)?;
+    let mut labelled = read(solving.labelled, "labelled")?;
+    let mut reference = read(solving.reference, "reference")?;
+    check_agreement(from, options, prepared, engine, &mut labelled, observer)?;
     ihvp::solve_and_save(engine, &mut labelled, &mut reference, key, path, observer)
 }
 
 /// Compares the plugin with ONNX Runtime on a few images; says so where ONNX Runtime is not to be had.
 fn check_agreement(
+    from: &ModelSource,
     options: &ScoreOptions,
     prepared: &Prepared,
     engine: &mut PluginEngine,
@@ -62,7 +71,7 @@ fn check_agreement(
         Err(other) => return Err(other.into()),
     };
     let session_options = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
-    let mut session = Session::open(&library, &options.model, session_options)?;
+    let mut session = Session::open(&library, &from.model, session_options)?;
     let positions: Vec<usize> = (0..labelled.samples().min(8)).collect();
     let (images, _) = labelled.gather(&positions)?;
     agreement::check(engine, &mut session, images.view(), &prepared.classifier.output, prepared.classifier.kind)?;

@@ -2,12 +2,12 @@
 
 use super::prepared::Prepared;
 use super::{ScoreOptions, ScoringError};
-use crate::influence::SolvedVector;
 use crate::observe::Observer;
+use crate::runtime::{Library, Session, SessionOptions};
 use crate::scores::{Part, Parts, ScoreTable};
-use crate::sweep::{Scorer, SweepOptions, SweepTimes, part_size, sweep};
+use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, part_size, sweep};
 use indexmap::IndexMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the sweep stage leaves.
 pub(super) struct Scored {
@@ -15,8 +15,26 @@ pub(super) struct Scored {
     pub(super) skipped: Vec<(String, String)>,
     /// Absent when the table was there already.
     pub(super) times: Option<SweepTimes>,
-    pub(super) vector: Option<SolvedVector>,
-    pub(super) scores_path: PathBuf,
+    /// What was written so far, by what it is.
+    pub(super) files: IndexMap<&'static str, PathBuf>,
+}
+
+/// Sweeps the pool with the model at `path` for its predictions alone.
+pub(super) fn predictions(
+    path: &Path,
+    prepared: &Prepared,
+    options: &ScoreOptions,
+    observer: &dyn Observer,
+) -> Result<Scored, ScoringError> {
+    let library = Library::load(options.onnxruntime.as_deref())?;
+    let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+    let session = Session::open(&library, path, session_options)?;
+    let mut provenance = prepared.provenance.clone();
+    provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));
+    provenance.insert("execution provider".into(), session.provider().to_string());
+    let mut scorer =
+        Predictor { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
+    sweep_stage(options, prepared, &mut scorer, provenance, observer)
 }
 
 /// Sweeps the pool, or takes the table that the same sweep left.
@@ -48,5 +66,5 @@ pub(super) fn sweep_stage(
         observer.say(&format!("warning: and {} more pool images left out; all are in run.json", skipped.len() - 5));
     }
     let times = (times.images > 0).then_some(times);
-    Ok(Scored { table, skipped, times, vector: None, scores_path })
+    Ok(Scored { table, skipped, times, files: IndexMap::from([("scores", scores_path)]) })
 }

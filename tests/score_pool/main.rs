@@ -1,58 +1,14 @@
 //! `isal score pool` as a user runs it, on real digits, with the real plugin and ONNX Runtime.
 
+mod alone;
 mod digits;
+mod place;
 
-use assert_cmd::Command;
+use place::{Place, stderr};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-/// A folder with a LeNet, 100 labelled digits and a pool of 600.
-struct Place {
-    folder: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Place {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        digits::write(&folder.path().join("labeled"), 0, 10);
-        digits::write(&folder.path().join("pool"), 10, 60);
-        let place = Place { folder };
-        place.isal(&["model", "new", "lenet", "--seed", "3", "-o", "model.onnx"]).assert().success();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn isal(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("isal"));
-        command.current_dir(self.folder.path()).args(arguments);
-        command
-    }
-
-    /// `isal score pool` on this place, with more arguments.
-    fn score(&self, more: &[&str]) -> Command {
-        let mut command =
-            self.isal(&["score", "pool", "--model", "model.onnx", "--labeled", "labeled", "--pool", "pool"]);
-        command.args(["--budget", "20", "--batch-size", "8", "--threads", "1"]).args(more);
-        command
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap_or_else(|e| panic!("`{name}`: {e}"))
-    }
-
-    fn json(&self, name: &str) -> serde_json::Value {
-        serde_json::from_slice(&self.read(name)).expect("JSON")
-    }
-}
-
-fn stderr(command: &mut Command) -> String {
-    String::from_utf8_lossy(&command.output().expect("it runs").stderr).into_owned()
-}
 
 #[test]
 fn a_pool_is_scored_and_the_lowest_influence_is_selected() {
@@ -126,7 +82,7 @@ fn finished_stages_are_not_done_again() {
     let place = Place::new();
     place.score(&["-o", "out"]).assert().success();
     let vector = place.read("out/s.safetensors");
-    let said = stderr(&mut place.score(&["-o", "out", "--strategy", "influence"]));
+    let said = stderr(place.score(&["-o", "out", "--strategy", "influence"]).output().expect("it runs"));
     assert!(said.contains("not solved again"), "{said}");
     assert_eq!(vector, place.read("out/s.safetensors"));
     assert!(place.json("out/run.json")["times"].is_null(), "no image was scored again");
@@ -181,7 +137,7 @@ fn strategies_without_influence_need_no_plugin_and_no_labels() {
 #[test]
 fn a_missing_plugin_or_label_is_explained() {
     let place = Place::new();
-    let said = stderr(place.score(&["-o", "out"]).env("ISAL_PLUGIN", "/nowhere/plugin.so"));
+    let said = stderr(place.score(&["-o", "out"]).env("ISAL_PLUGIN", "/nowhere/plugin.so").output().expect("it runs"));
     assert!(said.contains("/nowhere/plugin.so") && said.contains("make plugin"), "{said}");
     place
         .isal(&["score", "pool", "--model", "model.onnx", "--pool", "pool", "--budget", "7", "-o", "out"])

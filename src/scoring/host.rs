@@ -1,0 +1,83 @@
+//! A scoring host: an influence graph and ONNX Runtime, no plugin, no labels, no libtorch.
+
+use super::carried::Carried;
+use super::engines::{describe_graph, pseudo_label_text};
+use super::stages::{Scored, predictions, sweep_stage};
+use super::{ScoreOptions, ScoringError};
+use crate::classifier::ClassifierError;
+use crate::durable::DurableError;
+use crate::observe::Observer;
+use crate::runtime::{Library, Session, SessionOptions};
+use crate::select::Needs;
+use crate::sweep::InfluenceGraph;
+use isal_onnx::influence::{INFLUENCE, INFLUENCE_PER_CLASS};
+use std::path::Path;
+
+/// What of the metadata becomes provenance of the scores, in the order in which the run that wrote the file has it.
+const OF_THE_VECTOR: [&str; 13] = [
+    "s sha256",
+    "scope",
+    "parameters",
+    "solver",
+    "lambda",
+    "iterations",
+    "residual",
+    "held-out residual",
+    "labelled sha256",
+    "labelled images",
+    "reference sha256",
+    "reference images",
+    "reference loss",
+];
+
+/// Sweeps the pool with the graph at `path`.
+pub(super) fn sweep_alone(
+    path: &Path,
+    carried: &Carried,
+    options: &ScoreOptions,
+    observer: &dyn Observer,
+) -> Result<Scored, ScoringError> {
+    let prepared = &carried.prepared;
+    if options.strategy.row().needs != Needs::Influence {
+        return without_influence(path, carried, options, observer);
+    }
+    let library = Library::load(options.onnxruntime.as_deref())?;
+    let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+    let session = Session::open(&library, path, session_options)?;
+    let mut scorer =
+        InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
+    let mut provenance = prepared.provenance.clone();
+    for key in OF_THE_VECTOR {
+        let Some(value) = carried.metadata.get(key) else { continue };
+        // The graph holds lambda to the last digit; tables show seven.
+        let value = match value.parse::<f64>() {
+            Ok(lambda) if key == "lambda" => format!("{lambda:.6e}"),
+            _ => value.to_owned(),
+        };
+        provenance.insert(key.to_owned(), value);
+    }
+    provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
+    describe_graph(&carried.metadata, &library, &scorer, &mut provenance);
+    sweep_stage(options, prepared, &mut scorer, provenance, observer)
+}
+
+/// Predictions alone: ONNX Runtime computes every output a file has, so what only the influence needs is cut off first.
+fn without_influence(
+    path: &Path,
+    carried: &Carried,
+    options: &ScoreOptions,
+    observer: &dyn Observer,
+) -> Result<Scored, ScoringError> {
+    let mut model = carried.prepared.classifier.model.clone();
+    model.graph.outputs.retain(|output| ![INFLUENCE, INFLUENCE_PER_CLASS].contains(&output.name.as_str()));
+    model.graph.prune();
+    let scratch = tempfile::tempdir_in(&options.out).map_err(|source| DurableError::Io {
+        doing: "create a temporary folder in",
+        path: options.out.clone(),
+        source,
+    })?;
+    let plain = scratch.path().join(path.file_name().unwrap_or_else(|| "predictions.onnx".as_ref()));
+    model.write(&plain).map_err(|source| ClassifierError::Model { path: plain.clone(), source })?;
+    drop(model);
+    predictions(&plain, &carried.prepared, options, observer)
+}
