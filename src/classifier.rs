@@ -98,6 +98,7 @@ impl Classifier {
                 expected => expected.effective(self.classes).max(2),
             },
             per_class: false,
+            embedding: false,
         }
     }
 }

@@ -25,7 +25,8 @@ fn place() -> tempfile::TempDir {
     isal(&["model", "new", "resnet8", "-o", "model.onnx"], folder.path()).assert().success();
     let model = Model::read(folder.path().join("model.onnx")).expect("a model");
     let s = Direction::from([("fc.weight".to_owned(), Tensor::new([10, 64], &[0.5f32; 640]))]);
-    let options = InfluenceOptions { logits: "logits".to_owned(), classes: 10, top_k: 1, per_class: false };
+    let options =
+        InfluenceOptions { logits: "logits".to_owned(), classes: 10, top_k: 1, per_class: false, embedding: false };
     let how = Paired { relative_step: 1e-3, difference: Difference::OneSided };
     let built = paired(&model, &[s], &options, how).expect("built");
     built.write(folder.path().join("influence.onnx")).expect("written");

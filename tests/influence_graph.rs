@@ -5,8 +5,11 @@
 //! opset, several directions, the stand-in outputs.
 
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
-use isal_onnx::influence::{Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, paired};
-use isal_onnx::{Builder, DataType, Model, Tensor, ValueType};
+use isal_onnx::influence::{
+    Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceOptions,
+    Paired, TangentOptions, paired, tangent,
+};
+use isal_onnx::{Builder, DataType, Model, Node, Tensor, ValueType};
 use ndarray::{Array2, Array4, ArrayD};
 
 const FEATURES: usize = 12;
@@ -100,7 +103,7 @@ fn run(model: &Model, outputs: &[&str]) -> Vec<ArrayD<f32>> {
 }
 
 fn options(top_k: usize, per_class: bool) -> InfluenceOptions {
-    InfluenceOptions { logits: "logits".to_owned(), classes: CLASSES, top_k, per_class }
+    InfluenceOptions { logits: "logits".to_owned(), classes: CLASSES, top_k, per_class, embedding: false }
 }
 
 /// Rounding of float32 outputs of size 3 over a step of 1e-2 in weights of size 1, with two digits of slack.
@@ -156,6 +159,86 @@ fn several_directions_stand_side_by_side() {
             }
         }
     }
+}
+
+/// Rounding of float32 sums of some ten terms of size 1.
+const EXACT: f64 = 1e-5;
+
+#[test]
+fn tangent_influence_is_the_closed_form_at_every_opset_and_for_every_pseudo_label() {
+    let directions = [direction(3), direction(4)];
+    let plain = run(&model(17), &["logits", "p"]);
+    for opset in [7, 8, 9, 10, 11, 12, 13, 17, 21] {
+        for top_k in [1, 3] {
+            let how = TangentOptions::default();
+            let built = tangent(&model(opset), &directions, &options(top_k, true), how).expect("built");
+            let arrays = run(&built, &["logits", "p", INFLUENCE, INFLUENCE_PER_CLASS]);
+            assert_eq!(arrays[..2], plain[..], "opset {opset}: outputs bit for bit");
+            for (d, s) in directions.iter().enumerate() {
+                let (exact, p) = exact_per_class(s);
+                for n in 0..SAMPLES {
+                    let (found, wanted) = (f64::from(arrays[2][[n, d]]), expected(&exact, &p, n, top_k));
+                    assert!((found - wanted).abs() < EXACT, "opset {opset}, sample {n}: {found} against {wanted}");
+                    for c in 0..CLASSES {
+                        let found = f64::from(arrays[3][[n, d, c]]);
+                        assert!((found - exact[[n, c]]).abs() < EXACT, "opset {opset}, sample {n}, class {c}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_direction_of_low_rank_is_kept_whole_and_a_full_one_is_cut_to_its_best_part() {
+    // An outer product: rank 1 says all of it.
+    let (rows, columns) = (numbers(5, FEATURES), numbers(6, CLASSES));
+    let outer: Vec<f32> = rows.iter().flat_map(|r| columns.iter().map(move |c| r * c)).collect();
+    let s = Direction::from([("w".to_owned(), Tensor::new([FEATURES, CLASSES], &outer))]);
+    let influence = |rank, s: &Direction| {
+        let how = TangentOptions { rank };
+        let built = tangent(&model(17), std::slice::from_ref(s), &options(1, false), how).expect("built");
+        (built.graph.initializers.contains_key("s/w/left"), run(&built, &[INFLUENCE]).remove(0))
+    };
+    let (whole, cut) = (influence(None, &s), influence(Some(1), &s));
+    assert!(!whole.0 && cut.0, "the cut graph has factors");
+    assert!((&whole.1 - &cut.1).iter().all(|x| f64::from(x.abs()) < EXACT));
+    let full = Direction::from([("w".to_owned(), Tensor::new([FEATURES, CLASSES], &numbers(8, FEATURES * CLASSES)))]);
+    let apart = (&influence(None, &full).1 - &influence(Some(1), &full).1).iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+    assert!(apart > 1e-2, "rank 1 of a full direction leaves something out, found {apart}");
+}
+
+#[test]
+fn the_gradient_embedding_is_the_gradient_of_the_loss_by_the_last_layer() {
+    let options = InfluenceOptions { embedding: true, ..options(1, false) };
+    let built = tangent(&model(17), &[direction(3)], &options, TangentOptions::default()).expect("built");
+    let arrays = run(&built, &["p", EMBEDDING_RESIDUAL, EMBEDDING_FEATURES]);
+    assert_eq!(arrays[2].shape(), [SAMPLES, FEATURES]);
+    let images = images();
+    for n in 0..SAMPLES {
+        let p: Vec<f32> = (0..CLASSES).map(|c| arrays[0][[n, c]]).collect();
+        let best = (0..CLASSES).max_by(|a, b| p[*a].total_cmp(&p[*b])).expect("a class");
+        for (f, feature) in images.index_axis(ndarray::Axis(0), n).iter().enumerate() {
+            assert_eq!(arrays[2][[n, f]], *feature, "what goes into the last layer is the image itself here");
+            for (c, p) in p.iter().enumerate() {
+                let wanted = (p - f32::from(u8::from(c == best))) * feature;
+                assert!((arrays[1][[n, c]] * arrays[2][[n, f]] - wanted).abs() < 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_without_a_tangent_rule_is_named_with_the_way_out() {
+    let mut model = model(17);
+    let gemm = model.graph.nodes.iter().position(|n| n.op_type == "Gemm").expect("it is there");
+    model.graph.nodes[gemm].outputs[0] = "before".to_owned();
+    let det = Node::new("CustomScale", "odd", ["before"], ["logits"]);
+    model.graph.nodes.insert(gemm + 1, Node { domain: "example".to_owned(), ..det });
+    model.opsets.insert("example".to_owned(), 1);
+    let error = tangent(&model, &[direction(3)], &options(1, false), TangentOptions::default()).expect_err("refused");
+    let text = error.to_string();
+    assert!(text.contains("`odd`") && text.contains("CustomScale") && text.contains("--engine paired"), "{text}");
 }
 
 #[test]

@@ -107,6 +107,27 @@ impl Builder {
         &self.names[value.0 as usize]
     }
 
+    /// Output `i` of the node at `position`; one that the node does not name yet is added to it.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub(crate) fn output_of(&mut self, position: usize, i: usize) -> Value {
+        let node = &mut self.graph.nodes[position];
+        if node.outputs.len() <= i {
+            node.outputs.resize(i + 1, String::new());
+        }
+        if let Some(named) = node.outputs.get(i).filter(|name| !name.is_empty()) {
+            let named = named.clone();
+            return self.handle(&named);
+        }
+        let stem = format!("{}_output_{i}", node.label(position));
+        let name = self.fresh(&stem);
+        if let Some(slot) = self.graph.nodes.get_mut(position).and_then(|node| node.outputs.get_mut(i)) {
+            slot.clone_from(&name);
+        }
+        self.handle(&name)
+    }
+
     /// The graph so far; its outputs and the order of its nodes may not be final.
     pub fn graph(&self) -> &Graph {
         &self.graph

@@ -25,9 +25,13 @@ mod order;
 mod parameters;
 mod proto;
 mod prune;
+mod reach;
 mod scope;
 mod shape;
+pub mod tangent;
 mod tensor;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod value;
 
 pub use attribute::Attribute;

@@ -9,7 +9,9 @@ use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 
 use anyhow::Context as _;
 use clap::Args;
-use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};
+use isal_onnx::influence::{
+    Difference, Direction, INFLUENCE, InfluenceOptions, Paired, TangentOptions, paired, tangent,
+};
 use isal_onnx::{Scope, Tensor};
 use ndarray::Array4;
 use rand::{RngExt as _, SeedableRng as _};
@@ -41,6 +43,9 @@ pub struct Options {
     /// Seconds of a turn
     #[arg(long, default_value_t = 3.0)]
     seconds: f64,
+    /// Cut the tangent graph's direction to so many singular vectors a layer; exact when not given
+    #[arg(long, value_name = "R")]
+    tangent_rank: Option<usize>,
     /// Where ONNX Runtime runs
     #[arg(long, value_enum, default_value_t)]
     execution_provider: ExecutionProvider,
@@ -65,11 +70,20 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     let session_options = SessionOptions { provider: options.execution_provider, threads: context.global.threads };
     let mut plain = Session::open(&library, &path, session_options)?;
     let influence_path = scratch.path().join("influence.onnx");
-    let influence_options =
-        InfluenceOptions { logits: classifier.logits.clone(), classes: classifier.classes, top_k: 1, per_class: false };
+    let influence_options = InfluenceOptions {
+        logits: classifier.logits.clone(),
+        classes: classifier.classes,
+        top_k: 1,
+        per_class: false,
+        embedding: false,
+    };
     let how = Paired { relative_step: 3e-5, difference: Difference::OneSided };
     paired(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&influence_path)?;
     let mut pair = Session::open(&library, &influence_path, session_options)?;
+    let tangent_path = scratch.path().join("tangent.onnx");
+    let how = TangentOptions { rank: options.tangent_rank };
+    tangent(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&tangent_path)?;
+    let mut forward = Session::open(&library, &tangent_path, session_options)?;
     let plugin = Plugin::find(context.global.plugin.as_deref())?;
     let load = LoadOptions {
         parameters,
@@ -92,6 +106,10 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
         Contender {
             name: "paired graph, prediction and influence".into(),
             run: Box::new(|| pair.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
+        },
+        Contender {
+            name: "tangent graph, prediction and influence".into(),
+            run: Box::new(|| forward.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
         },
         Contender {
             name: "native engine, prediction and influence".into(),

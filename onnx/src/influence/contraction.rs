@@ -64,6 +64,11 @@ impl<'a> Contraction<'a> {
         (influence, per_class)
     }
 
+    /// `softmax(o)` minus the one-hot of the most likely class, `[N, C]`.
+    pub(super) fn residual(&self, b: &mut Builder) -> Value {
+        b.op("Sub", [self.p, self.top])
+    }
+
     /// Class numbers as one-hot rows along a new last axis.
     fn one_hot(&self, b: &mut Builder, classes: Value) -> Value {
         let depth = self.options.classes;

@@ -1,9 +1,11 @@
 //! Attention as one operator, and rotary positions.
 
 use super::Flow::Only;
+use super::Tangent::{Linear, Rule};
 use super::{Kind, OpSpec, Site};
-use crate::Result;
 use crate::shape::Expr;
+use crate::tangent::{At, Tangents, Term, sum};
+use crate::{Dim, Result};
 use Kind::{Float, Int};
 
 pub(super) const OPS: &[OpSpec] = &[
@@ -22,6 +24,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("softmax_precision", Int),
         ],
         flows: Only(&[0, 1, 2, 3, 4, 5]),
+        tangent: Rule(attention_tangent),
         infer: attention,
     },
     OpSpec {
@@ -31,6 +34,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("interleaved", Int), ("num_heads", Int), ("rotary_embedding_dim", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: super::site::like_first,
     },
 ];
@@ -74,4 +78,79 @@ fn attention(site: &mut Site) -> Result<()> {
     site.set(2, value_type, Some(vec![batch.clone(), kv_heads, total.clone(), v_size]));
     site.set(3, data_type, Some(vec![batch, q_heads, length, total]));
     Ok(())
+}
+
+/// With P the probabilities and scores S = scale Q K^T + mask: dS = scale (dQ K^T + Q dK^T) + dmask,
+/// dP = P (dS - sum(P dS)), dY = dP V + P dV. P is had from the operator itself, as its fourth output.
+fn attention_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    if at.float("softcap", 0.0) != 0.0 {
+        return Err(at.refuse("it caps its scores"));
+    }
+    if at.has_tangent(4) || at.has_tangent(5) || at.has(6) {
+        return Err(at.refuse("it goes on from a cache"));
+    }
+    let flat = at.rank(0) == Some(3);
+    let (q_heads, kv_heads) = match (at.shape(0), at.shape(1), flat) {
+        (_, _, true) => (at.int_attribute("q_num_heads", 1), at.int_attribute("kv_num_heads", 1)),
+        (Some(q), Some(k), false) => match (q.get(1).and_then(Dim::known), k.get(1).and_then(Dim::known)) {
+            (Some(q), Some(k)) => (q as i64, k as i64),
+            _ => return Err(at.refuse("the number of its heads is not known")),
+        },
+        _ => return Err(at.refuse("the number of its axes is not known")),
+    };
+    let by_head = |t: Term<'a>, heads: i64| match flat {
+        true => t.reshaped(&[0, 0, heads, -1]).with("Transpose", &[], vec![("perm", vec![0i64, 2, 1, 3].into())]),
+        false => t,
+    };
+    // Keys and values of one head serve several of the queries, one after the other.
+    let shared = |t: Term<'a>| match q_heads / kv_heads {
+        1 => t,
+        times => {
+            let many = t.unsqueezed(&[2]);
+            let copies: Vec<Term<'a>> = (1..times).map(|_| many).collect();
+            let size = at.head_size(1, kv_heads, flat).unwrap_or(-1);
+            many.with("Concat", &copies, vec![("axis", 2i64.into())]).reshaped(&[0, q_heads, -1, size])
+        }
+    };
+    let with_past = |t: Term<'a>, past: usize, moving: bool| match at.input(past) {
+        Some(_) if moving => at.zeros(past).with("Concat", &[t], vec![("axis", 2i64.into())]),
+        Some(past) => past.with("Concat", &[t], vec![("axis", 2i64.into())]),
+        None => t,
+    };
+    let swapped = |t: Term<'a>| t.with("Transpose", &[], vec![("perm", vec![0i64, 1, 3, 2].into())]);
+    let times = |a: Term<'a>, b: Term<'a>| a.with("MatMul", &[b], vec![]);
+    let size = at.head_size(0, q_heads, flat).ok_or_else(|| at.refuse("the size of its heads is not known"))?;
+    let scale = at.node.float("scale").map_or(1.0 / (size as f64).sqrt(), f64::from);
+
+    let q = by_head(at.x(0), q_heads);
+    let moved = |i: usize, past: usize| at.dx(i).map(|t| with_past(by_head(t, kv_heads), past, true));
+    let (dk, dv) = (moved(1, 4), moved(2, 5));
+    let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "qk_matmul_output_mode");
+    let attributes = attributes.map(|(name, value)| (name.as_str(), value.clone()));
+    let twin = at.emit(&at.inputs(), attributes.chain([("qk_matmul_output_mode", 3i64.into())]).collect(), 4);
+    let Some(p) = twin.get(3).copied() else { return Ok(Vec::new()) };
+
+    let keys = || swapped(shared(with_past(by_head(at.x(1), kv_heads), 4, false)));
+    let by_query = at.dx(0).map(|dq| times(by_head(dq, q_heads), keys()));
+    let by_key = dk.map(|dk| times(q, swapped(shared(dk))));
+    let scores = sum(by_query.into_iter().chain(by_key)).map(|t| t * scale);
+    let scores = sum(scores.into_iter().chain(at.dx(3)));
+    let by_scores = scores.map(|ds| {
+        let dp = p * (ds - (p * ds).reduced("ReduceSum", &[3]));
+        times(dp, shared(with_past(by_head(at.x(2), kv_heads), 5, false)))
+    });
+    let by_value = dv.map(|dv| times(p, shared(dv)));
+    let dy = sum(by_scores.into_iter().chain(by_value)).map(|t| match flat {
+        true => t.with("Transpose", &[], vec![("perm", vec![0i64, 2, 1, 3].into())]).reshaped(&[0, 0, -1]),
+        false => t,
+    });
+    Ok(vec![dy, dk, dv])
+}
+
+impl At<'_> {
+    /// Size of a head of input `i`.
+    fn head_size(&self, i: usize, heads: i64, flat: bool) -> Option<i64> {
+        let last = self.shape(i)?.last()?.known()? as i64;
+        Some(if flat { last / heads } else { last })
+    }
 }

@@ -2,13 +2,15 @@
 //! and Sum from 8).
 
 use super::Flow::{All, Nothing, Only};
+use super::Tangent::{EachLinear, Rule, Zero};
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact, MAX_ELEMENTS};
+use crate::tangent::{At, Tangents, Term, sum};
 use crate::{DataType, Result};
 use Kind::{Int, String};
 
 macro_rules! two {
-    ($name:literal, $flows:expr, $since:literal, $attributes:expr, $infer:expr) => {
+    ($name:literal, $flows:expr, $tangent:expr, $since:literal, $attributes:expr, $infer:expr) => {
         OpSpec {
             name: $name,
             since: $since,
@@ -16,40 +18,50 @@ macro_rules! two {
             outputs: 1..=1,
             attributes: $attributes,
             flows: $flows,
+            tangent: $tangent,
             infer: $infer,
         }
     };
 }
 macro_rules! many {
-    ($name:literal, $infer:expr) => {
-        OpSpec { name: $name, since: 1, inputs: 1..=ANY, outputs: 1..=1, attributes: &[], flows: All, infer: $infer }
+    ($name:literal, $tangent:expr, $infer:expr) => {
+        OpSpec {
+            name: $name,
+            since: 1,
+            inputs: 1..=ANY,
+            outputs: 1..=1,
+            attributes: &[],
+            flows: All,
+            tangent: $tangent,
+            infer: $infer,
+        }
     };
 }
 
 pub(super) const OPS: &[OpSpec] = &[
-    two!("Add", All, 1, &[], add),
-    two!("Sub", All, 1, &[], sub),
-    two!("Mul", All, 1, &[], mul),
-    two!("Div", All, 1, &[], div),
-    two!("Mod", Only(&[0]), 10, &[("fmod", Int)], modulo),
-    two!("Pow", All, 1, &[], pow),
-    two!("PRelu", All, 1, &[], prelu),
-    two!("BitShift", Nothing, 11, &[("direction", String)], arithmetic),
-    two!("BitwiseAnd", Nothing, 18, &[], arithmetic),
-    two!("BitwiseOr", Nothing, 18, &[], arithmetic),
-    two!("BitwiseXor", Nothing, 18, &[], arithmetic),
-    two!("And", Nothing, 1, &[], and),
-    two!("Or", Nothing, 1, &[], or),
-    two!("Xor", Nothing, 1, &[], xor),
-    two!("Equal", Nothing, 1, &[], equal),
-    two!("Greater", Nothing, 1, &[], greater),
-    two!("GreaterOrEqual", Nothing, 12, &[], greater_or_equal),
-    two!("Less", Nothing, 1, &[], less),
-    two!("LessOrEqual", Nothing, 12, &[], less_or_equal),
-    many!("Max", max),
-    many!("Min", min),
-    many!("Mean", variadic),
-    many!("Sum", variadic),
+    two!("Add", All, Rule(add_tangent), 1, &[], add),
+    two!("Sub", All, Rule(sub_tangent), 1, &[], sub),
+    two!("Mul", All, EachLinear, 1, &[], mul),
+    two!("Div", All, Rule(div_tangent), 1, &[], div),
+    two!("Mod", Only(&[0]), Rule(modulo_tangent), 10, &[("fmod", Int)], modulo),
+    two!("Pow", All, Rule(pow_tangent), 1, &[], pow),
+    two!("PRelu", All, Rule(prelu_tangent), 1, &[], prelu),
+    two!("BitShift", Nothing, Zero, 11, &[("direction", String)], arithmetic),
+    two!("BitwiseAnd", Nothing, Zero, 18, &[], arithmetic),
+    two!("BitwiseOr", Nothing, Zero, 18, &[], arithmetic),
+    two!("BitwiseXor", Nothing, Zero, 18, &[], arithmetic),
+    two!("And", Nothing, Zero, 1, &[], and),
+    two!("Or", Nothing, Zero, 1, &[], or),
+    two!("Xor", Nothing, Zero, 1, &[], xor),
+    two!("Equal", Nothing, Zero, 1, &[], equal),
+    two!("Greater", Nothing, Zero, 1, &[], greater),
+    two!("GreaterOrEqual", Nothing, Zero, 12, &[], greater_or_equal),
+    two!("Less", Nothing, Zero, 1, &[], less),
+    two!("LessOrEqual", Nothing, Zero, 12, &[], less_or_equal),
+    many!("Max", Rule(extreme_tangent), max),
+    many!("Min", Rule(extreme_tangent), min),
+    many!("Mean", Rule(mean_tangent), variadic),
+    many!("Sum", Rule(sum_tangent), variadic),
     OpSpec {
         name: "Where",
         since: 9,
@@ -57,6 +69,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: Only(&[1, 2]),
+        tangent: Rule(choose_tangent),
         infer: choose,
     },
 ];
@@ -326,4 +339,97 @@ fn choose(site: &mut Site) -> Result<()> {
         },
         _ => Element::Unknown,
     })
+}
+
+/// The terms that are there, each spread over the output's shape unless it is added to one that has it.
+fn added<'a>(at: &At<'a>, terms: Vec<(usize, Term<'a>)>) -> Option<Term<'a>> {
+    let inputs: Vec<usize> = terms.iter().map(|(i, _)| *i).collect();
+    let broadcast = sum(terms.into_iter().map(|(_, term)| term))?;
+    Some(at.spread(broadcast, &inputs))
+}
+
+fn add_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    Ok(vec![added(at, (0..2).filter_map(|i| Some((i, at.dx(i)?))).collect())])
+}
+
+fn sub_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    Ok(vec![match (at.dx(0), at.dx(1)) {
+        (Some(a), Some(b)) => Some(at.spread(a - b, &[0, 1])),
+        (Some(a), None) => Some(at.spread(a, &[0])),
+        (None, Some(b)) => Some(at.spread(-b, &[1])),
+        (None, None) => None,
+    }])
+}
+
+/// (da - y db) / b.
+fn div_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let b = at.x(1);
+    Ok(vec![match (at.dx(0), at.dx(1)) {
+        (Some(da), Some(db)) => Some((da - at.y(0) * db) / b),
+        (Some(da), None) => Some(da / b),
+        (None, Some(db)) => Some(-(at.y(0) * db) / b),
+        (None, None) => None,
+    }])
+}
+
+/// y = a - b trunc(a/b), b a setting: it moves with a.
+fn modulo_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    Ok(vec![at.dx(0).map(|dx| at.spread(dx, &[0]))])
+}
+
+/// p x^(p-1) dx + y ln(x) dp.
+fn pow_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (x, y) = (at.x(0), at.y(0));
+    let by_base = at.dx(0).map(|dx| match at.number(1) {
+        // The usual exponents without a Pow, which is slow.
+        Some(2.0) => at.spread(x * dx * 2.0, &[0]),
+        Some(0.5) => at.spread(dx * 0.5 / y, &[0, 1]),
+        _ => {
+            let p = at.x(1).cast(x.data_type());
+            p * x.with("Pow", &[p - 1.0], vec![]) * dx
+        }
+    });
+    let by_exponent = at.dx(1).map(|dp| y * x.op("Log") * dp);
+    Ok(vec![sum(by_base.into_iter().chain(by_exponent))])
+}
+
+/// The slope s holds on the negative side: dx there times s, and ds times x.
+fn prelu_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (x, s) = (at.x(0), at.x(1));
+    let zero = x.scalar(0.0);
+    let by_x = at.dx(0).map(|dx| x.above(0.0).choose(dx, dx * s));
+    let by_slope = at.dx(1).map(|ds| x.above(0.0).choose(zero, x * ds));
+    Ok(vec![sum(by_x.into_iter().chain(by_slope))])
+}
+
+fn sum_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    Ok(vec![added(at, (0..at.node.inputs.len()).filter_map(|i| Some((i, at.dx(i)?))).collect())])
+}
+
+fn mean_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let count = at.node.inputs.len() as f64;
+    let sum = sum_tangent(at)?;
+    Ok(sum.into_iter().map(|term| term.map(|term| term * (1.0 / count))).collect())
+}
+
+/// The tangent of the input that is the extreme; of several that tie, the mean.
+fn extreme_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let y = at.y(0);
+    let count = at.node.inputs.len();
+    if count == 1 {
+        return Ok(vec![at.dx(0)]);
+    }
+    let hits: Vec<Term> = (0..count).map(|i| at.x(i).equal(y).cast(y.data_type())).collect();
+    let moved = sum((0..count).filter_map(|i| Some(*hits.get(i)? * at.dx(i)?)));
+    Ok(vec![moved.zip(sum(hits)).map(|(moved, ties)| moved / ties)])
+}
+
+fn choose_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (a, b) = (at.dx(1), at.dx(2));
+    let Some(some) = a.or(b) else { return Ok(Vec::new()) };
+    let zero = some.scalar(0.0);
+    let term = at.x(0).choose(a.unwrap_or(zero), b.unwrap_or(zero));
+    let mut of = vec![0];
+    of.extend(a.map(|_| 1).into_iter().chain(b.map(|_| 2)));
+    Ok(vec![Some(at.spread(term, &of))])
 }

@@ -1,6 +1,7 @@
 //! Values that do not come from the data of an input: constants, shapes, ranges, random numbers.
 
 use super::Flow::Nothing;
+use super::Tangent::Zero;
 use super::site::product;
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact, MAX_ELEMENTS};
@@ -16,6 +17,7 @@ macro_rules! random {
             outputs: 1..=1,
             attributes: $attributes,
             flows: Nothing,
+            tangent: Zero,
             infer: $infer,
         }
     };
@@ -38,6 +40,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("value_strings", Strings),
         ],
         flows: Nothing,
+        tangent: Zero,
         infer: constant,
     },
     OpSpec {
@@ -47,6 +50,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("value", Kind::Tensor)],
         flows: Nothing,
+        tangent: Zero,
         infer: constant_of_shape,
     },
     OpSpec {
@@ -56,10 +60,29 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("end", Int), ("start", Int)],
         flows: Nothing,
+        tangent: Zero,
         infer: shape,
     },
-    OpSpec { name: "Size", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: Nothing, infer: size },
-    OpSpec { name: "Range", since: 11, inputs: 3..=3, outputs: 1..=1, attributes: &[], flows: Nothing, infer: range },
+    OpSpec {
+        name: "Size",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        tangent: Zero,
+        infer: size,
+    },
+    OpSpec {
+        name: "Range",
+        since: 11,
+        inputs: 3..=3,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        tangent: Zero,
+        infer: range,
+    },
     OpSpec {
         name: "EyeLike",
         since: 9,
@@ -67,6 +90,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("dtype", Int), ("k", Int)],
         flows: Nothing,
+        tangent: Zero,
         infer: like_with_dtype,
     },
     random!(

@@ -2,6 +2,7 @@
 //! ([`Site::bodies`](super::Site)); what goes into a body is decided by [`body_inputs`].
 
 use super::Flow::All;
+use super::Tangent::Refused;
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::{Expr, Fact};
 use crate::{DataType, Result};
@@ -15,6 +16,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=ANY,
         attributes: &[("else_branch", Graph), ("then_branch", Graph)],
         flows: All,
+        tangent: Refused("control flow: a body is not differentiated"),
         infer: branch,
     },
     OpSpec {
@@ -24,6 +26,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=ANY,
         attributes: &[("body", Graph)],
         flows: All,
+        tangent: Refused("control flow: a body is not differentiated"),
         infer: repeat,
     },
     OpSpec {
@@ -41,6 +44,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("scan_output_directions", Ints),
         ],
         flows: All,
+        tangent: Refused("control flow: a body is not differentiated"),
         infer: scan,
     },
 ];

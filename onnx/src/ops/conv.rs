@@ -1,9 +1,11 @@
 //! Convolutions: input `[N, C, ...]`, weight `[M, C/group, ...]` (transposed: `[C, M/group, ...]`).
 
 use super::Flow::{All, Nothing, Only};
+use super::Tangent::{Linear, Refused, Rule};
 use super::window::Window;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
+use crate::tangent::{At, Tangents, Term, sum};
 use crate::{DataType, Result};
 use Kind::{Int, Ints, String};
 
@@ -22,6 +24,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: All,
+        tangent: Rule(conv_tangent),
         infer: conv,
     },
     OpSpec {
@@ -38,6 +41,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: Nothing,
+        tangent: Refused("fixed-point arithmetic, a step function without a derivative"),
         infer: conv_integer,
     },
     OpSpec {
@@ -54,6 +58,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: Nothing,
+        tangent: Refused("fixed-point arithmetic, a step function without a derivative"),
         infer: q_linear_conv,
     },
     OpSpec {
@@ -72,6 +77,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: All,
+        tangent: Rule(conv_tangent),
         infer: conv_transpose,
     },
     OpSpec {
@@ -88,6 +94,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: All,
+        tangent: Refused("its kernel is not differentiated; torchvision and timm classifiers have none"),
         infer: conv,
     },
     OpSpec {
@@ -97,6 +104,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("dilations", Ints), ("pads", Ints), ("strides", Ints)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: col2im,
     },
 ];
@@ -227,4 +235,37 @@ fn col2im(site: &mut Site) -> Result<()> {
     };
     site.set(0, data_type, shape);
     Ok(())
+}
+
+/// W' * x + b' + W * x'. A direction of low rank r goes through r channels: a convolution to them, then a 1x1 one.
+fn conv_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (x, w) = (at.x(0), at.x(1));
+    let db = at.dx(2);
+    let narrow = match at.factors(1) {
+        Some((left, right)) if at.node.op_type == "Conv" && at.int_attribute("group", 1) == 1 => {
+            let inner = at.again(&[Some(x), Some(right)]);
+            let rank = at.rank(1).unwrap_or(4);
+            let axes: Vec<i64> = (2..rank as i64).collect();
+            let widen = left.unsqueezed(&axes);
+            inner.first().map(|inner| inner.with("Conv", &[&[widen][..], db.as_slice()].concat(), vec![]))
+        }
+        _ => None,
+    };
+    let by_weight = match narrow {
+        Some(term) => Some(term),
+        None => at.dx(1).and_then(|dw| at.again(&[Some(x), Some(dw), db]).first().copied()),
+    };
+    let by_bias = match (by_weight, db) {
+        (None, Some(db)) => Some(spread_bias(at, db)),
+        _ => None,
+    };
+    let by_input = at.dx(0).and_then(|dx| at.again(&[Some(dx), Some(w)]).first().copied());
+    Ok(vec![sum(by_weight.into_iter().chain(by_bias).chain(by_input))])
+}
+
+/// A number a channel over the whole output.
+fn spread_bias<'a>(at: &At<'a>, bias: Term<'a>) -> Term<'a> {
+    let rank = at.rank(0).unwrap_or(4);
+    let dims: Vec<i64> = (0..rank).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
+    bias.reshaped(&dims).with("Expand", &[at.y(0).dims()], vec![])
 }

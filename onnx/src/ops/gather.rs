@@ -1,9 +1,11 @@
 //! Reading and writing by index.
 
 use super::Flow::Only;
+use super::Tangent::{Linear, Refused, Rule};
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::{Element, Expr, Fact, MAX_ELEMENTS};
+use crate::tangent::{At, Tangents, Term};
 use Kind::{Int, String};
 
 macro_rules! scatter {
@@ -15,6 +17,7 @@ macro_rules! scatter {
             outputs: 1..=1,
             attributes: $attributes,
             flows: Only(&[0, 2]),
+            tangent: Rule(scatter_tangent),
             infer: scatter,
         }
     };
@@ -28,6 +31,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: gather,
     },
     OpSpec {
@@ -37,6 +41,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: gather_elements,
     },
     OpSpec {
@@ -46,6 +51,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("batch_dims", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: gather_nd,
     },
     scatter!("Scatter", 9, &[("axis", Int)]),
@@ -58,6 +64,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int), ("mode", String)],
         flows: Only(&[0, 1]),
+        tangent: Refused("updates a cache of generated tokens, which no vision model has"),
         infer: super::site::like_first,
     },
 ];
@@ -152,4 +159,36 @@ fn scatter(site: &mut Site) -> Result<()> {
     let shape = site.shape(0).map(<[Expr]>::to_vec);
     site.set(0, data_type, shape);
     Ok(())
+}
+
+/// Writing and adding are linear in both together. Of a product every factor moves in turn; an extreme moves with what
+/// it is, the mean of those that tie.
+fn scatter_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let reduction = at.node.string("reduction").unwrap_or("none");
+    if matches!(reduction, "none" | "add") {
+        return Ok(at.linear(&[0, 2]));
+    }
+    let (data, places, updates, y) = (at.x(0), at.x(1), at.x(2), at.y(0));
+    let moved = [at.dx(0), at.dx(2)];
+    if moved.iter().all(Option::is_none) {
+        return Ok(Vec::new());
+    }
+    let [d_data, d_updates] = [moved[0].unwrap_or_else(|| at.zeros(0)), moved[1].unwrap_or_else(|| at.zeros(2))];
+    let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "reduction");
+    let attributes: Vec<_> = attributes.map(|(name, value)| (name.as_str(), value.clone())).collect();
+    let add = |data: Term<'a>, updates: Term<'a>| {
+        let attributes = attributes.iter().cloned().chain([("reduction", "add".into())]).collect();
+        at.emit(&[Some(data), Some(places), Some(updates)], attributes, 1).first().copied()
+    };
+    if reduction == "mul" {
+        return Ok(vec![add(d_data / data, d_updates / updates).map(|relative| y * relative)]);
+    }
+    let reached = match at.node.op_type.as_str() {
+        "ScatterND" => y.with("GatherND", &[places], vec![]),
+        _ => y.with("GatherElements", &[places], attributes.clone()),
+    };
+    let hit = data.equal(y).cast(y.data_type());
+    let hit_by = updates.equal(reached).cast(y.data_type());
+    let total = add(hit * d_data, hit_by * d_updates);
+    Ok(vec![total.zip(add(hit, hit_by)).map(|(total, ties)| total / ties)])
 }

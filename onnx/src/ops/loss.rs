@@ -1,9 +1,11 @@
 //! Losses of class scores `[N, C, ...]` against labels `[N, ...]`.
 
 use super::Flow::Only;
+use super::Tangent::{Linear, Rule};
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
+use crate::tangent::{At, Tangents, Term};
 use Kind::{Int, String};
 
 pub(super) const OPS: &[OpSpec] = &[
@@ -14,6 +16,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("ignore_index", Int), ("reduction", String)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: loss,
     },
     OpSpec {
@@ -23,6 +26,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=2,
         attributes: &[("ignore_index", Int), ("reduction", String)],
         flows: Only(&[0]),
+        tangent: Rule(softmax_cross_entropy_tangent),
         infer: loss,
     },
 ];
@@ -43,4 +47,17 @@ fn loss(site: &mut Site) -> Result<()> {
     site.set(0, data_type, shape);
     site.set(1, data_type, scores);
     Ok(())
+}
+
+/// The log-probabilities move by dx - sum(p dx) along the classes, and the loss is linear in them.
+fn softmax_cross_entropy_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let Some(dx) = at.dx(0) else { return Ok(Vec::new()) };
+    let softmax = at.x(0).with("Softmax", &[], vec![("axis", 1i64.into())]);
+    if at.opset() < 13 && at.rank(0) != Some(2) {
+        return Err(at.refuse("along one of several axes Softmax came with opset 13"));
+    }
+    let moved = dx - (softmax * dx).reduced("ReduceSum", &[1]);
+    let rest: Vec<Term<'a>> = (1..at.node.inputs.len()).filter_map(|i| at.input(i)).collect();
+    let attributes = at.node.attributes.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+    Ok(vec![Some(moved.with("NegativeLogLikelihoodLoss", &rest, attributes)), Some(moved)])
 }

@@ -4,8 +4,10 @@
 //! it from 11.
 
 use super::Flow::{All, Nothing};
+use super::Tangent::{EachLinear, Refused, Rule};
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::Expr;
+use crate::tangent::{At, Tangents, Term, sum};
 use crate::{DataType, Result};
 use Kind::{Float, Int, String};
 use std::collections::BTreeMap;
@@ -18,9 +20,19 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("alpha", Float), ("beta", Float), ("transA", Int), ("transB", Int)],
         flows: All,
+        tangent: Rule(gemm_tangent),
         infer: gemm,
     },
-    OpSpec { name: "MatMul", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[], flows: All, infer: matmul },
+    OpSpec {
+        name: "MatMul",
+        since: 1,
+        inputs: 2..=2,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        tangent: Rule(matmul_tangent),
+        infer: matmul,
+    },
     OpSpec {
         name: "MatMulInteger",
         since: 10,
@@ -28,6 +40,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: Nothing,
+        tangent: Refused("fixed-point arithmetic, a step function without a derivative"),
         infer: matmul_integer,
     },
     OpSpec {
@@ -37,6 +50,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: Nothing,
+        tangent: Refused("fixed-point arithmetic, a step function without a derivative"),
         infer: q_linear_matmul,
     },
     OpSpec {
@@ -46,9 +60,19 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("equation", String)],
         flows: All,
+        tangent: EachLinear,
         infer: einsum,
     },
-    OpSpec { name: "Det", since: 11, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: All, infer: det },
+    OpSpec {
+        name: "Det",
+        since: 11,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        tangent: Refused("the derivative of a determinant takes an inverse, which ONNX has no operator for"),
+        infer: det,
+    },
 ];
 
 fn gemm(site: &mut Site) -> Result<()> {
@@ -206,4 +230,62 @@ fn einsum_shape(site: &Site) -> Result<Option<Vec<Expr>>> {
         shape.push(size(letter)?);
     }
     Ok(Some(shape))
+}
+
+/// A' B + A B'. A direction B' of low rank goes through its factors one after the other.
+fn matmul_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (a, b) = (at.x(0), at.x(1));
+    let times = |a: Term<'a>, b: Term<'a>| a.with("MatMul", &[b], vec![]);
+    let by_left = at.dx(0).map(|da| times(da, b));
+    let by_right = match at.factors(1) {
+        Some((left, right)) => Some(times(times(a, left), right)),
+        None => at.dx(1).map(|db| times(a, db)),
+    };
+    Ok(vec![sum(by_left.into_iter().chain(by_right))])
+}
+
+/// alpha (A' B + A B') + beta C'. The terms are chained through the third input, so that no Add is left over.
+fn gemm_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (a, b) = (at.x(0), at.x(1));
+    let attribute = |beta: f64| {
+        vec![
+            ("alpha", (at.float("alpha", 1.0) as f32).into()),
+            ("beta", (beta as f32).into()),
+            ("transA", at.int_attribute("transA", 0).into()),
+            ("transB", at.int_attribute("transB", 0).into()),
+        ]
+    };
+    let product = |a: Term<'a>, b: Term<'a>, last: Option<(Term<'a>, f64)>| {
+        // The third input can be left out from opset 11.
+        let none = (at.opset() < 11).then(|| (a.scalar(0.0), 0.0));
+        let last = last.or(none);
+        let beta = last.map_or(1.0, |(_, beta)| beta);
+        at.emit(&[Some(a), Some(b), last.map(|(c, _)| c)], attribute(beta), 1).first().copied()
+    };
+    let mut last = at.dx(2).map(|dc| (dc, at.float("beta", 1.0)));
+    let mut complete = false;
+    if let Some(da) = at.dx(0) {
+        last = product(da, b, last).map(|term| (term, 1.0));
+        complete = true;
+    }
+    // Factors of low rank, as this node reads its second input: the first takes its place, the other comes before.
+    let by_rows = at.int_attribute("transB", 0) != 0;
+    let narrow = at.factors(1).filter(|_| at.int_attribute("transA", 0) == 0).map(|(left, right)| {
+        let (first, second) = if by_rows { (right, left) } else { (left, right) };
+        let attributes = vec![("transB", at.int_attribute("transB", 0).into())];
+        (a.with("Gemm", &[first][..], attributes), second)
+    });
+    let moving = match narrow {
+        Some(pair) if at.opset() >= 11 => Some(pair),
+        _ => at.dx(1).map(|db| (a, db)),
+    };
+    if let Some((a, db)) = moving {
+        last = product(a, db, last).map(|term| (term, 1.0));
+        complete = true;
+    }
+    Ok(vec![match last {
+        Some((term, _)) if complete => Some(term),
+        Some((bias, beta)) => Some((bias * beta).with("Expand", &[at.y(0).dims()], vec![])),
+        None => None,
+    }])
 }

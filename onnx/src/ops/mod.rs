@@ -5,6 +5,7 @@
 //! where that is. The standard's page of an operator is `https://onnx.ai/onnx/operators/onnx__NAME.html`.
 //! Adding an operator is adding a row to a family's `OPS`.
 
+mod activation;
 mod attention;
 mod binary;
 mod constant;
@@ -31,6 +32,7 @@ mod window;
 pub(crate) use control::{body_inputs, never_taken};
 pub(crate) use site::Site;
 
+use crate::tangent::Tangent;
 use crate::{Attribute, Error, Node, Result};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -54,6 +56,8 @@ pub struct OpSpec {
     pub attributes: &'static [(&'static str, Kind)],
     /// The inputs that a derivative flows through.
     pub flows: Flow,
+    /// How it passes tangents on through them.
+    pub tangent: Tangent,
     /// Its shape rule: types and shapes of the outputs from those of the inputs.
     pub(crate) infer: fn(&mut Site) -> Result<()>,
 }
@@ -125,6 +129,7 @@ impl Kind {
 
 const FAMILIES: &[&[OpSpec]] = &[
     unary::OPS,
+    activation::OPS,
     binary::OPS,
     conv::OPS,
     pool::OPS,

@@ -4,6 +4,7 @@
 //! `allowzero` from 14.
 
 use super::Flow::{All, Only};
+use super::Tangent::Linear;
 use super::site::product;
 use super::{ANY, Kind, OpSpec, Site};
 use crate::Result;
@@ -18,6 +19,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("allowzero", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: reshape,
     },
     OpSpec {
@@ -27,6 +29,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int)],
         flows: All,
+        tangent: Linear,
         infer: flatten,
     },
     OpSpec {
@@ -36,6 +39,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axes", Ints)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: squeeze,
     },
     OpSpec {
@@ -45,6 +49,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axes", Ints)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: unsqueeze,
     },
     OpSpec {
@@ -54,6 +59,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("perm", Ints)],
         flows: All,
+        tangent: Linear,
         infer: transpose,
     },
     OpSpec {
@@ -63,9 +69,19 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: expand,
     },
-    OpSpec { name: "Tile", since: 1, inputs: 2..=2, outputs: 1..=1, attributes: &[], flows: Only(&[0]), infer: tile },
+    OpSpec {
+        name: "Tile",
+        since: 1,
+        inputs: 2..=2,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Only(&[0]),
+        tangent: Linear,
+        infer: tile,
+    },
     OpSpec {
         name: "Concat",
         since: 1,
@@ -73,6 +89,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int)],
         flows: All,
+        tangent: Linear,
         infer: concat,
     },
     OpSpec {
@@ -82,6 +99,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("blocksize", Int), ("mode", String)],
         flows: All,
+        tangent: Linear,
         infer: depth_to_space,
     },
     OpSpec {
@@ -91,6 +109,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("blocksize", Int)],
         flows: All,
+        tangent: Linear,
         infer: space_to_depth,
     },
     OpSpec {
@@ -100,6 +119,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("batch_axis", Int), ("time_axis", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: super::site::like_first,
     },
 ];

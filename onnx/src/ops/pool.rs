@@ -4,9 +4,11 @@
 //! Runtime do in every version.
 
 use super::Flow::{All, Only};
+use super::Tangent::{Linear, Refused, Rule};
 use super::window::Window;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
+use crate::tangent::{At, Tangents, Term};
 use crate::{DataType, Result};
 use Kind::{Float, Int, Ints, String};
 
@@ -26,6 +28,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: All,
+        tangent: Linear,
         infer: pool,
     },
     OpSpec {
@@ -43,6 +46,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: All,
+        tangent: Rule(lp_pool_tangent),
         infer: pool,
     },
     OpSpec {
@@ -60,6 +64,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: All,
+        tangent: Rule(max_pool_tangent),
         infer: max_pool,
     },
     OpSpec {
@@ -69,6 +74,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("kernel_shape", Ints), ("pads", Ints), ("strides", Ints)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: max_unpool,
     },
     OpSpec {
@@ -78,6 +84,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: All,
+        tangent: Linear,
         infer: global,
     },
     OpSpec {
@@ -87,6 +94,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("p", Int)],
         flows: All,
+        tangent: Rule(global_lp_tangent),
         infer: global,
     },
     OpSpec {
@@ -96,6 +104,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: All,
+        tangent: Rule(global_max_tangent),
         infer: global,
     },
     OpSpec {
@@ -105,6 +114,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("pooled_shape", Ints), ("spatial_scale", Float)],
         flows: Only(&[0]),
+        tangent: Refused("superseded by RoiAlign before opset 7"),
         infer: max_roi_pool,
     },
     OpSpec {
@@ -121,6 +131,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("spatial_scale", Float),
         ],
         flows: Only(&[0]),
+        tangent: Rule(roi_align_tangent),
         infer: roi_align,
     },
 ];
@@ -211,4 +222,77 @@ fn max_roi_pool(site: &mut Site) -> Result<()> {
 fn roi_align(site: &mut Site) -> Result<()> {
     let (height, width) = (site.int("output_height", 1), site.int("output_width", 1));
     regions(site, height, width)
+}
+
+/// The tangent at the place of the maximum. Places count through the whole tensor, row-major.
+fn max_pool_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let Some(dx) = at.dx(0) else { return Ok(Vec::new()) };
+    if at.opset() < 8 {
+        return Err(at.refuse("the places of its maxima came with opset 8"));
+    }
+    if at.int_attribute("storage_order", 0) != 0 {
+        return Err(at.refuse("its places count column by column"));
+    }
+    Ok(vec![Some(dx.reshaped(&[-1]).with("Gather", &[at.y(1)], vec![]))])
+}
+
+/// |x|^(p-1) sign(x) dx, which a pool of order p sums.
+fn moved_norm<'a>(at: &At<'a>, dx: Term<'a>, p: i64) -> Term<'a> {
+    let x = at.x(0);
+    match p {
+        1 => x.op("Sign") * dx,
+        2 => x * dx,
+        _ => x.op("Abs").with("Pow", &[x.scalar(p as f64 - 1.0)], vec![]) * x.op("Sign") * dx,
+    }
+}
+
+/// `moved` y^(1-p), and 0 where y is 0.
+fn over_norm<'a>(y: Term<'a>, moved: Term<'a>, p: i64) -> Term<'a> {
+    let slope = match p {
+        1 => return moved,
+        2 => moved / y,
+        _ => moved * y.with("Pow", &[y.scalar(1.0 - p as f64)], vec![]),
+    };
+    y.above(0.0).choose(slope, y.scalar(0.0))
+}
+
+/// A pool of order 1 sums the positive and the negative part, each over exactly the windows of this node.
+fn lp_pool_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let p = at.int_attribute("p", 2);
+    let Some(dx) = at.dx(0) else { return Ok(Vec::new()) };
+    let moved = moved_norm(at, dx, p);
+    let sum = |t: Term<'a>| {
+        let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "p");
+        let attributes = attributes.map(|(name, value)| (name.as_str(), value.clone()));
+        at.emit(&[Some(t.op("Relu"))], attributes.chain([("p", 1i64.into())]).collect(), 1).first().copied()
+    };
+    let total = sum(moved).zip(sum(-moved)).map(|(plus, minus)| plus - minus);
+    Ok(vec![total.map(|total| over_norm(at.y(0), total, p))])
+}
+
+fn spatial<'a>(at: &At<'a>) -> Result<Vec<i64>> {
+    let rank = at.rank(0).ok_or_else(|| at.refuse("the number of its axes is not known"))?;
+    Ok((2..rank as i64).collect())
+}
+
+fn global_lp_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (p, axes) = (at.int_attribute("p", 2), spatial(at)?);
+    Ok(vec![at.dx(0).map(|dx| over_norm(at.y(0), moved_norm(at, dx, p).reduced("ReduceSum", &axes), p))])
+}
+
+/// The mean of the tangents at the maxima.
+fn global_max_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (x, y, axes) = (at.x(0), at.y(0), spatial(at)?);
+    Ok(vec![at.dx(0).map(|dx| {
+        let hit = x.equal(y).cast(y.data_type());
+        (hit * dx).reduced("ReduceSum", &axes) / hit.reduced("ReduceSum", &axes)
+    })])
+}
+
+/// Averages are linear in the image.
+fn roi_align_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    match at.node.string("mode") {
+        None | Some("avg") => Ok(at.linear(&[0])),
+        Some(mode) => Err(at.refuse(&format!("mode `{mode}` picks places that it does not tell"))),
+    }
 }

@@ -1,6 +1,7 @@
 //! Between floats and scaled integers.
 
 use super::Flow::Nothing;
+use super::Tangent::Refused;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
 use crate::{DataType, Result};
@@ -14,6 +15,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int), ("block_size", Int), ("output_dtype", Int), ("precision", Int), ("saturate", Int)],
         flows: Nothing,
+        tangent: Refused("fixed-point arithmetic, a step function without a derivative"),
         infer: quantize,
     },
     OpSpec {
@@ -23,6 +25,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int), ("block_size", Int), ("output_dtype", Int)],
         flows: Nothing,
+        tangent: Refused("fixed-point arithmetic, a step function without a derivative"),
         infer: dequantize,
     },
     OpSpec {
@@ -32,6 +35,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 3..=3,
         attributes: &[],
         flows: Nothing,
+        tangent: Refused("fixed-point arithmetic, a step function without a derivative"),
         infer: dynamic_quantize,
     },
 ];

@@ -2,6 +2,7 @@
 //! (from opset 14).
 
 use super::Flow::Only;
+use super::Tangent::Refused;
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
@@ -24,6 +25,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("linear_before_reset", Int),
         ],
         flows: Only(&[0, 1, 2, 3, 5]),
+        tangent: Refused("recurrent, and written for vision models only"),
         infer: recurrent,
     },
     OpSpec {
@@ -42,6 +44,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("layout", Int),
         ],
         flows: Only(&[0, 1, 2, 3, 5, 6, 7]),
+        tangent: Refused("recurrent, and written for vision models only"),
         infer: recurrent,
     },
     OpSpec {
@@ -59,6 +62,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("layout", Int),
         ],
         flows: Only(&[0, 1, 2, 3, 5]),
+        tangent: Refused("recurrent, and written for vision models only"),
         infer: recurrent,
     },
 ];

@@ -3,14 +3,16 @@
 //! Meaning changed: the axes become an input, in ReduceSum with opset 13, in the others with 18.
 
 use super::Flow::{Nothing, Only};
+use super::Tangent::{Linear, Rule, Zero};
 use super::site::product;
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
+use crate::tangent::{At, Tangents, Term};
 use crate::{DataType, Result};
 use Kind::{Int, Ints};
 
 macro_rules! reduction {
-    ($name:literal, $infer:expr) => {
+    ($name:literal, $tangent:expr, $infer:expr) => {
         OpSpec {
             name: $name,
             since: 1,
@@ -18,6 +20,7 @@ macro_rules! reduction {
             outputs: 1..=1,
             attributes: &[("axes", Ints), ("keepdims", Int), ("noop_with_empty_axes", Int)],
             flows: Only(&[0]),
+            tangent: $tangent,
             infer: $infer,
         }
     };
@@ -31,22 +34,23 @@ macro_rules! position {
             outputs: 1..=1,
             attributes: &[("axis", Int), ("keepdims", Int), ("select_last_index", Int)],
             flows: Nothing,
+            tangent: Zero,
             infer: position,
         }
     };
 }
 
 pub(super) const OPS: &[OpSpec] = &[
-    reduction!("ReduceL1", reduce),
-    reduction!("ReduceL2", reduce),
-    reduction!("ReduceLogSum", reduce),
-    reduction!("ReduceLogSumExp", reduce),
-    reduction!("ReduceMax", reduce_max),
-    reduction!("ReduceMean", reduce),
-    reduction!("ReduceMin", reduce_min),
-    reduction!("ReduceProd", reduce_prod),
-    reduction!("ReduceSum", reduce_sum),
-    reduction!("ReduceSumSquare", reduce),
+    reduction!("ReduceL1", Rule(l1_tangent), reduce),
+    reduction!("ReduceL2", Rule(l2_tangent), reduce),
+    reduction!("ReduceLogSum", Rule(log_sum_tangent), reduce),
+    reduction!("ReduceLogSumExp", Rule(log_sum_exp_tangent), reduce),
+    reduction!("ReduceMax", Rule(extreme_tangent), reduce_max),
+    reduction!("ReduceMean", Linear, reduce),
+    reduction!("ReduceMin", Rule(extreme_tangent), reduce_min),
+    reduction!("ReduceProd", Rule(prod_tangent), reduce_prod),
+    reduction!("ReduceSum", Linear, reduce_sum),
+    reduction!("ReduceSumSquare", Rule(sum_square_tangent), reduce),
     position!("ArgMax"),
     position!("ArgMin"),
 ];
@@ -128,4 +132,96 @@ fn position(site: &mut Site) -> Result<()> {
     };
     site.set(0, Some(DataType::Int64), shape);
     Ok(())
+}
+
+/// What a reduction goes over.
+struct Over {
+    /// Counted from the front, in order; `None`: nothing is reduced.
+    axes: Option<Vec<i64>>,
+    keep: bool,
+}
+
+impl Over {
+    fn of(at: &At) -> Result<Over> {
+        let rank = at.rank(0).ok_or_else(|| at.refuse("the number of its axes is not known"))? as i64;
+        let given = match at.has(1) {
+            true => Some(at.ints(1).ok_or_else(|| at.refuse("its axes are not constant"))?),
+            false => at.node.ints("axes").map(<[i64]>::to_vec),
+        };
+        let given = given.filter(|axes| !axes.is_empty());
+        let nothing = given.is_none() && at.int_attribute("noop_with_empty_axes", 0) != 0;
+        let axes = given.unwrap_or_else(|| (0..rank).collect());
+        let mut axes: Vec<i64> = axes.into_iter().map(|axis| if axis < 0 { axis + rank } else { axis }).collect();
+        axes.sort_unstable();
+        Ok(Over { axes: (!nothing).then_some(axes), keep: at.int_attribute("keepdims", 1) != 0 })
+    }
+
+    /// The sum, in the shape of the output.
+    fn sum<'a>(&self, term: Term<'a>) -> Term<'a> {
+        match &self.axes {
+            Some(axes) => term.reduce("ReduceSum", axes, self.keep),
+            None => term,
+        }
+    }
+
+    /// The output, in a shape that broadcasts with the input.
+    fn spread<'a>(&self, y: Term<'a>) -> Term<'a> {
+        match &self.axes {
+            Some(axes) if !self.keep => y.unsqueezed(axes),
+            _ => y,
+        }
+    }
+}
+
+fn l1_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let over = Over::of(at)?;
+    Ok(vec![at.dx(0).map(|dx| over.sum(at.x(0).op("Sign") * dx))])
+}
+
+/// sum(x dx) / y, and 0 where y is 0.
+fn l2_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (over, y) = (Over::of(at)?, at.y(0));
+    Ok(vec![at.dx(0).map(|dx| y.above(0.0).choose(over.sum(at.x(0) * dx) / y, y.scalar(0.0)))])
+}
+
+/// sum(dx) / sum(x).
+fn log_sum_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let over = Over::of(at)?;
+    Ok(vec![at.dx(0).map(|dx| over.sum(dx) / over.sum(at.x(0)))])
+}
+
+/// sum(exp(x - y) dx).
+fn log_sum_exp_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let over = Over::of(at)?;
+    Ok(vec![at.dx(0).map(|dx| over.sum((at.x(0) - over.spread(at.y(0))).op("Exp") * dx))])
+}
+
+/// The mean of the tangents at the extremes.
+fn extreme_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let over = Over::of(at)?;
+    Ok(vec![at.dx(0).map(|dx| {
+        let hit = at.x(0).equal(over.spread(at.y(0))).cast(dx.data_type());
+        over.sum(hit * dx) / over.sum(hit)
+    })])
+}
+
+/// Without a zero among the factors y sum(dx / x); with one, the product of the others times its dx; with more, 0.
+fn prod_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let (over, x) = (Over::of(at)?, at.x(0));
+    let Some(dx) = at.dx(0) else { return Ok(Vec::new()) };
+    let Some(axes) = &over.axes else { return Ok(vec![Some(dx)]) };
+    let zero = x.equal(x.scalar(0.0));
+    let one = x.scalar(1.0);
+    let factors = zero.choose(one, x);
+    let others = factors.reduce("ReduceProd", axes, over.keep);
+    let zeros = over.sum(zero.cast(x.data_type()));
+    let without = others * over.sum(zero.choose(x.scalar(0.0), dx / factors));
+    let with_one = others * over.sum(zero.choose(dx, x.scalar(0.0)));
+    let nothing = x.scalar(0.0);
+    Ok(vec![Some(zeros.below(0.5).choose(without, zeros.below(1.5).choose(with_one, nothing)))])
+}
+
+fn sum_square_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let over = Over::of(at)?;
+    Ok(vec![at.dx(0).map(|dx| over.sum(at.x(0) * dx * 2.0))])
 }

@@ -4,9 +4,11 @@
 //! for the aspect ratio from 18. A size is the input's times the scale, rounded down, in float32.
 
 use super::Flow::{All, Nothing, Only};
+use super::Tangent::{Linear, Rule, Zero};
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
+use crate::tangent::{At, Tangents};
 use Kind::{Float, Floats, Int, Ints, String};
 
 pub(super) const OPS: &[OpSpec] = &[
@@ -27,6 +29,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("nearest_mode", String),
         ],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: resize,
     },
     OpSpec {
@@ -36,6 +39,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("mode", String), ("scales", Floats)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: upsample,
     },
     OpSpec {
@@ -45,6 +49,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("align_corners", Int), ("mode", String), ("padding_mode", String)],
         flows: All,
+        tangent: Rule(grid_sample_tangent),
         infer: grid_sample,
     },
     OpSpec {
@@ -54,6 +59,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("align_corners", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: affine_grid,
     },
     OpSpec {
@@ -63,6 +69,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("pixel_format", String)],
         flows: Nothing,
+        tangent: Zero,
         infer: image_decoder,
     },
 ];
@@ -211,4 +218,12 @@ fn image_decoder(site: &mut Site) -> Result<()> {
     let shape = vec![Expr::Unknown, Expr::Unknown, Expr::Known(channels)];
     site.set(0, Some(crate::DataType::Uint8), Some(shape));
     Ok(())
+}
+
+/// Linear in the image; a grid that moves needs the image's own slope, which no operator gives.
+fn grid_sample_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    match at.has_tangent(1) {
+        true => Err(at.refuse("its grid depends on the parameters")),
+        false => Ok(at.linear(&[0])),
+    }
 }

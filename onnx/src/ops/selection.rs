@@ -1,8 +1,10 @@
 //! Picking by value: how many there are is seen only when the model runs.
 
 use super::Flow::{Nothing, Only};
+use super::Tangent::{Linear, Rule, Zero};
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
+use crate::tangent::{At, Tangents};
 use crate::{DataType, Result};
 use Kind::Int;
 
@@ -14,6 +16,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int)],
         flows: Only(&[2]),
+        tangent: Linear,
         infer: one_hot,
     },
     OpSpec {
@@ -23,6 +26,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 2..=2,
         attributes: &[("axis", Int), ("k", Int), ("largest", Int), ("sorted", Int)],
         flows: Only(&[0]),
+        tangent: Rule(top_k_tangent),
         infer: top_k,
     },
     OpSpec {
@@ -32,6 +36,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: compress,
     },
     OpSpec {
@@ -41,6 +46,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: Nothing,
+        tangent: Zero,
         infer: non_zero,
     },
     OpSpec {
@@ -50,6 +56,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=4,
         attributes: &[("axis", Int), ("sorted", Int)],
         flows: Nothing,
+        tangent: Zero,
         infer: unique,
     },
     OpSpec {
@@ -59,6 +66,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("center_point_box", Int)],
         flows: Nothing,
+        tangent: Zero,
         infer: non_max_suppression,
     },
 ];
@@ -163,4 +171,10 @@ fn unique(site: &mut Site) -> Result<()> {
 fn non_max_suppression(site: &mut Site) -> Result<()> {
     site.set(0, Some(DataType::Int64), Some(vec![Expr::Unknown, Expr::Known(3)]));
     Ok(())
+}
+
+/// The tangent at the places of the largest.
+fn top_k_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let axis = at.int_attribute("axis", -1);
+    Ok(vec![at.dx(0).map(|dx| dx.with("GatherElements", &[at.y(1)], vec![("axis", axis.into())]))])
 }

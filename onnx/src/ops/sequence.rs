@@ -1,6 +1,7 @@
 //! Sequences, optionals and text: no tensor types, so nothing is inferred beyond element counts.
 
 use super::Flow::{All, Nothing, Only};
+use super::Tangent::{Refused, Zero};
 use super::site::untyped;
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::Expr;
@@ -8,7 +9,7 @@ use crate::{DataType, Result};
 use Kind::{Floats, Graph, Int, Ints, String, Strings, Type};
 
 macro_rules! row {
-    ($name:literal, $flows:expr, $since:literal, $inputs:expr, $outputs:expr, $attributes:expr, $infer:expr) => {
+    ($name:literal, $flows:expr, $tangent:expr, $since:literal, $inputs:expr, $outputs:expr, $attributes:expr, $infer:expr) => {
         OpSpec {
             name: $name,
             since: $since,
@@ -16,39 +17,123 @@ macro_rules! row {
             outputs: $outputs,
             attributes: $attributes,
             flows: $flows,
+            tangent: $tangent,
             infer: $infer,
         }
     };
 }
 
 pub(super) const OPS: &[OpSpec] = &[
-    row!("ConcatFromSequence", All, 11, 1..=1, 1..=1, &[("axis", Int), ("new_axis", Int)], untyped),
-    row!("Optional", All, 15, 0..=1, 1..=1, &[("type", Type)], untyped),
-    row!("OptionalGetElement", All, 15, 1..=1, 1..=1, &[], untyped),
-    row!("OptionalHasElement", Nothing, 15, 0..=1, 1..=1, &[], has_element),
-    row!("SequenceAt", Only(&[0]), 11, 2..=2, 1..=1, &[], untyped),
-    row!("SequenceConstruct", All, 11, 1..=ANY, 1..=1, &[], untyped),
-    row!("SequenceEmpty", Nothing, 11, 0..=0, 1..=1, &[("dtype", Int)], untyped),
-    row!("SequenceErase", Only(&[0]), 11, 1..=2, 1..=1, &[], untyped),
-    row!("SequenceInsert", Only(&[0, 1]), 11, 2..=3, 1..=1, &[], untyped),
-    row!("SequenceLength", Nothing, 11, 1..=1, 1..=1, &[], length),
-    row!("SequenceMap", All, 17, 1..=ANY, 1..=ANY, &[("body", Graph)], untyped),
-    row!("SplitToSequence", Only(&[0]), 11, 1..=2, 1..=1, &[("axis", Int), ("keepdims", Int)], untyped),
-    row!("RegexFullMatch", Nothing, 20, 1..=1, 1..=1, &[("pattern", String)], matches),
-    row!("StringConcat", Nothing, 20, 2..=2, 1..=1, &[], string_concat),
+    row!(
+        "ConcatFromSequence",
+        All,
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        11,
+        1..=1,
+        1..=1,
+        &[("axis", Int), ("new_axis", Int)],
+        untyped
+    ),
+    row!(
+        "Optional",
+        All,
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        15,
+        0..=1,
+        1..=1,
+        &[("type", Type)],
+        untyped
+    ),
+    row!(
+        "OptionalGetElement",
+        All,
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        15,
+        1..=1,
+        1..=1,
+        &[],
+        untyped
+    ),
+    row!("OptionalHasElement", Nothing, Zero, 15, 0..=1, 1..=1, &[], has_element),
+    row!(
+        "SequenceAt",
+        Only(&[0]),
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        11,
+        2..=2,
+        1..=1,
+        &[],
+        untyped
+    ),
+    row!(
+        "SequenceConstruct",
+        All,
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        11,
+        1..=ANY,
+        1..=1,
+        &[],
+        untyped
+    ),
+    row!("SequenceEmpty", Nothing, Zero, 11, 0..=0, 1..=1, &[("dtype", Int)], untyped),
+    row!(
+        "SequenceErase",
+        Only(&[0]),
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        11,
+        1..=2,
+        1..=1,
+        &[],
+        untyped
+    ),
+    row!(
+        "SequenceInsert",
+        Only(&[0, 1]),
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        11,
+        2..=3,
+        1..=1,
+        &[],
+        untyped
+    ),
+    row!("SequenceLength", Nothing, Zero, 11, 1..=1, 1..=1, &[], length),
+    row!(
+        "SequenceMap",
+        All,
+        Refused("control flow: a body is not differentiated"),
+        17,
+        1..=ANY,
+        1..=ANY,
+        &[("body", Graph)],
+        untyped
+    ),
+    row!(
+        "SplitToSequence",
+        Only(&[0]),
+        Refused("works on sequences or optional values, and a tangent here is a tensor"),
+        11,
+        1..=2,
+        1..=1,
+        &[("axis", Int), ("keepdims", Int)],
+        untyped
+    ),
+    row!("RegexFullMatch", Nothing, Zero, 20, 1..=1, 1..=1, &[("pattern", String)], matches),
+    row!("StringConcat", Nothing, Zero, 20, 2..=2, 1..=1, &[], string_concat),
     row!(
         "StringNormalizer",
         Nothing,
+        Zero,
         10,
         1..=1,
         1..=1,
         &[("case_change_action", String), ("is_case_sensitive", Int), ("locale", String), ("stopwords", Strings)],
         untyped
     ),
-    row!("StringSplit", Nothing, 20, 1..=1, 2..=2, &[("delimiter", String), ("maxsplit", Int)], string_split),
+    row!("StringSplit", Nothing, Zero, 20, 1..=1, 2..=2, &[("delimiter", String), ("maxsplit", Int)], string_split),
     row!(
         "TfIdfVectorizer",
         Nothing,
+        Zero,
         9,
         1..=1,
         1..=1,

@@ -3,6 +3,7 @@
 //! Meaning changed: the axis of DFT is an attribute in opset 17, input 2 from 20.
 
 use super::Flow::{Nothing, Only};
+use super::Tangent::{Refused, Zero};
 use super::{Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::Expr;
@@ -17,6 +18,7 @@ macro_rules! window {
             outputs: 1..=1,
             attributes: &[("output_datatype", Int), ("periodic", Int)],
             flows: Nothing,
+            tangent: Zero,
             infer: window,
         }
     };
@@ -33,6 +35,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axis", Int), ("inverse", Int), ("onesided", Int)],
         flows: Only(&[0]),
+        tangent: Refused("signal processing, which no vision model uses"),
         infer: dft,
     },
     OpSpec {
@@ -42,6 +45,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("onesided", Int)],
         flows: Only(&[0, 2]),
+        tangent: Refused("signal processing, which no vision model uses"),
         infer: stft,
     },
     OpSpec {
@@ -51,6 +55,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("output_datatype", Int)],
         flows: Nothing,
+        tangent: Zero,
         infer: mel_weight_matrix,
     },
 ];

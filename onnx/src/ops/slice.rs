@@ -4,10 +4,12 @@
 //! Split its sizes from 13, or `num_outputs` from 18.
 
 use super::Flow::Only;
+use super::Tangent::{Linear, Rule};
 use super::movement::{strides, unravel};
 use super::{ANY, Kind, OpSpec, Site};
 use crate::Result;
 use crate::shape::{Element, Expr, Fact};
+use crate::tangent::{At, Tangents};
 use Kind::{Float, Int, Ints, String};
 
 pub(super) const OPS: &[OpSpec] = &[
@@ -18,6 +20,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axes", Ints), ("ends", Ints), ("starts", Ints)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: slice,
     },
     OpSpec {
@@ -27,6 +30,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=ANY,
         attributes: &[("axis", Int), ("num_outputs", Int), ("split", Ints)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: split,
     },
     OpSpec {
@@ -36,6 +40,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("mode", String), ("pads", Ints), ("value", Float)],
         flows: Only(&[0]),
+        tangent: Rule(pad_tangent),
         infer: pad,
     },
     OpSpec {
@@ -45,6 +50,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("axes", Ints)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: center_crop_pad,
     },
     OpSpec {
@@ -54,6 +60,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("upper", Int)],
         flows: Only(&[0]),
+        tangent: Linear,
         infer: super::site::like_first,
     },
 ];
@@ -333,4 +340,19 @@ fn center_crop_pad(site: &mut Site) -> Result<()> {
     };
     site.set(0, data_type, shape);
     Ok(())
+}
+
+/// The tangent padded alike, with zeros where a constant fills in.
+fn pad_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let Some(dx) = at.dx(0) else { return Ok(Vec::new()) };
+    let mut inputs = at.inputs();
+    if let Some(first) = inputs.first_mut() {
+        *first = Some(dx);
+    }
+    if let Some(fill) = inputs.get_mut(2) {
+        *fill = None;
+    }
+    let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "value");
+    let attributes = attributes.map(|(name, value)| (name.as_str(), value.clone())).collect();
+    Ok(vec![at.emit(&inputs, attributes, 1).first().copied()])
 }

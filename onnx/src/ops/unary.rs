@@ -1,17 +1,19 @@
 //! Element by element on one input: the output has its shape.
 //!
-//! Meaning changed: Clip takes its bounds as inputs from opset 11, Dropout its ratio from 12; Softmax
-//! and its kin flatten to two axes before 13 (same shape either way).
+//! Meaning changed: Dropout takes its ratio as an input from opset 12.
 
 use super::Flow::{All, Nothing, Only};
+use super::Tangent::{Linear, Rule, Slope, Zero};
 use super::site::like_first;
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
+use crate::tangent::{At, Tangents, Term};
 use crate::{DataType, Result};
 use Kind::{Float, Int, String};
+use std::f64::consts::PI;
 
 macro_rules! like {
-    ($name:literal, $flows:expr, $since:literal, $inputs:expr, $attributes:expr) => {
+    ($name:literal, $flows:expr, $tangent:expr, $since:literal, $inputs:expr, $attributes:expr) => {
         OpSpec {
             name: $name,
             since: $since,
@@ -19,55 +21,91 @@ macro_rules! like {
             outputs: 1..=1,
             attributes: $attributes,
             flows: $flows,
+            tangent: $tangent,
             infer: like_first,
         }
     };
 }
 
 pub(super) const OPS: &[OpSpec] = &[
-    like!("Acos", All, 7, 1..=1, &[]),
-    like!("Acosh", All, 9, 1..=1, &[]),
-    like!("Asin", All, 7, 1..=1, &[]),
-    like!("Asinh", All, 9, 1..=1, &[]),
-    like!("Atan", All, 7, 1..=1, &[]),
-    like!("Atanh", All, 9, 1..=1, &[]),
-    like!("BitwiseNot", Nothing, 18, 1..=1, &[]),
-    like!("Celu", All, 12, 1..=1, &[("alpha", Float)]),
-    like!("Clip", Only(&[0]), 1, 1..=3, &[("min", Float), ("max", Float)]),
-    like!("Cos", All, 7, 1..=1, &[]),
-    like!("Cosh", All, 9, 1..=1, &[]),
-    like!("CumSum", Only(&[0]), 11, 2..=2, &[("exclusive", Int), ("reverse", Int)]),
-    like!("Elu", All, 1, 1..=1, &[("alpha", Float)]),
-    like!("Erf", All, 9, 1..=1, &[]),
-    like!("Exp", All, 1, 1..=1, &[]),
-    like!("Gelu", All, 20, 1..=1, &[("approximate", String)]),
-    like!("HardSigmoid", All, 1, 1..=1, &[("alpha", Float), ("beta", Float)]),
-    like!("HardSwish", All, 14, 1..=1, &[]),
-    like!("Hardmax", Nothing, 1, 1..=1, &[("axis", Int)]),
-    like!("LeakyRelu", All, 1, 1..=1, &[("alpha", Float)]),
-    like!("Log", All, 1, 1..=1, &[]),
-    like!("LogSoftmax", All, 1, 1..=1, &[("axis", Int)]),
-    like!("Mish", All, 18, 1..=1, &[]),
-    like!("Relu", All, 1, 1..=1, &[]),
-    like!("Selu", All, 1, 1..=1, &[("alpha", Float), ("gamma", Float)]),
-    like!("Shrink", All, 9, 1..=1, &[("bias", Float), ("lambd", Float)]),
-    like!("Sigmoid", All, 1, 1..=1, &[]),
-    like!("Sign", Nothing, 9, 1..=1, &[]),
-    like!("Sin", All, 7, 1..=1, &[]),
-    like!("Sinh", All, 9, 1..=1, &[]),
-    like!("Softmax", All, 1, 1..=1, &[("axis", Int)]),
-    like!("Softplus", All, 1, 1..=1, &[]),
-    like!("Softsign", All, 1, 1..=1, &[]),
-    like!("Swish", All, 24, 1..=1, &[("alpha", Float)]),
-    like!("Tan", All, 7, 1..=1, &[]),
-    like!("Tanh", All, 1, 1..=1, &[]),
-    like!("ThresholdedRelu", All, 10, 1..=1, &[("alpha", Float)]),
-    OpSpec { name: "Abs", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: All, infer: abs },
-    OpSpec { name: "Ceil", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: Nothing, infer: ceil },
-    OpSpec { name: "Floor", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: Nothing, infer: floor },
-    OpSpec { name: "Identity", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: All, infer: identity },
-    OpSpec { name: "Neg", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: All, infer: neg },
-    OpSpec { name: "Not", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: Nothing, infer: not },
+    like!("Acos", All, Slope(acos), 7, 1..=1, &[]),
+    like!("Acosh", All, Slope(acosh), 9, 1..=1, &[]),
+    like!("Asin", All, Slope(asin), 7, 1..=1, &[]),
+    like!("Asinh", All, Slope(asinh), 9, 1..=1, &[]),
+    like!("Atan", All, Slope(atan), 7, 1..=1, &[]),
+    like!("Atanh", All, Slope(atanh), 9, 1..=1, &[]),
+    like!("BitwiseNot", Nothing, Zero, 18, 1..=1, &[]),
+    like!("Cos", All, Slope(cos), 7, 1..=1, &[]),
+    like!("Cosh", All, Slope(cosh), 9, 1..=1, &[]),
+    like!("CumSum", Only(&[0]), Linear, 11, 2..=2, &[("exclusive", Int), ("reverse", Int)]),
+    like!("Erf", All, Slope(erf), 9, 1..=1, &[]),
+    like!("Exp", All, Slope(exp), 1, 1..=1, &[]),
+    like!("Log", All, Rule(log), 1, 1..=1, &[]),
+    like!("Sign", Nothing, Zero, 9, 1..=1, &[]),
+    like!("Sin", All, Slope(sin), 7, 1..=1, &[]),
+    like!("Sinh", All, Slope(sinh), 9, 1..=1, &[]),
+    like!("Tan", All, Slope(tan), 7, 1..=1, &[]),
+    like!("Tanh", All, Slope(tanh), 1, 1..=1, &[]),
+    OpSpec {
+        name: "Abs",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        tangent: Slope(sign),
+        infer: abs,
+    },
+    OpSpec {
+        name: "Ceil",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        tangent: Zero,
+        infer: ceil,
+    },
+    OpSpec {
+        name: "Floor",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        tangent: Zero,
+        infer: floor,
+    },
+    OpSpec {
+        name: "Identity",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        tangent: Linear,
+        infer: identity,
+    },
+    OpSpec {
+        name: "Neg",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        tangent: Linear,
+        infer: neg,
+    },
+    OpSpec {
+        name: "Not",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        tangent: Zero,
+        infer: not,
+    },
     OpSpec {
         name: "Reciprocal",
         since: 1,
@@ -75,10 +113,29 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: All,
+        tangent: Slope(reciprocal_slope),
         infer: reciprocal,
     },
-    OpSpec { name: "Round", since: 11, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: Nothing, infer: round },
-    OpSpec { name: "Sqrt", since: 1, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: All, infer: sqrt },
+    OpSpec {
+        name: "Round",
+        since: 11,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        tangent: Zero,
+        infer: round,
+    },
+    OpSpec {
+        name: "Sqrt",
+        since: 1,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: All,
+        tangent: Slope(sqrt_slope),
+        infer: sqrt,
+    },
     OpSpec {
         name: "Cast",
         since: 1,
@@ -86,6 +143,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("to", Int), ("saturate", Int), ("round_mode", String)],
         flows: All,
+        tangent: Rule(cast_tangent),
         infer: cast,
     },
     OpSpec {
@@ -95,6 +153,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("saturate", Int), ("round_mode", String)],
         flows: Only(&[0]),
+        tangent: Rule(cast_tangent),
         infer: cast_like,
     },
     OpSpec {
@@ -104,6 +163,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=2,
         attributes: &[("ratio", Float), ("seed", Int)],
         flows: Only(&[0]),
+        tangent: Rule(dropout_tangent),
         infer: dropout,
     },
     OpSpec {
@@ -113,9 +173,19 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[("detect_negative", Int), ("detect_positive", Int)],
         flows: Nothing,
+        tangent: Zero,
         infer: to_bool,
     },
-    OpSpec { name: "IsNaN", since: 9, inputs: 1..=1, outputs: 1..=1, attributes: &[], flows: Nothing, infer: to_bool },
+    OpSpec {
+        name: "IsNaN",
+        since: 9,
+        inputs: 1..=1,
+        outputs: 1..=1,
+        attributes: &[],
+        flows: Nothing,
+        tangent: Zero,
+        infer: to_bool,
+    },
 ];
 
 /// The output is input 0 with `f` on each element that is followed.
@@ -243,4 +313,93 @@ fn to_bool(site: &mut Site) -> Result<()> {
     let shape = site.shape(0).map(<[Expr]>::to_vec);
     site.set(0, Some(DataType::Bool), shape);
     Ok(())
+}
+
+fn acos<'a>(at: &At<'a>) -> Term<'a> {
+    -asin(at)
+}
+
+fn acosh<'a>(at: &At<'a>) -> Term<'a> {
+    1.0 / (at.x(0).squared() - 1.0).op("Sqrt")
+}
+
+fn asin<'a>(at: &At<'a>) -> Term<'a> {
+    1.0 / (1.0 - at.x(0).squared()).op("Sqrt")
+}
+
+fn asinh<'a>(at: &At<'a>) -> Term<'a> {
+    1.0 / (at.x(0).squared() + 1.0).op("Sqrt")
+}
+
+fn atan<'a>(at: &At<'a>) -> Term<'a> {
+    1.0 / (at.x(0).squared() + 1.0)
+}
+
+fn atanh<'a>(at: &At<'a>) -> Term<'a> {
+    1.0 / (1.0 - at.x(0).squared())
+}
+
+fn cos<'a>(at: &At<'a>) -> Term<'a> {
+    -at.x(0).op("Sin")
+}
+
+fn cosh<'a>(at: &At<'a>) -> Term<'a> {
+    at.x(0).op("Sinh")
+}
+
+fn erf<'a>(at: &At<'a>) -> Term<'a> {
+    (2.0 / PI.sqrt()) * (-at.x(0).squared()).op("Exp")
+}
+
+fn exp<'a>(at: &At<'a>) -> Term<'a> {
+    at.y(0)
+}
+
+fn sin<'a>(at: &At<'a>) -> Term<'a> {
+    at.x(0).op("Cos")
+}
+
+fn sinh<'a>(at: &At<'a>) -> Term<'a> {
+    at.x(0).op("Cosh")
+}
+
+fn tan<'a>(at: &At<'a>) -> Term<'a> {
+    at.y(0).squared() + 1.0
+}
+
+fn tanh<'a>(at: &At<'a>) -> Term<'a> {
+    1.0 - at.y(0).squared()
+}
+
+fn sign<'a>(at: &At<'a>) -> Term<'a> {
+    at.x(0).op("Sign")
+}
+
+fn reciprocal_slope<'a>(at: &At<'a>) -> Term<'a> {
+    -at.y(0).squared()
+}
+
+fn sqrt_slope<'a>(at: &At<'a>) -> Term<'a> {
+    0.5 / at.y(0)
+}
+
+/// y = ln x, so dy = dx / x.
+fn log<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    Ok(vec![at.dx(0).map(|dx| dx / at.x(0))])
+}
+
+/// A cast from one floating type to another; any other has steps.
+fn cast_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    let y = at.y(0);
+    Ok(vec![at.dx(0).filter(|_| y.data_type().is_float()).map(|dx| dx.cast(y.data_type()))])
+}
+
+/// A Dropout in evaluation mode lets everything through.
+fn dropout_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    match at.node.input(2) {
+        Some(mode) if at.truth(2) != Some(false) => {
+            Err(at.refuse(&format!("its training mode, `{mode}`, is not known to be off")))
+        }
+        _ => Ok(vec![at.dx(0)]),
+    }
 }

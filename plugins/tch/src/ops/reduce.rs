@@ -33,7 +33,7 @@ impl Reduced {
 }
 
 /// Runs a reduction over the node's axes: an attribute before opset `since`, the second input from there on. None mean
-/// all, unless `noop_with_empty_axes` says that nothing is done then.
+/// all, unless `noop_with_empty_axes` says that nothing is joined then.
 fn reduce(
     site: &Site,
     inputs: &[Option<Tensor>],
@@ -49,7 +49,11 @@ fn reduce(
     };
     let axes = match axes {
         Some(axes) if !axes.is_empty() => input::axes(&axes, rank)?,
-        _ if site.flag("noop_with_empty_axes", false)? => return Ok(vec![x.shallow_clone()]),
+        // Over one element each, as ONNX Runtime has it: no sum is taken, yet ReduceL1 still gives absolute values.
+        _ if site.flag("noop_with_empty_axes", false)? => {
+            let alone = Reduced { axes: vec![rank as i64], keep: false };
+            return Ok(vec![f(&x.f_unsqueeze(-1)?, &alone)?]);
+        }
         _ => (0..rank as i64).collect(),
     };
     Ok(vec![f(x, &Reduced { axes, keep: site.flag("keepdims", true)? })?])

@@ -4,7 +4,7 @@
 //! claimed case must pass, and an excepted one must not.
 
 mod case;
-mod run;
+pub(super) mod run;
 
 use super::find;
 use isal_onnx::{Graph, Model};

@@ -38,7 +38,8 @@ pub fn check(model: &Model, set: &DataSet) -> Result<(), String> {
     Ok(())
 }
 
-fn run(model: &Model, inputs: &[OnnxTensor], kind: Kind) -> Result<Vec<Tensor>, String> {
+/// The outputs of a model, run node by node.
+pub(crate) fn run(model: &Model, inputs: &[OnnxTensor], kind: Kind) -> Result<Vec<Tensor>, String> {
     let graph = &model.graph;
     let mut values: HashMap<&str, Tensor> = HashMap::new();
     for (name, tensor) in &graph.initializers {

@@ -9,9 +9,9 @@
 //! In the last two c counts as a variable as well: f is bilinear in it, so they say something even where f is linear in
 //! the inputs.
 
-use super::case::{Case, uniform};
 use crate::level::Level;
 use crate::ops::{self, Site};
+use isal_onnx::testing::{Case, uniform};
 use tch::{Device, Kind, Tensor};
 
 /// Step of the differences. With fourth order, truncation is about 1e-12 of the function's scale and rounding 1e-13.
@@ -21,22 +21,27 @@ const TOLERANCE: f64 = 1e-6;
 /// Random directions a row.
 const DIRECTIONS: usize = 2;
 
-type Checked<T> = Result<T, String>;
+pub(super) type Checked<T> = Result<T, String>;
 
 /// The first line: libtorch's messages carry a stack trace.
-fn text<E: std::fmt::Display>(error: E) -> String {
+pub(super) fn text<E: std::fmt::Display>(error: E) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
+/// A tensor of libtorch's with the same numbers, floats in float64.
+pub(super) fn native(tensor: &isal_onnx::Tensor) -> Checked<Tensor> {
+    ops::constant(tensor, Kind::Double, Device::Cpu).map_err(text)
+}
+
 /// A row with its numbers drawn.
-struct Drawn<'a> {
-    case: &'a Case,
-    inputs: Vec<Option<(Tensor, bool)>>,
+pub(super) struct Drawn<'a> {
+    pub(super) case: &'a Case,
+    pub(super) inputs: Vec<Option<(Tensor, bool)>>,
 }
 
 impl Drawn<'_> {
-    /// Outputs for these differentiated inputs.
-    fn outputs(&self, xs: &[Tensor]) -> Checked<Vec<Tensor>> {
+    /// Outputs for these differentiated inputs, with their positions.
+    pub(super) fn outputs(&self, xs: &[Tensor]) -> Checked<Vec<(usize, Tensor)>> {
         let mut xs = xs.iter();
         let inputs: Vec<Option<Tensor>> = self
             .inputs
@@ -56,13 +61,13 @@ impl Drawn<'_> {
             [] => y.kind() == Kind::Double,
             named => named.contains(i),
         });
-        Ok(kept.map(|(_, y)| y).collect())
+        Ok(kept.collect())
     }
 
     /// f.
-    fn value(&self, xs: &[Tensor], cs: &[Tensor]) -> Checked<Tensor> {
+    pub(super) fn value(&self, xs: &[Tensor], cs: &[Tensor]) -> Checked<Tensor> {
         let mut sum = Tensor::from(0.0);
-        for (y, c) in self.outputs(xs)?.iter().zip(cs) {
+        for ((_, y), c) in self.outputs(xs)?.iter().zip(cs) {
             sum = sum.f_add(&y.f_mul(c).map_err(text)?.f_sum(Kind::Double).map_err(text)?).map_err(text)?;
         }
         Ok(sum)
@@ -70,13 +75,13 @@ impl Drawn<'_> {
 }
 
 /// Sum of products; an undefined tensor is zero.
-fn dot(a: &[Tensor], b: &[Tensor]) -> Tensor {
+pub(super) fn dot(a: &[Tensor], b: &[Tensor]) -> Tensor {
     let products = a.iter().zip(b).filter(|(a, _)| a.defined()).map(|(a, b)| (a * b).sum(Kind::Double));
     products.fold(Tensor::from(0.0), |sum, p| sum + p)
 }
 
 /// The same without cancellation: the scale that errors are relative to.
-fn scale(a: &[Tensor], b: &[Tensor]) -> f64 {
+pub(super) fn scale(a: &[Tensor], b: &[Tensor]) -> f64 {
     a.iter().zip(b).filter(|(a, _)| a.defined()).map(|(a, b)| (a * b).abs().sum(Kind::Double).double_value(&[])).sum()
 }
 
@@ -85,34 +90,43 @@ fn moved(at: &[Tensor], along: &[Tensor], by: f64) -> Vec<Tensor> {
 }
 
 /// The derivative along `u` of a function, by central differences of fourth order.
-fn difference(at: &[Tensor], u: &[Tensor], f: impl Fn(&[Tensor]) -> Checked<f64>) -> Checked<f64> {
+pub(super) fn difference(at: &[Tensor], u: &[Tensor], f: impl Fn(&[Tensor]) -> Checked<f64>) -> Checked<f64> {
     let near = f(&moved(at, u, STEP))? - f(&moved(at, u, -STEP))?;
     let far = f(&moved(at, u, 2.0 * STEP))? - f(&moved(at, u, -2.0 * STEP))?;
     Ok((8.0 * near - far) / (12.0 * STEP))
 }
 
-fn leaves(of: &[Tensor]) -> Vec<Tensor> {
+pub(super) fn leaves(of: &[Tensor]) -> Vec<Tensor> {
     of.iter().map(|t| t.detach().copy().set_requires_grad(true)).collect()
 }
 
-fn hold(what: &str, found: f64, expected: f64, scale: f64) -> Checked<()> {
+pub(super) fn hold(what: &str, found: f64, expected: f64, scale: f64) -> Checked<()> {
     if (found - expected).abs() <= TOLERANCE * scale.max(expected.abs()).max(1e-3) {
         return Ok(());
     }
     Err(format!("{what}: {found:e} instead of {expected:e} (scale {scale:e})"))
 }
 
+/// Inputs as libtorch has them, each with its mark.
+pub(super) fn native_inputs(inputs: &[Option<(isal_onnx::Tensor, bool)>]) -> Checked<Vec<Option<(Tensor, bool)>>> {
+    inputs.iter().map(|input| input.as_ref().map(|(t, d)| Ok((native(t)?, *d))).transpose()).collect()
+}
+
 /// Runs all four checks of a row.
 pub fn check(case: &Case) -> Checked<()> {
     let mut random = case.random();
-    let drawn = Drawn { case, inputs: case.tensors(&mut random) };
+    let drawn = Drawn { case, inputs: native_inputs(&case.tensors(&mut random))? };
+    let mut noise = |like: &Tensor| -> Checked<Tensor> {
+        let dims: Vec<usize> = like.size().iter().map(|d| *d as usize).collect();
+        native(&uniform(&dims, &mut random))
+    };
     let xs: Vec<Tensor> = drawn.inputs.iter().flatten().filter(|(_, d)| *d).map(|(t, _)| t.shallow_clone()).collect();
-    let ys = drawn.outputs(&xs)?;
+    let ys: Vec<Tensor> = drawn.outputs(&xs)?.into_iter().map(|(_, y)| y).collect();
     if xs.is_empty() || ys.is_empty() {
         return Err("nothing to differentiate".to_owned());
     }
-    let cs: Vec<Tensor> = ys.iter().map(|y| uniform(&y.size(), &mut random)).collect();
-    let ws: Vec<Tensor> = xs.iter().map(|x| uniform(&x.size(), &mut random)).collect();
+    let cs: Vec<Tensor> = ys.iter().map(&mut noise).collect::<Checked<_>>()?;
+    let ws: Vec<Tensor> = xs.iter().map(&mut noise).collect::<Checked<_>>()?;
     let all: Vec<Tensor> = xs.iter().chain(&cs).map(Tensor::shallow_clone).collect();
     let count = xs.len();
     let value = |v: &[Tensor]| -> Checked<f64> { Ok(drawn.value(&v[..count], &v[count..])?.double_value(&[])) };
@@ -136,7 +150,7 @@ pub fn check(case: &Case) -> Checked<()> {
     let second = second.map_err(|e| format!("reverse over reverse: {}", text(e)))?;
 
     for _ in 0..DIRECTIONS {
-        let u: Vec<Tensor> = all.iter().map(|x| uniform(&x.size(), &mut random)).collect();
+        let u: Vec<Tensor> = all.iter().map(&mut noise).collect::<Checked<_>>()?;
         let mut first = u.iter().map(Tensor::shallow_clone).collect::<Vec<_>>();
         first[count..].iter_mut().for_each(|c| *c = c.zeros_like());
         let expected = difference(&all, &first, value)?;

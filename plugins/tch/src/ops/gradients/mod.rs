@@ -1,15 +1,10 @@
 //! Gradient checks: every operator of the table has rows here, or a reason why it carries no derivative.
 
-mod case;
 mod check;
-mod elementwise;
-mod indexing;
-mod layout;
-mod products;
-mod statistics;
+mod tangent;
 
 use super::all;
-use case::Case;
+use isal_onnx::testing::cases;
 
 /// Operators without a derivative.
 const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
@@ -46,13 +41,9 @@ const NOT_DIFFERENTIABLE: &[(&str, &str)] = &[
     ("Xor", "truth values"),
 ];
 
-fn rows() -> Vec<Case> {
-    [elementwise::rows(), indexing::rows(), layout::rows(), products::rows(), statistics::rows()].concat()
-}
-
 #[test]
 fn every_operator_has_gradient_rows_or_a_reason_to_have_none() {
-    let rows = rows();
+    let rows = cases();
     let mut wrong = Vec::new();
     for op in all() {
         let checked = rows.iter().any(|row| row.op == op.name);
@@ -68,7 +59,7 @@ fn every_operator_has_gradient_rows_or_a_reason_to_have_none() {
 
 #[test]
 fn all_derivatives_match_central_differences() {
-    let rows = rows();
+    let rows = cases();
     let mut failures = Vec::new();
     for row in &rows {
         if let Err(error) = check::check(row) {

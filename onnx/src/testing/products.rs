@@ -2,7 +2,7 @@
 
 use super::case::{Case, case};
 
-pub fn rows() -> Vec<Case> {
+pub(super) fn rows() -> Vec<Case> {
     [convolutions(), transposed(), pools(), matrices(), resampling(), points(), attention()].concat()
 }
 

@@ -2,7 +2,7 @@
 
 use super::case::{Case, case};
 
-pub fn rows() -> Vec<Case> {
+pub(super) fn rows() -> Vec<Case> {
     let mut rows = vec![
         case("Gather").x(&[4, 3]).ints(&[2, 2], &[0, 3, 3, -1]),
         case("Gather").set("axis", 1i64).x(&[2, 4, 3]).ints(&[], &[2]),
@@ -13,9 +13,9 @@ pub fn rows() -> Vec<Case> {
         case("Compress").x(&[2, 3]).truths(&[5], &[false, true, true, false, true]),
         case("OneHot").ints(&[2, 2], &[0, 2, -1, 5]).list(&[3]).x(&[2]),
         case("Scatter").opset(10).x(&[4]).ints(&[2], &[3, 1]).x(&[2]),
-        case("TopK").apart(&[3, 5], 0.1).list(&[2]).outputs(&[0]),
-        case("TopK").set("axis", 0i64).set("largest", 0i64).apart(&[5, 2], 0.1).list(&[3]).outputs(&[0]),
-        case("TopK").opset(9).set("k", 2i64).apart(&[5], 0.1).outputs(&[0]),
+        case("TopK").names(2).apart(&[3, 5], 0.1).list(&[2]).outputs(&[0]),
+        case("TopK").names(2).set("axis", 0i64).set("largest", 0i64).apart(&[5, 2], 0.1).list(&[3]).outputs(&[0]),
+        case("TopK").names(2).opset(9).set("k", 2i64).apart(&[5], 0.1).outputs(&[0]),
         case("CumSum").x(&[2, 4]).ints(&[], &[1]),
         case("CumSum").set("exclusive", 1i64).set("reverse", 1i64).x(&[2, 4]).ints(&[], &[-1]),
     ];

@@ -33,10 +33,11 @@ const SMOOTH: &[(&str, f64, f64)] = &[
 /// Piecewise functions: their numbers keep off the kinks at 0.
 const KINKED: &[&str] = &["Abs", "Celu", "Elu", "LeakyRelu", "Relu", "Selu", "Softsign"];
 
-pub fn rows() -> Vec<Case> {
+pub(super) fn rows() -> Vec<Case> {
     let mut rows = Vec::new();
     for &(op, low, high) in SMOOTH {
-        rows.push(case(op).within(&[2, 3], low, high));
+        let opset = if op == "Swish" { 24 } else { 22 };
+        rows.push(case(op).opset(opset).within(&[2, 3], low, high));
     }
     for &op in KINKED {
         rows.push(case(op).apart(&[2, 5], 0.3));
@@ -47,7 +48,7 @@ pub fn rows() -> Vec<Case> {
         case("LeakyRelu").set("alpha", 0.3f32).apart(&[6], 0.4),
         case("Selu").set("alpha", 1.1f32).set("gamma", 2.0f32).apart(&[6], 0.4),
         case("Gelu").set("approximate", "tanh").within(&[6], -3.0, 3.0),
-        case("Swish").set("alpha", 1.5f32).within(&[6], -3.0, 3.0),
+        case("Swish").opset(24).set("alpha", 1.5f32).within(&[6], -3.0, 3.0),
         case("Softplus").within(&[4], 25.0, 40.0),
         // Kinks at -2.5 and 2.5, and at -3 and 3.
         case("HardSigmoid").apart(&[12], 0.7),

@@ -1,13 +1,12 @@
-//! A forward with inputs to differentiate it at.
+//! A node with inputs to differentiate it at.
 
-use isal_onnx::{Attribute, Node};
+use crate::{Attribute, DataType, Graph, Model, Node, Tensor, ValueInfo};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Kind, Tensor};
 
 /// Where the numbers of an input come from.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 enum Source {
     /// Uniform in a range, differentiated.
     Uniform(f64, f64),
@@ -20,10 +19,13 @@ enum Source {
 }
 
 /// One row of the gradient table: an operator at one setting.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Case {
+    /// The operator.
     pub op: &'static str,
+    /// Version of the operator set.
     pub opset: i64,
+    /// Whether it is checked as in training.
     pub training: bool,
     node: Node,
     inputs: Vec<Option<(Vec<i64>, Source)>>,
@@ -38,11 +40,13 @@ pub fn case(op: &'static str) -> Case {
 }
 
 impl Case {
+    /// At another opset.
     pub fn opset(mut self, opset: i64) -> Case {
         self.opset = opset;
         self
     }
 
+    /// As in training.
     pub fn training(mut self) -> Case {
         self.training = true;
         self
@@ -86,10 +90,12 @@ impl Case {
         self.push(dims, Source::Ladder(step))
     }
 
+    /// Floats as given, not differentiated.
     pub fn floats(self, dims: &[i64], values: &[f64]) -> Case {
         self.push(dims, Source::Floats(values.to_vec()))
     }
 
+    /// Integers as given.
     pub fn ints(self, dims: &[i64], values: &[i64]) -> Case {
         self.push(dims, Source::Ints(values.to_vec()))
     }
@@ -99,6 +105,7 @@ impl Case {
         self.ints(&[values.len() as i64], values)
     }
 
+    /// Truth values as given.
     pub fn truths(self, dims: &[i64], values: &[bool]) -> Case {
         self.push(dims, Source::Truths(values.to_vec()))
     }
@@ -109,6 +116,7 @@ impl Case {
         self
     }
 
+    /// The node, without inputs.
     pub fn node(&self) -> &Node {
         &self.node
     }
@@ -126,34 +134,55 @@ impl Case {
         ChaCha8Rng::seed_from_u64(seed)
     }
 
-    /// The inputs; those to differentiate by are marked.
+    /// The inputs, floats in float64; those to differentiate by are marked.
     pub fn tensors(&self, random: &mut ChaCha8Rng) -> Vec<Option<(Tensor, bool)>> {
         let make = |dims: &Vec<i64>, source: &Source, random: &mut ChaCha8Rng| -> (Tensor, bool) {
-            let n = dims.iter().product::<i64>() as usize;
-            let (flat, differentiated) = match source {
+            let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
+            let n = dims.iter().product::<usize>();
+            match source {
                 Source::Uniform(low, high) => {
-                    (Tensor::from_slice(&(0..n).map(|_| random.random_range(*low..*high)).collect::<Vec<f64>>()), true)
+                    let numbers: Vec<f64> = (0..n).map(|_| random.random_range(*low..*high)).collect();
+                    (Tensor::new(dims, &numbers), true)
                 }
                 Source::Ladder(step) => {
                     let mut rungs: Vec<f64> = (0..n).map(|i| (i as f64 - n as f64 / 2.0 + 0.5) * step).collect();
                     // An odd number of rungs would put the middle one on 0.
                     rungs.iter_mut().for_each(|r| *r += if n % 2 == 1 { step / 2.0 } else { 0.0 });
                     rungs.shuffle(random);
-                    (Tensor::from_slice(&rungs), true)
+                    (Tensor::new(dims, &rungs), true)
                 }
-                Source::Floats(values) => (Tensor::from_slice(values), false),
-                Source::Ints(values) => (Tensor::from_slice(values), false),
-                Source::Truths(values) => (Tensor::from_slice(values), false),
-            };
-            (flat.reshape(dims), differentiated)
+                Source::Floats(values) => (Tensor::new(dims, values), false),
+                Source::Ints(values) => (Tensor::new(dims, values), false),
+                Source::Truths(values) => (truths(dims, values), false),
+            }
         };
         self.inputs.iter().map(|i| i.as_ref().map(|(dims, source)| make(dims, source, random))).collect()
     }
+
+    /// A model of the node alone, the inputs as initializers `x0`, `x1`, ...; every output that is named is one of it.
+    pub fn model(&self, inputs: &[Option<Tensor>]) -> Model {
+        let mut node = self.node.clone();
+        let mut graph = Graph { name: self.op.to_owned(), ..Graph::default() };
+        for (i, tensor) in inputs.iter().enumerate() {
+            node.inputs.push(if tensor.is_some() { format!("x{i}") } else { String::new() });
+            graph.initializers.extend(tensor.clone().map(|tensor| (format!("x{i}"), tensor)));
+        }
+        graph.outputs = node.outputs.iter().map(|name| ValueInfo { name: name.clone(), value_type: None }).collect();
+        graph.nodes.push(node);
+        let mut model = Model::new(self.opset, graph);
+        // IR 10 came with opset 21, 11 with 23, 12 with 24.
+        model.ir_version = if self.opset >= 21 { 10 } else { 8 };
+        model
+    }
 }
 
-/// Numbers between -1 and 1.
-pub fn uniform(dims: &[i64], random: &mut ChaCha8Rng) -> Tensor {
-    let n = dims.iter().product::<i64>() as usize;
-    let values: Vec<f64> = (0..n).map(|_| random.random_range(-1.0..1.0)).collect();
-    Tensor::from_slice(&values).reshape(dims).to_device(Device::Cpu).to_kind(Kind::Double)
+fn truths(dims: Vec<usize>, values: &[bool]) -> Tensor {
+    let bytes: Vec<u8> = values.iter().map(|b| u8::from(*b)).collect();
+    Tensor::from_bytes("truths", dims, DataType::Bool, bytes).expect("a byte a truth value")
+}
+
+/// Numbers between -1 and 1, in float64.
+pub fn uniform(dims: &[usize], random: &mut ChaCha8Rng) -> Tensor {
+    let numbers: Vec<f64> = (0..dims.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
+    Tensor::new(dims, &numbers)
 }

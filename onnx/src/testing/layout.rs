@@ -2,7 +2,7 @@
 
 use super::case::{Case, case};
 
-pub fn rows() -> Vec<Case> {
+pub(super) fn rows() -> Vec<Case> {
     vec![
         case("DepthToSpace").set("blocksize", 2i64).x(&[2, 8, 2, 3]),
         case("DepthToSpace").set("blocksize", 2i64).set("mode", "CRD").x(&[1, 4, 2, 3]),

@@ -1,0 +1,94 @@
+//! The tangent graph: the network with its exact derivative along `s` beside it.
+//!
+//! Nothing is rounded away and no kink is crossed, so it serves float16 and bfloat16 as well, and checks the paired graph;
+//! it needs a rule for every operator on the way. The direction enters scaled to the length of the weights, so that
+//! tangents are of the size of the values they belong to, and the logits' derivative is scaled back in float32.
+
+use super::direction::{measure, reals, tensor_of};
+use super::frame::Frame;
+use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, low_rank};
+use crate::tangent::{Seed, differentiate};
+use crate::{Builder, Model, Result, Tensor, Value};
+use std::collections::HashMap;
+
+/// How the tangent graph is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TangentOptions {
+    /// `None`: exact. Else each block of the direction, as a matrix of output channels by the rest, is cut to so many
+    /// leading singular vectors, where that saves arithmetic.
+    pub rank: Option<usize>,
+}
+
+/// Builds the tangent influence graph of `model` for each of `directions`.
+///
+/// Its outputs are the model's own, bit for bit, then those of [`InfluenceOptions`].
+///
+/// # Errors
+/// As [`paired`](super::paired()), for weights of any floating type; and a node on the way whose operator has no
+/// tangent rule, by name.
+pub fn tangent(
+    model: &Model,
+    directions: &[Direction],
+    options: &InfluenceOptions,
+    how: TangentOptions,
+) -> Result<Model> {
+    let (frame, mut b) = Frame::open(model, directions, options)?;
+    let mut typed = model.clone();
+    typed.infer_shapes()?;
+    let mut tangents = Vec::new();
+    for (number, direction) in directions.iter().enumerate() {
+        let norms = measure(&model.graph, direction)?;
+        let scale = norms.weights / norms.along;
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(frame.refuse(format!("a direction of norm {:e} has no length", norms.along)));
+        }
+        let tail = if number == 0 { String::new() } else { number.to_string() };
+        let seeds = plant(&mut b, model, direction, scale, how, &format!("s{tail}"));
+        let (grown, found) = differentiate(b, &typed, &seeds, &[&options.logits])?;
+        b = grown;
+        let derivative = found.get(&options.logits).copied().ok_or_else(|| frame.unreached())?;
+        b.scope("isal");
+        let derivative = frame.as_float32(&mut b, derivative);
+        let factor = b.constant("per_scale", Tensor::scalar((1.0 / scale) as f32));
+        tangents.push(b.op("Mul", [derivative, factor]));
+    }
+    let mut metadata = InfluenceMetadata::default();
+    metadata.0.insert("form".into(), Form::Tangent.to_string());
+    metadata.0.insert("rank".into(), how.rank.map_or_else(|| "exact".to_owned(), |rank| rank.to_string()));
+    frame.close(b, &tangents, HashMap::new(), metadata)
+}
+
+/// The scaled blocks as initializers of the weights' types.
+fn plant(
+    b: &mut Builder,
+    model: &Model,
+    direction: &Direction,
+    scale: f64,
+    how: TangentOptions,
+    scope: &str,
+) -> HashMap<String, Seed> {
+    b.scope(scope);
+    let mut seeds = HashMap::new();
+    for (name, block) in direction {
+        let (Some(weight), Some(values)) = (model.graph.initializers.get(name), reals(block)) else { continue };
+        let values: Vec<f64> = values.into_iter().map(|x| x * scale).collect();
+        let mut constant = |stem: &str, dims: &[usize], values: &[f64]| -> Value {
+            b.constant(stem, tensor_of(weight.data_type(), dims, values))
+        };
+        let cut = how.rank.and_then(|rank| low_rank::cut(block.dims(), &values, rank));
+        let seed = match cut {
+            None => Seed::Dense(constant(name, block.dims(), &values)),
+            Some(factors) => {
+                let mut right_dims = vec![factors.rank];
+                right_dims.extend_from_slice(block.dims().get(1..).unwrap_or_default());
+                Seed::LowRank {
+                    left: constant(&format!("{name}/left"), &[factors.rows, factors.rank], &factors.left),
+                    right: constant(&format!("{name}/right"), &right_dims, &factors.right),
+                }
+            }
+        };
+        seeds.insert(name.clone(), seed);
+    }
+    b.scope("");
+    seeds
+}

@@ -1,0 +1,100 @@
+//! Where rules put their nodes.
+
+use super::Term;
+use crate::{Attribute, Builder, DataType, Tensor, Value, ops};
+use half::{bf16, f16};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+/// The graph in the making, shared by every term of a formula.
+pub(crate) struct Emitter {
+    state: RefCell<State>,
+    pub(super) opset: i64,
+}
+
+struct State {
+    builder: Builder,
+    /// Scalars by type and bits: each is there once.
+    scalars: HashMap<(DataType, u64), Value>,
+    /// Why what a rule asked for cannot be had.
+    failure: Option<String>,
+}
+
+impl Emitter {
+    pub(super) fn new(builder: Builder, opset: i64) -> Emitter {
+        Emitter { state: RefCell::new(State { builder, scalars: HashMap::new(), failure: None }), opset }
+    }
+
+    pub(super) fn into_builder(self) -> Builder {
+        self.state.into_inner().builder
+    }
+
+    pub(super) fn scope(&self, scope: &str) {
+        self.state.borrow_mut().builder.scope(scope);
+    }
+
+    pub(super) fn take_failure(&self) -> Option<String> {
+        self.state.borrow_mut().failure.take()
+    }
+
+    /// Runs `f` on the builder.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&mut Builder) -> R) -> R {
+        f(&mut self.state.borrow_mut().builder)
+    }
+
+    /// A node with `count` outputs.
+    pub(super) fn node(
+        &self,
+        op: &str,
+        inputs: &[Option<Value>],
+        attributes: Vec<(&str, Attribute)>,
+        count: usize,
+    ) -> Vec<Value> {
+        let mut state = self.state.borrow_mut();
+        // Before these versions the operator took integers or booleans alone, or fewer shapes.
+        let since = match op {
+            "Equal" => 11,
+            _ => ops::find(op).map_or(0, |spec| spec.since),
+        };
+        if self.opset < since {
+            let reason = format!("its tangent takes `{op}`, which came with opset {since}");
+            state.failure.get_or_insert(reason);
+        }
+        let given = inputs.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        let mut node = state.builder.node(op, inputs.iter().take(given).copied());
+        for (name, value) in attributes {
+            node = node.attr(name, value);
+        }
+        node.values(count)
+    }
+
+    /// A number in the type of the values it goes with.
+    pub(super) fn scalar(&self, data_type: DataType, x: f64) -> Value {
+        let mut state = self.state.borrow_mut();
+        if let Some(value) = state.scalars.get(&(data_type, x.to_bits())) {
+            return *value;
+        }
+        let value = state.builder.constant("scalar", number(data_type, x));
+        state.scalars.insert((data_type, x.to_bits()), value);
+        value
+    }
+
+    /// A list of integers, as axes and shapes are given.
+    pub(super) fn ints(&self, values: &[i64]) -> Value {
+        self.with(|b| b.constant("ints", Tensor::new([values.len()], values)))
+    }
+
+    pub(super) fn term(&self, value: Value, data_type: DataType) -> Term<'_> {
+        Term { emitter: self, value, data_type }
+    }
+}
+
+/// A scalar of a floating type, else an int64.
+fn number(data_type: DataType, x: f64) -> Tensor {
+    match data_type {
+        DataType::Double => Tensor::scalar(x),
+        DataType::Float16 => Tensor::scalar(f16::from_f64(x)),
+        DataType::Bfloat16 => Tensor::scalar(bf16::from_f64(x)),
+        _ => Tensor::scalar(x as f32),
+    }
+}
