@@ -5,7 +5,7 @@ use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::influence::InfluenceError;
 use crate::runtime::{RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
-use crate::scoring::ScoringError;
+use crate::scoring::{MergeError, ScoringError};
 use crate::select::SelectError;
 use crate::sweep::SweepError;
 use crate::train::TrainError;
@@ -83,6 +83,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     if let Some(scoring) = cause.downcast_ref::<ScoringError>() {
         return Some(match scoring {
             ScoringError::Classifier(e) => e,
+            ScoringError::Merge(e) => e,
             ScoringError::Data(e) => e,
             ScoringError::Split(e) => e,
             ScoringError::Recipe(e) => e,
@@ -122,6 +123,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let training = |e: &TrainError| matches!(e, TrainError::Classes { .. } | TrainError::Another { .. });
     cause.is::<BadRequest>()
         || cause.downcast_ref::<TrainError>().is_some_and(training)
+        || cause.is::<MergeError>()
         || cause.is::<ClassifierError>()
         || cause.is::<SplitError>()
         || cause.is::<RecipeError>()

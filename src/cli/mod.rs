@@ -9,6 +9,7 @@ mod data;
 mod doctor;
 mod failure;
 mod graph;
+mod merge;
 mod model;
 mod progress;
 mod score;

@@ -1,11 +1,11 @@
-//! `isal score pool`: the main job.
+//! `isal score`: the main job, `score pool`, and what `score merge` shares with it.
 
-use super::{BadRequest, Context, Interrupted, Outcome, open_data};
+use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
 use crate::data::{Labelled, Pool, Preprocess, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
-use crate::scoring::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source, score_pool};
+use crate::scoring::{Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard, Source, score_pool};
 use crate::select::{Needs, Random, STRATEGIES, StrategyOptions};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
@@ -19,6 +19,9 @@ pub enum Command {
     /// Score an unlabelled pool by influence and select the images to label next
     #[command(after_help = AFTER)]
     Pool(Box<PoolOptions>),
+    /// Join the shards of a pool that were scored apart, and select from the whole
+    #[command(after_help = merge::AFTER)]
+    Merge(merge::MergeOptions),
 }
 
 const AFTER: &str = "The more negative an image's influence, the more labelling it is expected to lower the loss on the
@@ -68,9 +71,12 @@ pub struct PoolOptions {
     /// The images to choose from; their labels, where they have any, are never used
     #[arg(long, value_name = "DATA")]
     pool: PathBuf,
+    /// Score slice I of N, for several machines that score one pool; `isal score merge` joins the slices and selects
+    #[arg(long, value_name = "I/N", conflicts_with = "scores")]
+    shard: Option<Shard>,
     /// Images to select
-    #[arg(long, value_name = "N")]
-    budget: usize,
+    #[arg(long, value_name = "N", required_unless_present = "shard")]
+    budget: Option<usize>,
     /// Folder for everything that is written
     #[arg(long, short, value_name = "FOLDER")]
     output: PathBuf,
@@ -124,6 +130,7 @@ pub struct PoolOptions {
 pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcome> {
     match command {
         Command::Pool(options) => pool(options, context),
+        Command::Merge(options) => merge::run(options, context),
     }
 }
 
@@ -136,31 +143,53 @@ fn pool(given: &PoolOptions, context: &Context) -> anyhow::Result<Outcome> {
             anyhow::Error::new(error).context("cannot score the pool")
         }
     })?;
+    print(&outcome, context)?;
+    Ok(Outcome::Done)
+}
+
+/// What was found, the first of the selection, and what was written.
+pub(super) fn print(outcome: &Scored, context: &Context) -> anyhow::Result<()> {
     let mut text = String::new();
     for sentence in &outcome.summary {
         writeln!(text, "{sentence}")?;
     }
-    writeln!(text, "\n{:>4}  {:<28} {:>12} {:>6} {:>6}", "rank", "image", "influence", "class", "sure")?;
-    for chosen in outcome.selection.selected.iter().take(10) {
-        let influence = chosen.influence.map_or_else(|| "-".to_owned(), |i| format!("{i:.3e}"));
-        let sure = chosen.confidence.map_or_else(|| "-".to_owned(), |c| format!("{:.0} %", 100.0 * c));
-        writeln!(text, "{:>4}  {:<28} {influence:>12} {:>6} {sure:>6}", chosen.rank, chosen.id, chosen.pseudo_label)?;
-    }
-    if outcome.selection.selected.len() > 10 {
-        writeln!(text, "      ... and {} more in selection.json", outcome.selection.selected.len() - 10)?;
+    if let Some(selection) = &outcome.selection {
+        writeln!(text, "\n{:>4}  {:<28} {:>12} {:>6} {:>6}", "rank", "image", "influence", "class", "sure")?;
+        for chosen in selection.selected.iter().take(10) {
+            let influence = chosen.influence.map_or_else(|| "-".to_owned(), |i| format!("{i:.3e}"));
+            let sure = chosen.confidence.map_or_else(|| "-".to_owned(), |c| format!("{:.0} %", 100.0 * c));
+            let (rank, id, label) = (chosen.rank, &chosen.id, chosen.pseudo_label);
+            writeln!(text, "{rank:>4}  {id:<28} {influence:>12} {label:>6} {sure:>6}")?;
+        }
+        if selection.selected.len() > 10 {
+            writeln!(text, "      ... and {} more in selection.json", selection.selected.len() - 10)?;
+        }
     }
     writeln!(text, "({SIGN})\n")?;
     for (what, path) in &outcome.files {
         writeln!(text, "{what}: {}", path.display())?;
     }
-    context.print(&text, &outcome)?;
-    Ok(Outcome::Done)
+    context.print(&text, outcome)
+}
+
+/// The strategy of that name, with the seed where it draws.
+pub(super) fn strategy(name: &str, seed: u64) -> anyhow::Result<StrategyOptions> {
+    Ok(match StrategyOptions::named(name)? {
+        StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed }),
+        other => other,
+    })
+}
+
+/// Refuses a budget of nothing before any work is done.
+pub(super) fn at_least_one(budget: Option<usize>) -> Result<(), BadRequest> {
+    match budget {
+        Some(0) => Err(BadRequest("`--budget` is 0, expected at least 1".into())),
+        _ => Ok(()),
+    }
 }
 
 fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<ScoreOptions> {
-    if given.budget == 0 {
-        return Err(BadRequest("`--budget` is 0, expected at least 1".into()).into());
-    }
+    at_least_one(given.budget)?;
     if given.reference.is_none() && !(given.reference_fraction > 0.0 && given.reference_fraction < 1.0) {
         let found = given.reference_fraction;
         return Err(BadRequest(format!("`--reference-fraction` is {found}, expected a share between 0 and 1")).into());
@@ -168,10 +197,6 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
     if let Some(path) = &given.scores {
         ScoreFormat::of(path)?;
     }
-    let strategy = match StrategyOptions::named(&given.strategy)? {
-        StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed: given.seed }),
-        other => other,
-    };
     let source = match &given.influence {
         Some(path) => Source::Influence(path.clone()),
         None => Source::Model(Box::new(model_source(given, context)?)),
@@ -180,8 +205,10 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
     Ok(ScoreOptions {
         source,
         pool: Split::<Pool>::new(open(&given.pool, "--pool")?)?,
-        budget: given.budget,
-        strategy,
+        pool_name: given.pool.display().to_string(),
+        shard: given.shard,
+        budget: given.budget.unwrap_or_default(),
+        strategy: strategy(&given.strategy, given.seed)?,
         provider: given.execution_provider,
         batch_size: given.batch_size as usize,
         threads: context.global.threads,

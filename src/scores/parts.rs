@@ -26,28 +26,29 @@ pub struct Parts {
     folder: PathBuf,
     key: String,
     size: usize,
-    total: usize,
+    /// Positions in the pool that the sweep covers; it begins where a part begins.
+    covered: Range<usize>,
 }
 
 impl Parts {
-    /// The parts of a sweep over `total` images, `size` a part, in `folder`. `key` says all that the scores depend
-    /// on; parts of another key are left alone and not read.
+    /// The parts of a sweep over the positions `covered` of a pool, `size` a part, in `folder`. `key` says all that the
+    /// scores depend on; parts of another key are left alone and not read.
     ///
     /// # Errors
     /// [`ScoreError::Durable`] when the folder cannot be made.
-    pub fn open(folder: &Path, key: &str, size: usize, total: usize) -> Result<Parts, ScoreError> {
+    pub fn open(folder: &Path, key: &str, size: usize, covered: Range<usize>) -> Result<Parts, ScoreError> {
         std::fs::create_dir_all(folder).map_err(|source| DurableError::Io {
             doing: "create the folder",
             path: folder.to_path_buf(),
             source,
         })?;
-        Ok(Parts { folder: folder.to_path_buf(), key: key.to_owned(), size: size.max(1), total })
+        Ok(Parts { folder: folder.to_path_buf(), key: key.to_owned(), size: size.max(1), covered })
     }
 
     /// Ranges of pool positions, one a part.
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (size, total) = (self.size, self.total);
-        (0..total).step_by(size).map(move |start| start..(start + size).min(total))
+        let (size, Range { start, end }) = (self.size, self.covered.clone());
+        (start..end).step_by(size).map(move |start| start..(start + size).min(end))
     }
 
     fn path(&self, range: &Range<usize>) -> PathBuf {
@@ -89,21 +90,21 @@ mod tests {
     #[test]
     fn a_part_is_read_back_only_by_the_sweep_that_wrote_it() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let parts = Parts::open(folder.path(), "model a", 2, 5).expect("opened");
+        let parts = Parts::open(folder.path(), "model a", 2, 0..5).expect("opened");
         let ranges: Vec<_> = parts.ranges().collect();
         assert_eq!(ranges, [0..2, 2..4, 4..5]);
         let part = Part { rows: Vec::new(), skipped: vec![("x.png".to_owned(), "truncated".to_owned())] };
         parts.write(&ranges[2], &part).expect("written");
         assert_eq!(parts.read(&ranges[2]), Some(part));
         assert_eq!(parts.read(&ranges[0]), None, "never written");
-        let other = Parts::open(folder.path(), "model b", 2, 5).expect("opened");
+        let other = Parts::open(folder.path(), "model b", 2, 0..5).expect("opened");
         assert_eq!(other.read(&ranges[2]), None, "another sweep's");
     }
 
     #[test]
     fn a_part_that_lacks_images_is_scored_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let parts = Parts::open(folder.path(), "k", 3, 3).expect("opened");
+        let parts = Parts::open(folder.path(), "k", 3, 0..3).expect("opened");
         parts.write(&(0..3), &Part::default()).expect("written");
         assert_eq!(parts.read(&(0..3)), None);
     }

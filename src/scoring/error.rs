@@ -1,5 +1,6 @@
 //! Why a pool could not be scored.
 
+use super::MergeError;
 use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::durable::DurableError;
@@ -68,6 +69,9 @@ pub enum ScoringError {
         /// Images scored.
         images: usize,
     },
+    /// Slices that are not one pool.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// Data.
     #[error(transparent)]
     Data(#[from] DataError),

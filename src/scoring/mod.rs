@@ -10,24 +10,30 @@ mod engines;
 mod error;
 mod host;
 mod ihvp;
+mod merge;
 mod options;
 mod outcome;
 mod pair;
 mod prepared;
 mod samples;
+mod shard;
 mod solving;
 mod stages;
 
 pub use error::ScoringError;
 pub use ihvp::SolveKey;
+pub use merge::{MergeError, MergeOptions, merge};
 pub use options::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source};
 pub use outcome::Outcome;
 pub use samples::Samples;
+pub use shard::Shard;
 
 use crate::durable::FolderLock;
 use crate::observe::Observer;
+use crate::scores::ScoreRow;
 use crate::select::{Needs, select};
 use carried::Carried;
+use outcome::Written;
 use prepared::prepare;
 
 /// Scores a pool and selects from it.
@@ -53,12 +59,23 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
             (carried.prepared, scored)
         }
     };
-    let finite = |row: &crate::scores::ScoreRow| {
-        if needs_influence { row.influence.is_some_and(f64::is_finite) } else { row.confidence.is_finite() }
-    };
-    if !scored.table.rows.is_empty() && !scored.table.rows.iter().any(finite) {
-        return Err(ScoringError::NoScores { images: scored.table.rows.len() });
+    let written = Written { out: &options.out, pool: Some(options.pool.dataset()), classes: &prepared.classes };
+    if let Some(shard) = options.shard {
+        return outcome::write_shard(&written, shard, scored);
     }
+    refuse_no_scores(&scored.table.rows, options.strategy.row().needs)?;
     let selection = select(&scored.table.rows, options.budget, &options.strategy)?;
-    outcome::write(options, &prepared, scored, selection)
+    outcome::write(&written, scored, selection)
+}
+
+/// Refuses a table in which no image has the number that the strategy goes by.
+fn refuse_no_scores(rows: &[ScoreRow], needs: Needs) -> Result<(), ScoringError> {
+    let finite = |row: &ScoreRow| match needs {
+        Needs::Influence => row.influence.is_none_or(f64::is_finite),
+        Needs::Beliefs | Needs::Nothing => row.confidence.is_finite(),
+    };
+    if !rows.is_empty() && !rows.iter().any(finite) {
+        return Err(ScoringError::NoScores { images: rows.len() });
+    }
+    Ok(())
 }

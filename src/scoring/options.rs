@@ -1,5 +1,6 @@
 //! What a scoring run is told.
 
+use super::Shard;
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
 use crate::runtime::ExecutionProvider;
@@ -74,7 +75,11 @@ pub struct ScoreOptions {
     pub source: Source,
     /// The images to choose from.
     pub pool: Split<Pool>,
-    /// Images to select.
+    /// The pool as the user named it.
+    pub pool_name: String,
+    /// The slice of it to score; all of it where `None`.
+    pub shard: Option<Shard>,
+    /// Images to select. A slice selects nothing: [`super::merge()`] does, from the whole.
     pub budget: usize,
     /// How to select.
     pub strategy: StrategyOptions,

@@ -1,19 +1,18 @@
 //! What a scoring run leaves for people and for programs: words, `run.json`, `selection.json`, `report.html`.
 
-use super::prepared::Prepared;
 use super::stages::Scored;
-use super::{ScoreOptions, ScoringError};
-use crate::data::Image;
+use super::{ScoringError, Shard};
+use crate::data::{Dataset, Image};
 use crate::durable;
 use crate::report::{Page, Picture, THUMBNAILS};
-use crate::scores::{SIGN, ScoreRow};
+use crate::scores::{SIGN, ScoreRow, ScoreTable};
 use crate::select::{Selected, Selection};
 use crate::sweep::SweepTimes;
 use image::{ExtendedColorType, ImageEncoder as _};
 use indexmap::IndexMap;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Fewer reference images a class than this make noisy scores.
 const FEW_A_CLASS: usize = 10;
@@ -37,53 +36,66 @@ pub struct Outcome {
     pub skipped: Vec<(String, String)>,
     /// Where the time of the sweep went; absent when every score was there already.
     pub times: Option<SweepTimes>,
-    /// The images chosen.
+    /// The images chosen; a shard chooses none.
     #[serde(skip)]
-    pub selection: Selection,
+    pub selection: Option<Selection>,
+}
+
+/// What is written about, and where to.
+pub(super) struct Written<'a> {
+    pub(super) out: &'a Path,
+    /// The images, for thumbnails.
+    pub(super) pool: Option<&'a Dataset>,
+    pub(super) classes: &'a [String],
 }
 
 /// Writes everything and describes it.
-pub(super) fn write(
-    options: &ScoreOptions,
-    prepared: &Prepared,
-    scored: Scored,
-    selection: Selection,
-) -> Result<Outcome, ScoringError> {
-    let selection_path = options.out.join("selection.json");
+pub(super) fn write(written: &Written, scored: Scored, selection: Selection) -> Result<Outcome, ScoringError> {
+    let selection_path = written.out.join("selection.json");
     selection.write(&selection_path)?;
     let mut files = IndexMap::from([("selection", selection_path)]);
     files.extend(scored.files.iter().map(|(what, path)| (*what, path.clone())));
-    files.insert("report", options.out.join("report.html"));
-    files.insert("run", options.out.join("run.json"));
-    let summary = sentences(prepared, &scored, &selection);
-    let page = page(options, prepared, &scored, &selection, summary.clone());
-    durable::write_bytes(&options.out.join("report.html"), page.html().as_bytes())?;
-    let outcome = Outcome {
-        schema: "isal-run/1",
-        sign: SIGN,
-        summary,
-        files,
-        provenance: scored.table.provenance,
-        skipped: scored.skipped,
-        times: scored.times,
-        selection,
-    };
-    let json = serde_json::to_vec_pretty(&outcome).unwrap_or_default();
-    durable::write_bytes(&options.out.join("run.json"), &json)?;
+    files.insert("report", written.out.join("report.html"));
+    let mut summary = about_the_scores(written, &scored);
+    summary.extend(about_the_selection(&scored.table.rows, &selection));
+    let page = page(written, &scored, &selection, summary.clone());
+    durable::write_bytes(&written.out.join("report.html"), page.html().as_bytes())?;
+    finish(written, scored, files, summary, Some(selection))
+}
+
+/// Describes a slice: its score file is all that it leaves.
+pub(super) fn write_shard(written: &Written, shard: Shard, scored: Scored) -> Result<Outcome, ScoringError> {
+    let mut summary = about_the_scores(written, &scored);
+    summary.push(format!("Shard {shard}: a selection is made from all {} shards, by `isal score merge`.", shard.of()));
+    let files = scored.files.clone();
+    finish(written, scored, files, summary, None)
+}
+
+fn finish(
+    written: &Written,
+    scored: Scored,
+    mut files: IndexMap<&'static str, PathBuf>,
+    summary: Vec<String>,
+    selection: Option<Selection>,
+) -> Result<Outcome, ScoringError> {
+    let path = written.out.join("run.json");
+    files.insert("run", path.clone());
+    let Scored { table: ScoreTable { provenance, .. }, skipped, times, .. } = scored;
+    let outcome = Outcome { schema: "isal-run/1", sign: SIGN, summary, files, provenance, skipped, times, selection };
+    durable::write_bytes(&path, &serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
     Ok(outcome)
 }
 
-fn sentences(prepared: &Prepared, scored: &Scored, selection: &Selection) -> Vec<String> {
+fn about_the_scores(written: &Written, scored: &Scored) -> Vec<String> {
     let rows = &scored.table.rows;
-    let mut said = Vec::new();
-    said.extend(solved(&scored.table.provenance, prepared.classifier.classes));
+    let mut said = solved(&scored.table.provenance, written.classes.len());
     let left_out = match scored.skipped.len() {
         0 => String::new(),
         n => format!(" ({n} left out, listed in run.json)"),
     };
     let speed = scored.times.map_or_else(String::new, |times| format!(": {}", times.sentence()));
     said.push(format!("{} pool images scored{left_out}{speed}.", rows.len()));
-    let influences: Vec<f64> = rows.iter().filter_map(|r| r.influence).filter(|i| i.is_finite()).collect();
+    let influences = finite_influences(rows);
     if !influences.is_empty() {
         let negative = influences.iter().filter(|i| **i < 0.0).count();
         said.push(format!(
@@ -91,6 +103,15 @@ fn sentences(prepared: &Prepared, scored: &Scored, selection: &Selection) -> Vec
             100.0 * negative as f64 / influences.len() as f64
         ));
     }
+    said
+}
+
+fn finite_influences(rows: &[ScoreRow]) -> Vec<f64> {
+    rows.iter().filter_map(|r| r.influence).filter(|i| i.is_finite()).collect()
+}
+
+fn about_the_selection(rows: &[ScoreRow], selection: &Selection) -> Vec<String> {
+    let (mut said, influences) = (Vec::new(), finite_influences(rows));
     let mut chosen = format!("Selected {} of them by `{}`", selection.selected.len(), selection.strategy.row().name);
     let selected: Vec<f64> = selection.selected.iter().filter_map(|s| s.influence).collect();
     if let (Some(first), Some(last)) = (selected.first(), selected.last()) {
@@ -157,15 +178,9 @@ fn accuracy(rows: &[ScoreRow], selection: &Selection) -> Option<String> {
     ))
 }
 
-fn page(
-    options: &ScoreOptions,
-    prepared: &Prepared,
-    scored: &Scored,
-    selection: &Selection,
-    summary: Vec<String>,
-) -> Page {
-    let class = |label: u32| prepared.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
-    let mut classes: IndexMap<String, (usize, usize)> = prepared.classes.iter().map(|c| (c.clone(), (0, 0))).collect();
+fn page(written: &Written, scored: &Scored, selection: &Selection, summary: Vec<String>) -> Page {
+    let class = |label: u32| written.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
+    let mut classes: IndexMap<String, (usize, usize)> = written.classes.iter().map(|c| (c.clone(), (0, 0))).collect();
     for row in &scored.table.rows {
         classes.entry(class(row.pseudo_label)).or_default().0 += 1;
     }
@@ -174,8 +189,8 @@ fn page(
     }
     let shown: Vec<&Selected> = selection.selected.iter().take(THUMBNAILS).collect();
     let wanted: HashSet<&str> = shown.iter().map(|s| s.id.as_str()).collect();
-    let places: HashMap<String, usize> = (0..options.pool.len())
-        .map(|i| (options.pool.dataset().id(i), i))
+    let places: HashMap<String, usize> = (0..written.pool.map_or(0, Dataset::len))
+        .filter_map(|i| Some((written.pool?.id(i), i)))
         .filter(|(id, _)| wanted.contains(id.as_str()))
         .collect();
     let pictures = shown
@@ -186,7 +201,7 @@ fn page(
             pseudo_label: class(chosen.pseudo_label),
             confidence: chosen.confidence.unwrap_or(f64::NAN),
             influence: chosen.influence,
-            png: places.get(&chosen.id).and_then(|i| thumbnail(&options.pool.dataset().load(*i).ok()?)),
+            png: places.get(&chosen.id).and_then(|i| thumbnail(&written.pool?.load(*i).ok()?)),
         })
         .collect();
     let influence = |row: &ScoreRow| row.influence;

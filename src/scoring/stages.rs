@@ -1,6 +1,7 @@
 //! The sweep as a stage: parts that are there are not scored again.
 
 use super::prepared::Prepared;
+use super::shard::ShardFacts;
 use super::{ScoreOptions, ScoringError};
 use crate::observe::Observer;
 use crate::runtime::{Library, Session, SessionOptions};
@@ -45,10 +46,12 @@ pub(super) fn sweep_stage(
     provenance: IndexMap<String, String>,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
+    let total = options.pool.len();
+    let positions = options.shard.map_or(0..total, |shard| shard.positions(total, options.batch_size));
     let scores_path = options.scores.clone().unwrap_or_else(|| options.out.join("scores.parquet"));
     crate::scores::ScoreFormat::of(&scores_path)?;
     let key = serde_json::to_string(&provenance).unwrap_or_default();
-    let parts = Parts::open(&options.out.join("parts"), &key, part_size(options.batch_size), options.pool.len())?;
+    let parts = Parts::open(&options.out.join("parts"), &key, part_size(options.batch_size), positions.clone())?;
     let sweep_options = SweepOptions {
         batch_size: options.batch_size,
         threads: (options.threads > 0).then_some(options.threads),
@@ -57,7 +60,11 @@ pub(super) fn sweep_stage(
     };
     let (Part { rows, skipped }, times) =
         sweep(options.pool.dataset(), &prepared.recipe, scorer, &parts, &sweep_options, observer)?;
-    let table = ScoreTable { provenance, rows };
+    let mut table = ScoreTable { provenance, rows };
+    if let Some(shard) = options.shard {
+        let (skipped, classes, pool) = (skipped.clone(), prepared.classes.clone(), options.pool_name.clone());
+        ShardFacts { shard, positions, total, skipped, classes, pool }.store(&mut table);
+    }
     table.write(&scores_path)?;
     for (id, reason) in skipped.iter().take(5) {
         observer.say(&format!("warning: pool image `{id}` left out: {reason}"));

@@ -41,7 +41,7 @@ pub enum SweepError {
     Interrupted {
         /// Images whose scores are safe on disk.
         done: usize,
-        /// Images in the pool.
+        /// Images to score.
         total: usize,
     },
 }
@@ -74,15 +74,15 @@ pub struct SweepTimes {
     pub images: usize,
 }
 
-/// Parts of the pool finish, and go to disk, every so many batches.
-const BATCHES_A_PART: usize = 32;
-
-/// Images of a part for batches of `batch_size`.
+/// Images of a part for batches of `batch_size`: about a thousand, in whole batches. Parts are what a kill can cost and
+/// what a pool is cut into for several machines, so they are not large; and not small, or the batches that end them
+/// would be waited for too often.
 pub fn part_size(batch_size: usize) -> usize {
-    batch_size.max(1).saturating_mul(BATCHES_A_PART)
+    let batch = batch_size.max(1);
+    batch.saturating_mul((1024 / batch).clamp(4, 32))
 }
 
-/// Scores every image of `pool` that `parts` does not hold already.
+/// Scores every image of `pool` that `parts` covers and does not hold already.
 ///
 /// # Errors
 /// [`SweepError`]; finished parts stay on disk and the same call goes on from them.
@@ -108,7 +108,8 @@ pub fn sweep(
     let load = |i: usize| Loader::over(pool.clone(), recipe.clone(), ranges[i].clone().collect(), &loader_options);
     let labels = LabelMap::new(pool.classes(), &options.classes);
 
-    observer.begin("scoring the pool", pool.len() as u64, "images");
+    let total: usize = ranges.iter().map(Range::len).sum();
+    observer.begin("scoring the pool", total as u64, "images");
     let resumed: usize = ranges.iter().zip(&finished).filter(|(_, p)| p.is_some()).map(|(r, _)| r.len()).sum();
     observer.advance(resumed as u64);
     let mut done = resumed;
@@ -125,7 +126,7 @@ pub fn sweep(
             let batch = batch?;
             if observer.interrupted() {
                 observer.end();
-                return Err(SweepError::Interrupted { done, total: pool.len() });
+                return Err(SweepError::Interrupted { done, total });
             }
             let scoring = Instant::now();
             let scored = scorer.score(batch.images.view())?;

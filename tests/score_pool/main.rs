@@ -3,6 +3,7 @@
 mod alone;
 mod digits;
 mod place;
+mod shards;
 
 use place::{Place, stderr};
 use std::fs;

@@ -1,0 +1,63 @@
+//! `isal score merge`: the slices of a pool that several machines scored, joined.
+
+use super::score::{at_least_one, print, strategy};
+use super::{Context, Outcome, open_data};
+use crate::scores::ScoreFormat;
+use crate::scoring::{self, merge};
+use crate::select::STRATEGIES;
+use anyhow::Context as _;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use std::path::PathBuf;
+
+pub(super) const AFTER: &str = "Every shard must be there once, and all must come from the same model, `s`, pool, preprocessing and batch size. The
+joined score file is the one that an unbroken run would have written.
+
+Examples:
+  isal score merge shard-1 shard-2 shard-3 --budget 100 -o round-0
+  isal score merge shard-* --budget 100 --strategy entropy --pool /data/pool -o round-0";
+
+/// What to join, into what.
+#[derive(Debug, Args)]
+pub struct MergeOptions {
+    /// Folders that `isal score pool --shard` wrote, in any order
+    #[arg(value_name = "FOLDER", required = true)]
+    shards: Vec<PathBuf>,
+    /// Images to select
+    #[arg(long, value_name = "N")]
+    budget: usize,
+    /// Folder for everything that is written
+    #[arg(long, short, value_name = "FOLDER")]
+    output: PathBuf,
+    /// Score file: .parquet, .csv or .jsonl (default: scores.parquet in the folder)
+    #[arg(long, value_name = "FILE")]
+    scores: Option<PathBuf>,
+    /// How to select
+    #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
+    strategy: String,
+    /// Seed of random selection
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// The pool, for the images of the report (default: where it was when it was scored)
+    #[arg(long, value_name = "DATA")]
+    pool: Option<PathBuf>,
+}
+
+pub(super) fn run(given: &MergeOptions, context: &Context) -> anyhow::Result<Outcome> {
+    at_least_one(Some(given.budget))?;
+    if let Some(path) = &given.scores {
+        ScoreFormat::of(path)?;
+    }
+    let open = |path: &PathBuf| open_data(path, &format!("--pool {}", path.display()));
+    let options = scoring::MergeOptions {
+        shards: given.shards.clone(),
+        pool: given.pool.as_ref().map(open).transpose()?,
+        budget: given.budget,
+        strategy: strategy(&given.strategy, given.seed)?,
+        out: given.output.clone(),
+        scores: given.scores.clone(),
+    };
+    let outcome = merge(&options, &context.progress).context("cannot join the shards")?;
+    print(&outcome, context)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,240 @@
+//! Slices of a pool that were scored apart, joined into the table that an unbroken sweep would have written.
+
+use super::outcome::{self, Outcome, Written};
+use super::shard::{Shard, ShardFacts};
+use super::stages::Scored;
+use super::{ScoringError, refuse_no_scores};
+use crate::data::{Dataset, OpenOptions};
+use crate::durable::FolderLock;
+use crate::observe::Observer;
+use crate::scores::{ScoreFormat, ScoreTable};
+use crate::select::{StrategyOptions, select};
+use indexmap::IndexMap;
+use std::path::{Path, PathBuf};
+
+/// Provenance that names a file where the slice was scored; machines may call the same file by other names.
+const NAMES: [&str; 2] = ["model", "influence graph"];
+
+/// All that `score merge` is told.
+#[derive(Debug, Clone)]
+pub struct MergeOptions {
+    /// Folders that `score pool --shard` wrote, or the score files in them, in any order.
+    pub shards: Vec<PathBuf>,
+    /// The pool, for the thumbnails of the report; where it was when it was scored when not given.
+    pub pool: Option<Dataset>,
+    /// Images to select.
+    pub budget: usize,
+    /// How to select.
+    pub strategy: StrategyOptions,
+    /// Folder for everything that is written.
+    pub out: PathBuf,
+    /// Score file; `scores.parquet` in the folder when not given.
+    pub scores: Option<PathBuf>,
+}
+
+/// Why slices are not one pool.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// No slices at all.
+    #[error("there are no shards to join")]
+    Nothing,
+    /// A file that is no slice, or contradicts itself.
+    #[error("`{}` is not the score file of a shard: {reason}", path.display())]
+    NotAShard {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A slice of something else.
+    #[error(
+        "`{}` and `{}` are not shards of one sweep: `{key}` is `{found}` in the first and `{expected}` in the second",
+        path.display(), first.display()
+    )]
+    Foreign {
+        /// The slice that differs.
+        path: PathBuf,
+        /// The slice it was compared with.
+        first: PathBuf,
+        /// What differs.
+        key: String,
+        /// The value of the one that differs.
+        found: String,
+        /// The value of the other.
+        expected: String,
+    },
+    /// The same slice twice.
+    #[error("shard {shard} is there twice: `{}` and `{}`", first.display(), second.display())]
+    Doubled {
+        /// Which.
+        shard: Shard,
+        /// One file.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// Slices that nobody gave.
+    #[error("of {of} shards, {} missing: {}", if numbers.len() == 1 { "one is" } else { "some are" },
+        numbers.iter().map(|n| format!("{n}/{of}")).collect::<Vec<_>>().join(", "))]
+    Missing {
+        /// Their numbers.
+        numbers: Vec<usize>,
+        /// How many there are in all.
+        of: usize,
+    },
+    /// The result would replace a slice.
+    #[error("`{}` is the folder of a shard; the joined scores need another", out.display())]
+    IntoAShard {
+        /// The folder.
+        out: PathBuf,
+    },
+    /// The pool that was named is another.
+    #[error("the pool given is not the one that was scored: its hash is {found}, the shards say {expected}")]
+    AnotherPool {
+        /// Hash of the pool given.
+        found: String,
+        /// Hash in the shards.
+        expected: String,
+    },
+}
+
+/// One slice, read.
+struct Slice {
+    path: PathBuf,
+    facts: ShardFacts,
+    table: ScoreTable,
+}
+
+/// Joins slices and selects from the whole.
+///
+/// # Errors
+/// [`MergeError`] names the slice at fault; [`ScoringError`] from files and the selection.
+pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome, ScoringError> {
+    let mut slices = Vec::with_capacity(options.shards.len());
+    for given in &options.shards {
+        if same_folder(given, &options.out) {
+            return Err(MergeError::IntoAShard { out: options.out.clone() }.into());
+        }
+        let path = if given.is_dir() { given.join("scores.parquet") } else { given.clone() };
+        let mut table = ScoreTable::read_parquet(&path)?;
+        let facts = ShardFacts::take(&mut table, &path)?;
+        slices.push(Slice { path, facts, table });
+    }
+    check(&mut slices)?;
+    let _lock = FolderLock::take(&options.out)?;
+    let (table, skipped, classes, named) = joined(slices);
+    refuse_no_scores(&table.rows, options.strategy.row().needs)?;
+    let selection = select(&table.rows, options.budget, &options.strategy)?;
+    let pool = pool(options, &table, &named, observer)?;
+    let path = options.scores.clone().unwrap_or_else(|| options.out.join("scores.parquet"));
+    ScoreFormat::of(&path)?;
+    table.write(&path)?;
+    let scored = Scored { table, skipped, times: None, files: IndexMap::from([("scores", path)]) };
+    outcome::write(&Written { out: &options.out, pool: pool.as_ref(), classes: &classes }, scored, selection)
+}
+
+/// Sorts slices by number and refuses any that is missing, doubled or of another sweep.
+fn check(slices: &mut [Slice]) -> Result<(), MergeError> {
+    slices.sort_by_key(|slice| slice.facts.shard.number());
+    let Some((first, rest)) = slices.split_first() else { return Err(MergeError::Nothing) };
+    for slice in rest {
+        if let Some((key, found, expected)) = difference(slice, first) {
+            let (path, first) = (slice.path.clone(), first.path.clone());
+            return Err(MergeError::Foreign { path, first, key, found, expected });
+        }
+    }
+    for pair in slices.windows(2) {
+        let [a, b] = pair else { continue };
+        if a.facts.shard == b.facts.shard {
+            let (first, second) = (a.path.clone(), b.path.clone());
+            return Err(MergeError::Doubled { shard: a.facts.shard, first, second });
+        }
+    }
+    let of = first.facts.shard.of();
+    let there = |number: &usize| slices.iter().any(|slice| slice.facts.shard.number() == *number);
+    let numbers: Vec<usize> = (1..=of).filter(|number| !there(number)).collect();
+    if !numbers.is_empty() {
+        return Err(MergeError::Missing { numbers, of });
+    }
+    let mut next = 0;
+    for Slice { path, facts, .. } in slices.iter() {
+        let last = facts.shard.number() == of;
+        if facts.positions.start != next || last && facts.positions.end != facts.total {
+            let reason = format!("its images {:?} of {} do not follow on {next}", facts.positions, facts.total);
+            return Err(MergeError::NotAShard { path: path.clone(), reason });
+        }
+        next = facts.positions.end;
+    }
+    Ok(())
+}
+
+/// The first thing in which two slices of one sweep would not differ and these do: its name and both values.
+fn difference(slice: &Slice, first: &Slice) -> Option<(String, String, String)> {
+    let facts = |of: &Slice| {
+        IndexMap::from([
+            ("number of shards".to_owned(), of.facts.shard.of().to_string()),
+            ("images in the pool".to_owned(), of.facts.total.to_string()),
+            ("classes".to_owned(), of.facts.classes.join(", ")),
+        ])
+    };
+    let all = |of: &Slice| {
+        let mut all = of.table.provenance.clone();
+        all.retain(|key, _| !NAMES.contains(&key.as_str()));
+        all.extend(facts(of));
+        all
+    };
+    let (ours, theirs) = (all(slice), all(first));
+    let value = |of: &IndexMap<String, String>, key: &str| of.get(key).map_or("absent", String::as_str).to_owned();
+    let key = ours.keys().chain(theirs.keys()).find(|key| ours.get(*key) != theirs.get(*key))?;
+    Some((key.clone(), value(&ours, key), value(&theirs, key)))
+}
+
+type Joined = (ScoreTable, Vec<(String, String)>, Vec<String>, String);
+
+/// Rows and skipped images in pool order, the classes, and the pool as the first slice's run named it.
+fn joined(slices: Vec<Slice>) -> Joined {
+    let mut whole: Joined = Default::default();
+    for (place, Slice { facts, table, .. }) in slices.into_iter().enumerate() {
+        if place == 0 {
+            whole =
+                (ScoreTable { provenance: table.provenance, rows: Vec::new() }, Vec::new(), facts.classes, facts.pool);
+        }
+        whole.0.rows.extend(table.rows);
+        whole.1.extend(facts.skipped);
+    }
+    whole
+}
+
+/// The pool for the thumbnails: the one given, or where it was, if it is still the same.
+fn pool(
+    options: &MergeOptions,
+    table: &ScoreTable,
+    named: &str,
+    observer: &dyn Observer,
+) -> Result<Option<Dataset>, MergeError> {
+    let expected = table.provenance.get("pool sha256").cloned().unwrap_or_default();
+    if let Some(pool) = &options.pool {
+        let found = pool.fingerprint();
+        return if found == expected {
+            Ok(Some(pool.clone()))
+        } else {
+            Err(MergeError::AnotherPool { found, expected })
+        };
+    }
+    let found = Dataset::open(Path::new(named), &OpenOptions::default()).ok().filter(|p| p.fingerprint() == expected);
+    if found.is_none() {
+        observer.say(&format!(
+            "the pool `{named}` is not here as it was scored: report.html shows no images; `--pool` names it"
+        ));
+    }
+    Ok(found)
+}
+
+fn same_folder(given: &Path, out: &Path) -> bool {
+    let folder = if given.is_dir() { Some(given) } else { given.parent() };
+    match (folder.and_then(|f| f.canonicalize().ok()), out.canonicalize()) {
+        (Some(folder), Ok(out)) => folder == out,
+        _ => false,
+    }
+}
