@@ -5,6 +5,7 @@
 //! or strategy costs no new sweep.
 
 mod agreement;
+mod batch_size;
 mod carried;
 mod engines;
 mod error;

@@ -85,8 +85,8 @@ pub struct ScoreOptions {
     pub strategy: StrategyOptions,
     /// Where ONNX Runtime runs.
     pub provider: ExecutionProvider,
-    /// Images a batch.
-    pub batch_size: usize,
+    /// Images a batch; found by trying where `None`.
+    pub batch_size: Option<usize>,
     /// Threads; 0 takes every core.
     pub threads: usize,
     /// Whether an image that cannot be used ends the command.

@@ -8,6 +8,9 @@ use crate::scores::SIGN;
 use indexmap::IndexMap;
 use sha2::{Digest as _, Sha256};
 
+/// Provenance: images a batch.
+pub(super) const BATCH_SIZE: &str = "batch size";
+
 /// Everything up to the sweep: what will score, and where its numbers come from.
 pub(super) struct Prepared {
     pub(super) classifier: Classifier,
@@ -45,7 +48,8 @@ pub(super) fn provenance(
         ("class scores", class_scores),
         ("preprocessing", preprocessing.to_owned()),
         ("pool sha256", options.pool.dataset().fingerprint()),
-        ("batch size", options.batch_size.to_string()),
+        // The place in the order; the sweep fills it in.
+        (BATCH_SIZE, String::new()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))

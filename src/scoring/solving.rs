@@ -10,6 +10,9 @@ use crate::plugin::PluginEngine;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
 use std::path::Path;
 
+/// Images a batch where none was asked for. Not what the sweep's probe finds: `s` must not hang on how busy a machine was.
+const BATCH: usize = 64;
+
 /// What is solved, on which images, and where the vector goes.
 pub(super) struct Solving<'a> {
     pub(super) from: &'a ModelSource,
@@ -29,7 +32,7 @@ pub(super) fn solve_stage(
 ) -> Result<SolvedVector, ScoringError> {
     let Solving { from, options, prepared, key, path, .. } = *solving;
     let loader = LoaderOptions {
-        batch_size: options.batch_size,
+        batch_size: options.batch_size.unwrap_or(BATCH),
         threads: (options.threads > 0).then_some(options.threads),
         strict: options.strict,
         ..LoaderOptions::default()

@@ -2,7 +2,7 @@
 
 use super::prepared::Prepared;
 use super::shard::ShardFacts;
-use super::{ScoreOptions, ScoringError};
+use super::{ScoreOptions, ScoringError, batch_size};
 use crate::observe::Observer;
 use crate::runtime::{Library, Session, SessionOptions};
 use crate::scores::{Part, Parts, ScoreTable};
@@ -43,17 +43,18 @@ pub(super) fn sweep_stage(
     options: &ScoreOptions,
     prepared: &Prepared,
     scorer: &mut dyn Scorer,
-    provenance: IndexMap<String, String>,
+    mut provenance: IndexMap<String, String>,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
+    let batch_size = batch_size::settle(options, prepared, scorer, &mut provenance, observer)?;
     let total = options.pool.len();
-    let positions = options.shard.map_or(0..total, |shard| shard.positions(total, options.batch_size));
+    let positions = options.shard.map_or(0..total, |shard| shard.positions(total, batch_size));
     let scores_path = options.scores.clone().unwrap_or_else(|| options.out.join("scores.parquet"));
     crate::scores::ScoreFormat::of(&scores_path)?;
     let key = serde_json::to_string(&provenance).unwrap_or_default();
-    let parts = Parts::open(&options.out.join("parts"), &key, part_size(options.batch_size), positions.clone())?;
+    let parts = Parts::open(&options.out.join("parts"), &key, part_size(batch_size), positions.clone())?;
     let sweep_options = SweepOptions {
-        batch_size: options.batch_size,
+        batch_size,
         threads: (options.threads > 0).then_some(options.threads),
         strict: options.strict,
         classes: prepared.classes.clone(),

@@ -4,8 +4,10 @@
 //! the next is scored. Memory is bounded by the batch and the score columns. Batches depend on positions in the
 //! pool alone, so a sweep that was killed and goes on makes the same batches, and the same bytes.
 
+mod probe;
 mod scorer;
 
+pub use probe::{Probe, probe};
 pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer};
 
 use crate::causes::in_one_line;

@@ -1,6 +1,7 @@
 //! `isal score pool` as a user runs it, on real digits, with the real plugin and ONNX Runtime.
 
 mod alone;
+mod batch_size;
 mod digits;
 mod place;
 mod shards;
