@@ -221,7 +221,11 @@ fn batch_normalization_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     let term = |x: Term<'a>, scale: Term<'a>, bias: Term<'a>, mean: Term<'a>| {
         at.emit(&[Some(x), Some(scale), Some(bias), Some(mean), Some(variance)], attributes(), 1).first().copied()
     };
-    let by_input = at.dx(0).and_then(|dx| term(dx, scale, at.zeros(2), at.zeros(3)));
+    // Term by term, so that each convolution before it takes the factor into its weights.
+    let by_input = at.dx(0).and_then(|dx| {
+        let (no_bias, no_mean) = (at.zeros(2), at.zeros(3));
+        sum(dx.terms().filter_map(|dx| term(dx, scale, no_bias, no_mean)))
+    });
     let by_affine = match (at.dx(1), at.dx(2)) {
         (None, None) => None,
         (dscale, dbias) => term(x, dscale.unwrap_or_else(|| at.zeros(1)), dbias.unwrap_or_else(|| at.zeros(2)), mean),

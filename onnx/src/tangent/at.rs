@@ -228,6 +228,10 @@ impl<'a> At<'a> {
     /// Zeros with the type and shape of input `i`.
     pub(crate) fn zeros(&self, i: usize) -> Term<'a> {
         let x = self.x(i);
+        let dims: Option<Vec<usize>> = self.shape(i).and_then(|shape| shape.iter().map(Dim::known).collect());
+        if let Some(zeros) = dims.and_then(|dims| self.emitter.zeros(x.data_type, &dims)) {
+            return self.emitter.term(zeros, x.data_type);
+        }
         if self.opset() < 9 {
             return x * 0.0;
         }

@@ -16,13 +16,18 @@ struct State {
     builder: Builder,
     /// Scalars by type and bits: each is there once.
     scalars: HashMap<(DataType, u64), Value>,
+    /// The two terms of each sum a rule has made.
+    sums: HashMap<Value, [Value; 2]>,
     /// Why what a rule asked for cannot be had.
     failure: Option<String>,
 }
 
 impl Emitter {
     pub(super) fn new(builder: Builder, opset: i64) -> Emitter {
-        Emitter { state: RefCell::new(State { builder, scalars: HashMap::new(), failure: None }), opset }
+        Emitter {
+            state: RefCell::new(State { builder, scalars: HashMap::new(), sums: HashMap::new(), failure: None }),
+            opset,
+        }
     }
 
     pub(super) fn into_builder(self) -> Builder {
@@ -65,7 +70,11 @@ impl Emitter {
         for (name, value) in attributes {
             node = node.attr(name, value);
         }
-        node.values(count)
+        let values = node.values(count);
+        if let ("Add", [Some(a), Some(b)], [sum]) = (op, inputs, values.as_slice()) {
+            state.sums.insert(*sum, [*a, *b]);
+        }
+        values
     }
 
     /// A number in the type of the values it goes with.
@@ -77,6 +86,20 @@ impl Emitter {
         let value = state.builder.constant("scalar", number(data_type, x));
         state.scalars.insert((data_type, x.to_bits()), value);
         value
+    }
+
+    /// The terms that `value` is the sum of, itself alone where no rule has added it up.
+    pub(super) fn terms(&self, value: Value) -> Vec<Value> {
+        let pair = self.state.borrow().sums.get(&value).copied();
+        pair.map_or_else(|| vec![value], |pair| pair.into_iter().flat_map(|term| self.terms(term)).collect())
+    }
+
+    /// Zeros of known dims.
+    pub(super) fn zeros(&self, data_type: DataType, dims: &[usize]) -> Option<Value> {
+        let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+        let bytes = vec![0; data_type.byte_len(count)?];
+        let tensor = Tensor::from_bytes("zeros", dims.to_vec(), data_type, bytes).ok()?;
+        Some(self.with(|b| b.constant("zeros", tensor)))
     }
 
     /// A list of integers, as axes and shapes are given.

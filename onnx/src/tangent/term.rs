@@ -92,6 +92,11 @@ impl<'a> Term<'a> {
         Term { data_type: to, ..self.with("Cast", &[], attributes) }
     }
 
+    /// The terms it is the sum of.
+    pub(crate) fn terms(self) -> impl Iterator<Item = Term<'a>> {
+        self.emitter.terms(self.value).into_iter().map(move |value| self.of(value))
+    }
+
     /// Its square.
     pub(crate) fn squared(self) -> Term<'a> {
         self * self
