@@ -10,6 +10,8 @@ pub enum Form {
     Paired,
     /// Exact forward-mode differentiation.
     Tangent,
+    /// The second weight setting of the paired form alone, beside a model that is served already.
+    Shadow,
 }
 
 impl std::fmt::Display for Form {
@@ -17,6 +19,7 @@ impl std::fmt::Display for Form {
         f.write_str(match self {
             Form::Paired => "paired",
             Form::Tangent => "tangent",
+            Form::Shadow => "shadow",
         })
     }
 }

@@ -14,12 +14,14 @@ mod frame;
 mod low_rank;
 mod metadata;
 mod paired;
+mod shadow;
 mod tangent;
 
 pub use crate::reach::{Reach, reach};
 pub use direction::Direction;
 pub use metadata::{Form, InfluenceMetadata};
 pub use paired::{Difference, Paired, paired};
+pub use shadow::{Shadow, shadow};
 pub use tangent::{TangentOptions, tangent};
 
 /// Name of the output with each sample's influence, `[N]`, or `[N, D]` for D directions. The more negative, the more

@@ -86,7 +86,7 @@ pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOption
 }
 
 /// `eps` for which `eps s` has the relative length asked for.
-fn step(graph: &Graph, direction: &Direction, relative: f64) -> Result<f64> {
+pub(super) fn step(graph: &Graph, direction: &Direction, relative: f64) -> Result<f64> {
     let norms = measure(graph, direction)?;
     let narrow = direction.keys().find_map(|name| {
         let weight = graph.initializers.get(name)?;
@@ -104,6 +104,13 @@ fn step(graph: &Graph, direction: &Direction, relative: f64) -> Result<f64> {
     Err(Error::Graph { graph: graph.name.clone(), reason })
 }
 
+/// `theta + eps s` of one parameter, summed in float64; `None` where either is not float32.
+pub(super) fn moved(theta: &Tensor, s: &Tensor, eps: f64) -> Option<Tensor> {
+    let (weights, along) = (theta.to_vec::<f32>()?, s.to_vec::<f32>()?);
+    let sum = weights.iter().zip(&along).map(|(theta, s)| (f64::from(*theta) + eps * f64::from(*s)) as f32);
+    Some(Tensor::new(theta.dims(), &sum.collect::<Vec<f32>>()))
+}
+
 /// Adds a copy of what the direction's parameters reach, at `theta + eps s`; gives the copies by original name.
 fn copy(
     b: &mut Builder,
@@ -118,15 +125,8 @@ fn copy(
     let mut renamed: HashMap<String, String> = HashMap::new();
     let mut copies = HashMap::new();
     for (name, block) in direction {
-        let (Some(weight), Some(s)) = (graph.initializers.get(name), block.to_vec::<f32>()) else { continue };
-        let moved: Vec<f32> = weight
-            .to_vec::<f32>()
-            .unwrap_or_default()
-            .iter()
-            .zip(&s)
-            .map(|(theta, s)| (f64::from(*theta) + eps * f64::from(*s)) as f32)
-            .collect();
-        let value = b.constant(name, Tensor::new(weight.dims(), &moved));
+        let Some(moved) = graph.initializers.get(name).and_then(|weight| moved(weight, block, eps)) else { continue };
+        let value = b.constant(name, moved);
         renamed.insert(name.clone(), b.name(value).to_owned());
     }
     for node in found.nodes.iter().filter_map(|position| graph.nodes.get(*position)) {
