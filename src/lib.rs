@@ -13,6 +13,7 @@ pub mod data;
 pub mod durable;
 pub mod graphs;
 pub mod influence;
+pub mod influence_graph;
 pub mod observe;
 pub mod plugin;
 pub mod report;

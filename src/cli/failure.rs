@@ -3,6 +3,7 @@
 use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::influence::InfluenceError;
+use crate::influence_graph::InfluenceGraphError;
 use crate::runtime::{RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, ScoringError};
@@ -83,6 +84,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     if let Some(scoring) = cause.downcast_ref::<ScoringError>() {
         return Some(match scoring {
             ScoringError::Classifier(e) => e,
+            ScoringError::Graph(e) => e,
             ScoringError::Merge(e) => e,
             ScoringError::Data(e) => e,
             ScoringError::Split(e) => e,
@@ -93,6 +95,17 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             ScoringError::Sweep(e) => e,
             ScoringError::Scores(e) => e,
             ScoringError::Select(e) => e,
+            _ => return None,
+        });
+    }
+    if let Some(graph) = cause.downcast_ref::<InfluenceGraphError>() {
+        return Some(match graph {
+            InfluenceGraphError::Classifier(e) => e,
+            InfluenceGraphError::Data(e) => e,
+            InfluenceGraphError::Recipe(e) => e,
+            InfluenceGraphError::Influence(e) => e,
+            InfluenceGraphError::Runtime(e) => e,
+            InfluenceGraphError::Sweep(e) => e,
             _ => return None,
         });
     }
@@ -121,7 +134,12 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         matches!(e, Classes { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. })
     };
     let training = |e: &TrainError| matches!(e, TrainError::Classes { .. } | TrainError::Another { .. });
+    let graph = |e: &InfluenceGraphError| {
+        use InfluenceGraphError::{Scopes, SmallSample, Vector};
+        matches!(e, Scopes { .. } | SmallSample { .. } | Vector { .. })
+    };
     cause.is::<BadRequest>()
+        || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
         || cause.downcast_ref::<TrainError>().is_some_and(training)
         || cause.is::<MergeError>()
         || cause.is::<ClassifierError>()
@@ -141,11 +159,17 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(ScoringError::PairedStep { .. }) = cause.downcast_ref() {
+    if let Some(ScoringError::Graph(InfluenceGraphError::Step { .. })) = cause.downcast_ref() {
         return Some("`--engine native` computes the exact derivative".to_owned());
     }
     if let Some(ScoringError::NotAnInfluenceGraph { .. }) = cause.downcast_ref() {
         return Some("`isal score pool --model ... --labeled ...` writes `influence.onnx` into its folder".to_owned());
+    }
+    if let Some(InfluenceGraphError::Step { .. }) = cause.downcast_ref() {
+        return Some(
+            "`--difference central` is more exact; `isal score pool --engine native` computes the exact derivative"
+                .to_owned(),
+        );
     }
     match cause.downcast_ref::<RuntimeError>()? {
         RuntimeError::Missing { .. } => Some(format!(

@@ -7,6 +7,7 @@
 mod bench;
 mod data;
 mod doctor;
+mod export;
 mod failure;
 mod graph;
 mod merge;
@@ -72,6 +73,9 @@ enum Command {
     /// Score a pool of images and select the ones to label next
     #[command(subcommand)]
     Score(score::Command),
+    /// Write files for other stacks: influence graphs
+    #[command(subcommand)]
+    Export(export::Command),
     /// Look at data sets, or write one out as folders of PNG
     #[command(subcommand)]
     Data(data::Command),
@@ -124,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Train(options) => train::run(&options, &context),
         Command::Score(command) => score::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
+        Command::Export(command) => export::run(&command, &context),
         Command::Graph(command) => graph::run(&command, &context),
         Command::Bench(options) => bench::run(&options, &context),
     };

@@ -3,10 +3,11 @@
 use super::prepared::{Prepared, data_sha256};
 use super::solving::{self, Solving};
 use super::stages::{Scored, sweep_stage};
-use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp, pair};
+use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp};
 use crate::classifier::ClassifierError;
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
+use crate::influence_graph;
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{Library, Session, SessionOptions};
@@ -106,7 +107,7 @@ fn paired_scorer(
     let path = options.out.join("influence.onnx");
     let contraction = prepared.contraction();
     let carried = carried::properties(prepared, vector);
-    let saved = pair::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels)
+    let saved = influence_graph::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels)
         .filter(|found| carried::holds(found, &carried));
     let (scorer, metadata) = match saved {
         Some(metadata) => {
@@ -123,8 +124,13 @@ fn paired_scorer(
             let exact = native.score(images.view())?.influence.unwrap_or_default();
             let mut classifier = prepared.classifier.clone();
             carried.store(&mut classifier.model);
-            let sample =
-                pair::Sample { classifier: &classifier, vector, pseudo_labels: prepared.pseudo_labels, images, exact };
+            let sample = influence_graph::Sample {
+                classifier: &classifier,
+                vector,
+                pseudo_labels: prepared.pseudo_labels,
+                images,
+                exact,
+            };
             sample.build(&path, &library, session_options, contraction, observer)?
         }
     };

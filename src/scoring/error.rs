@@ -5,6 +5,7 @@ use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::durable::DurableError;
 use crate::influence::{ArtefactError, EngineError, InfluenceError};
+use crate::influence_graph::InfluenceGraphError;
 use crate::plugin::PluginError;
 use crate::runtime::RuntimeError;
 use crate::scores::ScoreError;
@@ -51,18 +52,9 @@ pub enum ScoringError {
         /// What is taken as rounding.
         tolerance: f64,
     },
-    /// No step of the paired graph ranks images as the exact derivative does.
-    #[error(
-        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against the exact influences, {wanted} is needed"
-    )]
-    PairedStep {
-        /// The relative step.
-        step: f64,
-        /// Its rank agreement.
-        spearman: f64,
-        /// What is asked for.
-        wanted: f64,
-    },
+    /// The influence graph.
+    #[error(transparent)]
+    Graph(#[from] InfluenceGraphError),
     /// Every score came out as NaN or infinity.
     #[error("none of the {images} scores is a number: the model's weights or outputs are NaN or overflow")]
     NoScores {

@@ -14,7 +14,6 @@ mod ihvp;
 mod merge;
 mod options;
 mod outcome;
-mod pair;
 mod prepared;
 mod samples;
 mod shard;

@@ -1,0 +1,52 @@
+//! Solved vectors as directions of a model's initializers, after it is sure that they belong to it.
+
+use super::InfluenceGraphError;
+use crate::classifier::Classifier;
+use crate::influence::{ArtefactError, Parameter, SolvedVector};
+use isal_onnx::influence::Direction;
+use isal_onnx::{Scope, Tensor};
+use std::path::PathBuf;
+
+/// A solved vector as a direction of the model's initializers.
+///
+/// # Errors
+/// [`InfluenceGraphError::Artefact`] for a vector whose length is not that of its parameters.
+pub fn direction(vector: &SolvedVector) -> Result<Direction, InfluenceGraphError> {
+    let blocks = vector.blocks(&vector.s).map_err(|e| InfluenceGraphError::Artefact(Box::new(e)))?;
+    Ok(blocks.into_iter().map(|(p, block)| (p.name.clone(), Tensor::new(p.shape.clone(), block))).collect())
+}
+
+/// Reads vectors that were solved for this model, all over one scope.
+///
+/// # Errors
+/// [`InfluenceGraphError::Vector`] for a file that is none or of another model; [`InfluenceGraphError::Scopes`].
+pub(super) fn read(paths: &[PathBuf], classifier: &Classifier) -> Result<Vec<SolvedVector>, InfluenceGraphError> {
+    let mut vectors: Vec<SolvedVector> = Vec::with_capacity(paths.len());
+    for path in paths {
+        let refused =
+            |source: ArtefactError| InfluenceGraphError::Vector { path: path.clone(), source: Box::new(source) };
+        let vector = SolvedVector::load(path).map_err(refused)?;
+        vector.check(&in_scope(&vector, classifier)?, &classifier.sha256).map_err(refused)?;
+        if let Some(first) = vectors.first().filter(|first| first.parameters != vector.parameters) {
+            return Err(InfluenceGraphError::Scopes {
+                path: path.clone(),
+                found: vector.provenance.scope.clone(),
+                expected: first.provenance.scope.clone(),
+            });
+        }
+        vectors.push(vector);
+    }
+    Ok(vectors)
+}
+
+/// The model's parameters in the scope that the vector says it was solved over.
+fn in_scope(vector: &SolvedVector, classifier: &Classifier) -> Result<Vec<Parameter>, InfluenceGraphError> {
+    if vector.provenance.model_sha256 != classifier.sha256 {
+        // The check that follows names the model; a scope of another model may not even exist in this one.
+        return Ok(vector.parameters.clone());
+    }
+    let broken = |source| InfluenceGraphError::model(&classifier.path, source);
+    let scope: Scope = vector.provenance.scope.parse().map_err(broken)?;
+    let chosen = scope.select(&classifier.model.graph).map_err(broken)?;
+    Ok(chosen.into_iter().map(|p| Parameter { name: p.name, shape: p.dims }).collect())
+}

@@ -1,0 +1,121 @@
+//! Why an influence graph could not be made.
+
+use crate::classifier::ClassifierError;
+use crate::data::{DataError, RecipeError};
+use crate::durable::DurableError;
+use crate::influence::{ArtefactError, EngineError, InfluenceError};
+use crate::plugin::PluginError;
+use crate::runtime::RuntimeError;
+use crate::sweep::SweepError;
+use std::path::PathBuf;
+
+/// Why an influence graph could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InfluenceGraphError {
+    /// The model file, or a graph built from it.
+    #[error(transparent)]
+    Classifier(#[from] ClassifierError),
+    /// A vector that cannot be read, or belongs to another model.
+    #[error("`{}` is no vector for this model", path.display())]
+    Vector {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<ArtefactError>,
+    },
+    /// A vector whose length is not that of its parameters.
+    #[error(transparent)]
+    Artefact(Box<ArtefactError>),
+    /// Two vectors over different parameters cannot share a graph.
+    #[error("`{}` is over scope `{found}`, the first vector over `{expected}`", path.display())]
+    Scopes {
+        /// The file that differs.
+        path: PathBuf,
+        /// Its scope.
+        found: String,
+        /// The first vector's scope.
+        expected: String,
+    },
+    /// No step ranks the sample as it should.
+    #[error(
+        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed"
+    )]
+    Step {
+        /// The relative step.
+        step: f64,
+        /// Its rank agreement.
+        spearman: f64,
+        /// With what.
+        judged_by: String,
+        /// What is asked for.
+        wanted: f64,
+    },
+    /// Too few images to tell one ranking from another.
+    #[error("the sample has {found} usable images, at least {needed} are needed to choose a step")]
+    SmallSample {
+        /// Images that could be used.
+        found: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// An output of the written graph is NaN or infinite.
+    #[error("output `{output}` of `{}` is not finite on {images} images", path.display())]
+    NotFinite {
+        /// The output.
+        output: String,
+        /// The file, which was taken away again.
+        path: PathBuf,
+        /// Images it was run on.
+        images: usize,
+    },
+    /// The model's own outputs do not survive in the written graph.
+    #[error(
+        "output `{output}` of `{}` differs from the model's own by {difference:.1e} of its scale, tolerance {tolerance:.0e}",
+        path.display()
+    )]
+    OutputsMoved {
+        /// The output.
+        output: String,
+        /// The file, which was taken away again.
+        path: PathBuf,
+        /// Largest difference over the largest value.
+        difference: f64,
+        /// What is taken as rounding.
+        tolerance: f64,
+    },
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Preprocessing.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// Scores.
+    #[error(transparent)]
+    Influence(#[from] InfluenceError),
+    /// The differentiating engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The plugin.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// ONNX Runtime.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// Running a scorer.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    /// Files.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+    /// Somebody asked to stop.
+    #[error("stopped on request")]
+    Interrupted,
+}
+
+impl InfluenceGraphError {
+    /// What the failing of a model at `path` is called here.
+    pub(super) fn model(path: &std::path::Path, source: isal_onnx::Error) -> Self {
+        ClassifierError::Model { path: path.to_path_buf(), source }.into()
+    }
+}

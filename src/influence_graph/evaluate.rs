@@ -1,0 +1,101 @@
+//! Running graphs that are tried, batch by batch: a whole sample at once would not fit where images are large.
+
+use super::InfluenceGraphError;
+use super::step::Columns;
+use crate::durable::DurableError;
+use crate::runtime::{Library, RuntimeError, Session, SessionOptions};
+use isal_onnx::Model;
+use isal_onnx::influence::INFLUENCE;
+use ndarray::{ArrayView2, ArrayView4, Axis};
+use std::path::Path;
+
+/// Images a run.
+const BATCH: usize = 32;
+
+/// A folder for graphs that are tried, and ONNX Runtime to try them on.
+pub(super) struct Evaluator<'a> {
+    library: &'a Library,
+    options: SessionOptions,
+    folder: tempfile::TempDir,
+}
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn new(library: &'a Library, options: SessionOptions) -> Result<Self, InfluenceGraphError> {
+        let folder = tempfile::tempdir().map_err(|source| DurableError::Io {
+            doing: "create a temporary folder in",
+            path: std::env::temp_dir(),
+            source,
+        })?;
+        Ok(Evaluator { library, options, folder })
+    }
+
+    /// Opens a model that is at hand.
+    pub(super) fn open(&self, model: &Model) -> Result<Session, InfluenceGraphError> {
+        let path = self.folder.path().join("trial.onnx");
+        model.write(&path).map_err(|source| InfluenceGraphError::model(&path, source))?;
+        self.open_file(&path)
+    }
+
+    /// Opens a model file.
+    pub(super) fn open_file(&self, path: &Path) -> Result<Session, InfluenceGraphError> {
+        Ok(Session::open(self.library, path, self.options)?)
+    }
+}
+
+/// The sample in batches; `fixed` is the batch size that the model insists on.
+pub(super) fn batches<'a>(
+    images: ArrayView4<'a, f32>,
+    fixed: Option<usize>,
+) -> impl Iterator<Item = ArrayView4<'a, f32>> {
+    let size = fixed.unwrap_or(BATCH).max(1);
+    let whole = if fixed.is_some() { images.shape().first().copied().unwrap_or(0) / size * size } else { usize::MAX };
+    let count = images.shape().first().copied().unwrap_or(0).min(whole);
+    (0..count).step_by(size).map(move |from| {
+        let until = (from + size).min(count);
+        let mut batch = images;
+        batch.slice_axis_inplace(Axis(0), (from..until).into());
+        batch
+    })
+}
+
+/// Influences of a sample by an influence graph of `directions` directions.
+pub(super) fn influences(
+    session: &mut Session,
+    images: ArrayView4<f32>,
+    fixed: Option<usize>,
+    directions: usize,
+) -> Result<Columns, InfluenceGraphError> {
+    let mut columns: Columns = vec![Vec::new(); directions];
+    for batch in batches(images, fixed) {
+        let found = session.run(batch, &[INFLUENCE])?.pop().unwrap_or_default();
+        let (rows, shape) = (batch.shape().first().copied().unwrap_or(0), found.shape().to_vec());
+        let matrix = found.into_shape_with_order((rows, directions)).map_err(|_| RuntimeError::Signature {
+            model: session.model().to_owned(),
+            reason: format!("`{INFLUENCE}` has shape {shape:?}, expected {rows} images and {directions} directions"),
+        })?;
+        append(&mut columns, matrix.view());
+    }
+    Ok(columns)
+}
+
+fn append(columns: &mut Columns, rows: ArrayView2<f32>) {
+    for (column, values) in columns.iter_mut().zip(rows.axis_iter(Axis(1))) {
+        column.extend(values.iter().map(|x| f64::from(*x)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array4;
+
+    #[test]
+    fn a_sample_comes_in_batches_and_a_fixed_size_drops_what_is_left_over() {
+        let images = Array4::from_shape_fn((70, 1, 1, 1), |(n, ..)| n as f32);
+        let sizes = |fixed| batches(images.view(), fixed).map(|b| b.shape()[0]).collect::<Vec<_>>();
+        assert_eq!(sizes(None), [32, 32, 6]);
+        assert_eq!(sizes(Some(8)), [8; 8]);
+        let firsts: Vec<f32> = batches(images.view(), None).map(|b| b[[0, 0, 0, 0]]).collect();
+        assert_eq!(firsts, [0.0, 32.0, 64.0]);
+    }
+}

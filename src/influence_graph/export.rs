@@ -1,0 +1,318 @@
+//! `export influence`: from a model and solved vectors to a file for any stack that runs ONNX.
+
+use super::evaluate::{Evaluator, batches, influences};
+use super::exact::{Where, judge};
+use super::proof::{Own, Proof, compare, float_outputs};
+use super::step::{Agreement, Columns, Judge, choose};
+use super::{InfluenceGraphError, direction, directions, images, influence_of_pair, provenance};
+use crate::classifier::Classifier;
+use crate::data::{Dataset, Preprocess, Recipe, Size};
+use crate::influence::{PseudoLabels, SolvedVector};
+use crate::observe::Observer;
+use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
+use indexmap::IndexMap;
+use isal_onnx::Model;
+use isal_onnx::influence::{
+    Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata, InfluenceOptions, Paired, paired, shadow,
+};
+use ndarray::Array4;
+use std::path::{Path, PathBuf};
+
+/// What kind of file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExportForm {
+    /// The network at two weight settings side by side: one run gives predictions and influence; float32 weights.
+    #[default]
+    Paired,
+    /// The second weight setting alone, for a stack that serves the model already; influence follows from both answers.
+    Shadow,
+}
+
+/// All that an export is told.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// The classifier.
+    pub model: PathBuf,
+    /// Output with the class scores, where the model has several.
+    pub output: Option<String>,
+    /// Solved vectors, one a direction.
+    pub vectors: Vec<PathBuf>,
+    /// What is written.
+    pub form: ExportForm,
+    /// Which difference the paired form takes.
+    pub difference: Difference,
+    /// The relative step, where it is not to be chosen.
+    pub step: Option<f64>,
+    /// Images to choose the step on; they need no labels.
+    pub sample: Option<Dataset>,
+    /// Preprocessing of the sample.
+    pub preprocess: Preprocess,
+    /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.
+    pub expected_top_k: usize,
+    /// Whether the influence under every class is an output too.
+    pub per_class: bool,
+    /// Where ONNX Runtime runs.
+    pub provider: ExecutionProvider,
+    /// Where the plugin runs.
+    pub device: String,
+    /// Threads; 0 takes every core.
+    pub threads: usize,
+    /// The file to write.
+    pub out: PathBuf,
+    /// ONNX Runtime's library, when named.
+    pub onnxruntime: Option<PathBuf>,
+    /// The plugin, when named.
+    pub plugin: Option<PathBuf>,
+}
+
+/// What was written, and what is known of it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Exported {
+    /// The file.
+    pub file: PathBuf,
+    /// Its form.
+    pub form: ExportForm,
+    /// Its operator set, the model's own.
+    pub opset: i64,
+    /// `||eps s|| / ||theta||`.
+    pub relative_step: f64,
+    /// How the step does on the sample; absent where there was none.
+    pub agreement: Option<Agreement>,
+    /// With what it agrees.
+    pub judged_by: Option<String>,
+    /// Images of the sample.
+    pub sample_images: usize,
+    /// How influence is had from two answers, for a shadow model.
+    pub formula: Option<&'static str>,
+    /// What `step` stands for in the formula.
+    pub step: Option<f64>,
+    /// What running the file showed; absent where there is no ONNX Runtime, or no image size to run it on.
+    pub proof: Option<Proof>,
+    /// The properties in the file.
+    pub metadata: IndexMap<String, String>,
+}
+
+/// What a graph is made from, whatever its form.
+struct Source<'a> {
+    classifier: &'a Classifier,
+    options: &'a ExportOptions,
+    graph: InfluenceOptions,
+    directions: Vec<Direction>,
+}
+
+/// A model in the making, and for a shadow the step and the formula.
+struct Made {
+    model: Model,
+    shadow: Option<(f64, &'static str)>,
+}
+
+impl Source<'_> {
+    fn make(&self, relative_step: f64) -> Result<Made, InfluenceGraphError> {
+        let refused = |source| InfluenceGraphError::model(&self.classifier.path, source);
+        let model = &self.classifier.model;
+        match (self.options.form, self.directions.as_slice()) {
+            (ExportForm::Shadow, [one]) => {
+                let probabilities = self.classifier.kind == crate::influence::OutputKind::Probabilities;
+                let made = shadow(model, one, relative_step, probabilities).map_err(refused)?;
+                Ok(Made { model: made.model, shadow: Some((made.eps, made.formula)) })
+            }
+            (ExportForm::Shadow | ExportForm::Paired, directions) => {
+                let how = Paired { relative_step, difference: self.options.difference };
+                let model = paired(model, directions, &self.graph, how).map_err(refused)?;
+                Ok(Made { model, shadow: None })
+            }
+        }
+    }
+
+    /// Influences of the sample at a step, had as whoever uses the file will have them.
+    fn influences(
+        &self,
+        step: f64,
+        evaluator: &Evaluator<'_>,
+        plain: &mut Session,
+        sample: &Array4<f32>,
+    ) -> Result<Columns, InfluenceGraphError> {
+        let made = self.make(step)?;
+        let mut session = evaluator.open(&made.model)?;
+        let fixed = self.classifier.input.first().copied().flatten();
+        let Some((eps, _)) = made.shadow else {
+            return influences(&mut session, sample.view(), fixed, self.directions.len());
+        };
+        let output = &self.classifier.output;
+        let mut column = Vec::new();
+        for batch in batches(sample.view(), fixed) {
+            let (o, shifted) = (plain.class_scores(batch, output)?, session.class_scores(batch, output)?);
+            column.extend(influence_of_pair(self.classifier.kind, o.view(), shifted.view(), eps)?);
+        }
+        Ok(vec![column])
+    }
+}
+
+/// Writes an influence graph, or a shadow model, and runs it once.
+///
+/// Either a sample or a step has to be given; without either the file cannot be had.
+///
+/// # Errors
+/// [`InfluenceGraphError`]. A file that does not stand the proof is taken away again.
+pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Exported, InfluenceGraphError> {
+    let classifier = Classifier::read(&options.model, options.output.as_deref())?;
+    let vectors = directions::read(&options.vectors, &classifier)?;
+    let pseudo_labels = PseudoLabels::top(options.expected_top_k);
+    let graph = InfluenceOptions { per_class: options.per_class, ..classifier.influence_options(pseudo_labels) };
+    let directions = vectors.iter().map(direction).collect::<Result<Vec<_>, _>>()?;
+    let source = Source { classifier: &classifier, options, graph, directions };
+    let library = match Library::load(options.onnxruntime.as_deref()) {
+        Ok(library) => Some(library),
+        // A step by hand needs no runtime.
+        Err(RuntimeError::Missing { .. }) if options.onnxruntime.is_none() && options.sample.is_none() => {
+            observer.say("ONNX Runtime is not there, so the file is written without being run");
+            None
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let recipe = recipe(options, &classifier)?;
+    let chosen = match (&options.sample, &recipe, &library) {
+        (Some(data), Some(recipe), Some(library)) => {
+            let sample = images::sample(data, recipe, options.threads, observer)?;
+            Some(choose_step(&source, &vectors, pseudo_labels, sample, library, observer)?)
+        }
+        _ => None,
+    };
+    // Without a sample the command line has asked for a step.
+    let step = chosen.as_ref().map(|c| c.agreement.step).or(options.step).unwrap_or(f64::NAN);
+    let Made { mut model, shadow } = source.make(step)?;
+    describe(&mut model, &source, &vectors, pseudo_labels, recipe.as_ref(), chosen.as_ref());
+    model.write(&options.out).map_err(|e| InfluenceGraphError::model(&options.out, e))?;
+    let proof = match &library {
+        Some(library) => prove(&source, library, chosen.as_ref().map(|c| &c.sample), observer).inspect_err(|_| {
+            // Nobody shall deploy what has not stood the proof.
+            let _ = std::fs::remove_file(&options.out);
+        })?,
+        None => None,
+    };
+    Ok(Exported {
+        file: options.out.clone(),
+        form: options.form,
+        opset: model.opset(),
+        relative_step: step,
+        agreement: chosen.as_ref().map(|c| c.agreement),
+        judged_by: chosen.as_ref().map(|c| c.judge.name().to_owned()),
+        sample_images: chosen.as_ref().map_or(0, |c| c.sample.len_of(ndarray::Axis(0))),
+        formula: shadow.map(|(_, formula)| formula),
+        step: shadow.map(|(eps, _)| eps),
+        proof,
+        metadata: InfluenceMetadata::of(&model).unwrap_or_default().0,
+    })
+}
+
+/// The sample, what judged, and the step it chose.
+struct Chosen {
+    sample: Array4<f32>,
+    judge: Judge,
+    agreement: Agreement,
+}
+
+fn choose_step(
+    source: &Source<'_>,
+    vectors: &[SolvedVector],
+    pseudo_labels: PseudoLabels,
+    sample: Array4<f32>,
+    library: &Library,
+    observer: &dyn Observer,
+) -> Result<Chosen, InfluenceGraphError> {
+    let options = source.options;
+    let at = Where { plugin: options.plugin.as_deref(), device: &options.device, threads: options.threads };
+    let judge = judge(source.classifier, vectors, pseudo_labels, sample.view(), &at, observer)?;
+    let evaluator = Evaluator::new(library, session_options(options))?;
+    let mut plain = evaluator.open_file(&options.model)?;
+    let tried = |step| source.influences(step, &evaluator, &mut plain, &sample);
+    let agreement = choose(&judge.candidates(options.step), &judge, tried, observer)?.accepted(&judge)?;
+    Ok(Chosen { sample, judge, agreement })
+}
+
+fn session_options(options: &ExportOptions) -> SessionOptions {
+    SessionOptions { provider: options.provider, threads: options.threads }
+}
+
+/// The resolved recipe; `None` where the model's image size is free and no sample says which.
+fn recipe(options: &ExportOptions, classifier: &Classifier) -> Result<Option<Recipe>, InfluenceGraphError> {
+    let first = options.sample.as_ref().and_then(|data| data.load(0).ok());
+    let size = first.map(|image| Size { height: image.height(), width: image.width() });
+    match Recipe::resolve(&options.preprocess, &classifier.input, size) {
+        Ok(recipe) => Ok(Some(recipe)),
+        // The size is all that is missing; a recipe that contradicts itself is an error.
+        Err(_) if options.sample.is_none() && classifier.input.iter().skip(1).any(Option::is_none) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Puts into the file where it comes from.
+fn describe(
+    model: &mut Model,
+    source: &Source<'_>,
+    vectors: &[SolvedVector],
+    pseudo_labels: PseudoLabels,
+    recipe: Option<&Recipe>,
+    chosen: Option<&Chosen>,
+) {
+    let mut metadata = provenance::of_vectors(source.classifier, vectors, pseudo_labels);
+    let classes = source.classifier.class_names.clone();
+    let classes = classes.unwrap_or_else(|| (0..source.classifier.classes).map(|c| c.to_string()).collect());
+    metadata.0.insert("classes".to_owned(), serde_json::json!(classes).to_string());
+    if let Some(recipe) = recipe.and_then(|recipe| serde_json::to_string(recipe).ok()) {
+        metadata.0.insert("preprocessing".to_owned(), recipe);
+    }
+    match chosen {
+        Some(c) => {
+            let images = c.sample.len_of(ndarray::Axis(0));
+            metadata.0.extend(provenance::of_step(&c.agreement, &c.judge, images).0);
+        }
+        None => {
+            metadata.0.insert("agreement".to_owned(), "not measured: the step was given by hand".to_owned());
+        }
+    }
+    metadata.store(model);
+}
+
+/// Runs the written file on a batch of the sample, or of noise, beside the model.
+fn prove(
+    source: &Source<'_>,
+    library: &Library,
+    sample: Option<&Array4<f32>>,
+    observer: &dyn Observer,
+) -> Result<Option<Proof>, InfluenceGraphError> {
+    let options = source.options;
+    let noise = match sample {
+        Some(_) => None,
+        None => images::noise(&source.classifier.input),
+    };
+    let Some(batch) = sample
+        .or(noise.as_ref())
+        .and_then(|images| batches(images.view(), source.classifier.input.first().copied().flatten()).next())
+    else {
+        observer.say("the model's image size is free, so the file is written without being run: `--sample` tells it");
+        return Ok(None);
+    };
+    let open = |path: &Path| Session::open(library, path, session_options(options));
+    let (mut plain, mut written) = (open(&options.model)?, open(&options.out)?);
+    let own = match (options.form, options.difference) {
+        (ExportForm::Shadow, _) => Own::Shifted,
+        (ExportForm::Paired, Difference::OneSided) => Own::Kept,
+        (ExportForm::Paired, Difference::Central) => Own::Mean,
+    };
+    let added: &[&str] = match (options.form, options.per_class) {
+        (ExportForm::Shadow, _) => &[],
+        (_, false) => &[INFLUENCE],
+        (_, true) => &[INFLUENCE, INFLUENCE_PER_CLASS],
+    };
+    let outputs = float_outputs(&source.classifier.model.graph);
+    let (bit_for_bit, difference) = compare(&options.out, &mut plain, &mut written, batch, (&outputs, added), own)?;
+    Ok(Some(Proof {
+        onnxruntime: library.version().to_string(),
+        images: batch.shape().first().copied().unwrap_or(0),
+        of_sample: sample.is_some(),
+        bit_for_bit,
+        difference,
+    }))
+}

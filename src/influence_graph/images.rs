@@ -1,0 +1,49 @@
+//! Images to choose a step on, and images to prove a graph on.
+
+use super::InfluenceGraphError;
+use crate::data::{Dataset, Loader, LoaderOptions, Recipe};
+use crate::observe::Observer;
+use ndarray::{Array4, Axis};
+use rand::{RngExt as _, SeedableRng as _};
+
+/// Images that a step is chosen on, spread evenly over the data.
+pub(super) const SAMPLE: usize = 256;
+/// Fewer do not tell one ranking from another.
+const LEAST: usize = 16;
+/// Images of noise that a graph is proven on where no sample is given.
+const PROOF: usize = 2;
+
+/// Up to [`SAMPLE`] images of `data`, preprocessed. Those that cannot be used are left out and said.
+pub(super) fn sample(
+    data: &Dataset,
+    recipe: &Recipe,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Array4<f32>, InfluenceGraphError> {
+    let every = data.len().div_ceil(SAMPLE).max(1);
+    let positions: Vec<usize> = (0..data.len()).step_by(every).collect();
+    let options =
+        LoaderOptions { batch_size: 32, threads: (threads > 0).then_some(threads), ..LoaderOptions::default() };
+    let mut loader = Loader::over(data.clone(), recipe.clone(), positions, &options)?;
+    let (_, c, h, w) = recipe.batch_shape(0);
+    let mut images = Array4::zeros((0, c, h, w));
+    for batch in &mut loader {
+        // Every batch has the recipe's shape.
+        let _ = images.append(Axis(0), batch?.images.view());
+    }
+    for skipped in loader.into_skipped() {
+        observer.say(&format!("warning: sample image left out: {}", crate::causes::in_one_line(&skipped.reason)));
+    }
+    let found = images.len_of(Axis(0));
+    if found < LEAST {
+        return Err(InfluenceGraphError::SmallSample { found, needed: LEAST });
+    }
+    Ok(images)
+}
+
+/// Noise in [0, 1) of the model's input size; `None` where that size is free.
+pub(super) fn noise(input: &[Option<usize>]) -> Option<Array4<f32>> {
+    let [batch, a, b, c] = *input else { return None };
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    Some(Array4::from_shape_simple_fn((batch.unwrap_or(PROOF), a?, b?, c?), || random.random::<f32>()))
+}

@@ -1,0 +1,26 @@
+//! Influence graphs as files: from a model and solved vectors to an ONNX file that ONNX Runtime has run.
+//!
+//! The mathematics and the graphs are `isal_onnx::influence`'s. What is here: whether a vector belongs to the model, the
+//! step of the paired form, chosen on images (`step`), what the file says of where it comes from (`provenance`), and the
+//! proof that the file runs and leaves the model's own outputs as they are (`proof`). A sweep writes its graph by
+//! [`Sample::build`], `isal export influence` by [`export()`].
+
+mod directions;
+mod error;
+mod evaluate;
+mod exact;
+mod export;
+mod images;
+mod proof;
+mod provenance;
+mod served_pair;
+mod step;
+mod sweep;
+
+pub use directions::direction;
+pub use error::InfluenceGraphError;
+pub use export::{ExportForm, ExportOptions, Exported, export};
+pub use proof::Proof;
+pub use served_pair::influence_of_pair;
+pub use step::{AGREEMENT, Agreement, Judge, STEPS, choose};
+pub use sweep::{Sample, saved};

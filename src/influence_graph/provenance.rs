@@ -1,0 +1,65 @@
+//! What an influence graph says of where it comes from, in its metadata properties.
+//!
+//! Of several vectors a property lists one value each, in the order of the directions, or one value where all agree.
+
+use super::step::{Agreement, Judge};
+use crate::classifier::Classifier;
+use crate::influence::{OutputKind, PseudoLabels, SolvedVector};
+use crate::scores::SIGN;
+use isal_onnx::influence::InfluenceMetadata;
+
+/// The properties that follow from the model and the vectors.
+pub(super) fn of_vectors(
+    classifier: &Classifier,
+    vectors: &[SolvedVector],
+    pseudo_labels: PseudoLabels,
+) -> InfluenceMetadata {
+    let each = |value: &dyn Fn(&SolvedVector) -> String| {
+        let values: Vec<String> = vectors.iter().map(value).collect();
+        match values.first() {
+            Some(first) if values.iter().all(|v| v == first) => first.clone(),
+            _ => values.join(", "),
+        }
+    };
+    let kind = match classifier.kind {
+        OutputKind::Logits => "logits",
+        OutputKind::Probabilities => "probabilities",
+    };
+    let mut metadata = InfluenceMetadata::default();
+    for (key, value) in [
+        ("isal", env!("CARGO_PKG_VERSION").to_owned()),
+        ("sign", SIGN.to_owned()),
+        ("model sha256", classifier.sha256.clone()),
+        ("class scores", classifier.output.clone()),
+        ("class scores kind", kind.to_owned()),
+        ("top k", classifier.influence_options(pseudo_labels).top_k.to_string()),
+        ("directions", vectors.len().to_string()),
+        ("s sha256", vectors.iter().map(SolvedVector::sha256).collect::<Vec<_>>().join(", ")),
+        ("scope", each(&|v| v.provenance.scope.clone())),
+        ("solver", each(&|v| v.provenance.solve.options.solver().to_owned())),
+        ("lambda", each(&|v| format!("{:e}", v.provenance.solve.lambda))),
+        ("residual", each(&|v| format!("{:.3e}", v.provenance.solve.residual))),
+        ("labelled sha256", each(&|v| v.provenance.labelled_sha256.clone())),
+        ("labelled images", each(&|v| v.provenance.solve.labelled_samples.to_string())),
+        ("reference sha256", each(&|v| v.provenance.reference_sha256.clone())),
+        ("reference images", each(&|v| v.provenance.reference_samples.to_string())),
+        ("reference loss", each(&|v| format!("{:.6}", v.provenance.reference_loss))),
+    ] {
+        metadata.0.insert(key.to_owned(), value);
+    }
+    metadata
+}
+
+/// The properties that say how good the chosen step is.
+pub(super) fn of_step(agreement: &Agreement, judge: &Judge, images: usize) -> InfluenceMetadata {
+    let mut metadata = InfluenceMetadata::default();
+    for (key, value) in [
+        ("agreement", agreement.to_string()),
+        ("spearman", agreement.spearman.to_string()),
+        ("worst error", format!("{:e}", agreement.worst)),
+        ("agreement with", format!("{} on {images} images", judge.name())),
+    ] {
+        metadata.0.insert(key.to_owned(), value);
+    }
+    metadata
+}

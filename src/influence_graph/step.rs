@@ -1,0 +1,261 @@
+//! The step of the paired form, chosen and not guessed.
+//!
+//! Two errors pull apart: a long step crosses kinks of Relu and MaxPool, and its quotient is bent (an error that grows
+//! with the step); a short one is rounded away by float32 (an error that grows as the step shrinks). Candidates from 1e-2
+//! to 1e-6 are tried on images.
+//!
+//! With the exact derivative at hand ([`Judge::Exact`]) the step that ranks the images most like it is taken. Without
+//! ([`Judge::Neighbours`]) a step is judged by the worse of its agreements with the next longer and the next shorter one.
+//! With candidates a factor r apart (here 3 to 10) the longer neighbour's bend is at least about r times its own, and the
+//! shorter one's rounding r times its own, so each disagreement is at least r - 1 times the error it stands for, and the
+//! worse of the two overestimates the step's error from either side. The first and last candidate have one neighbour
+//! only and are never taken. What all steps have in common is not seen this way.
+
+use super::InfluenceGraphError;
+use crate::influence::spearman;
+use crate::observe::Observer;
+
+/// Relative steps `||eps s|| / ||theta||` that are tried: from where kinks are crossed to where float32 rounds a step away.
+pub const STEPS: [f64; 7] = [1e-2, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6];
+/// Rank agreement that a step must reach.
+pub const AGREEMENT: f64 = 0.999;
+/// Distance of the neighbours that a step given by hand is held against where no derivative is to be had.
+const APART: f64 = 3.0;
+
+/// Influences of a sample, a column for each direction.
+pub type Columns = Vec<Vec<f64>>;
+
+/// What a step is judged by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judge {
+    /// Influences by the exact derivative.
+    Exact {
+        /// A column for each direction.
+        influences: Columns,
+        /// What computed them, as a sentence names it.
+        by: String,
+    },
+    /// The steps beside it.
+    Neighbours,
+}
+
+impl Judge {
+    /// As a sentence names it.
+    pub fn name(&self) -> &str {
+        match self {
+            Judge::Exact { by, .. } => by,
+            Judge::Neighbours => "the steps beside it",
+        }
+    }
+
+    /// The steps to try: the one given by hand, with neighbours where they are the judge; else all.
+    pub fn candidates(&self, by_hand: Option<f64>) -> Vec<f64> {
+        match (self, by_hand) {
+            (_, None) => STEPS.to_vec(),
+            (Judge::Exact { .. }, Some(step)) => vec![step],
+            (Judge::Neighbours, Some(step)) => vec![step * APART, step, step / APART],
+        }
+    }
+}
+
+/// How well a step does on the sample; of several directions, the worst.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Agreement {
+    /// `||eps s|| / ||theta||`.
+    pub step: f64,
+    /// Spearman correlation with what judges it; NaN where it means nothing.
+    pub spearman: f64,
+    /// Largest error over the largest influence; infinite where a value is missing or not a number.
+    pub worst: f64,
+}
+
+impl Agreement {
+    fn between(step: f64, found: &Columns, truth: &Columns) -> Agreement {
+        let mut agreement = Agreement { step, spearman: 1.0, worst: 0.0 };
+        if found.len() != truth.len() || found.is_empty() {
+            return Agreement { step, spearman: f64::NAN, worst: f64::INFINITY };
+        }
+        for (found, truth) in found.iter().zip(truth) {
+            let rank = spearman(found, truth).unwrap_or(f64::NAN);
+            // `min` would drop a NaN.
+            agreement.spearman =
+                if rank.is_nan() || agreement.spearman.is_nan() { f64::NAN } else { agreement.spearman.min(rank) };
+            agreement.worst = agreement.worst.max(worst(found, truth));
+        }
+        agreement
+    }
+
+    /// The one that says less for the step.
+    fn or_worse(self, other: Agreement) -> Agreement {
+        if other.better_than(&self) { self } else { other }
+    }
+
+    /// By rank, then by the worst error. A NaN is no better than anything.
+    fn better_than(&self, other: &Agreement) -> bool {
+        if self.spearman.is_nan() {
+            return false;
+        }
+        other.spearman.is_nan()
+            || self.spearman > other.spearman
+            || (self.spearman == other.spearman && self.worst < other.worst)
+    }
+
+    /// Itself, when it is good enough to rank by.
+    ///
+    /// # Errors
+    /// [`InfluenceGraphError::Step`] under [`AGREEMENT`].
+    pub fn accepted(self, judge: &Judge) -> Result<Agreement, InfluenceGraphError> {
+        if self.spearman >= AGREEMENT {
+            return Ok(self);
+        }
+        let judged_by = judge.name().to_owned();
+        Err(InfluenceGraphError::Step { step: self.step, spearman: self.spearman, judged_by, wanted: AGREEMENT })
+    }
+}
+
+impl std::fmt::Display for Agreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Spearman {:.6}, worst error {:.2e} of the largest influence", self.spearman, self.worst)
+    }
+}
+
+/// Tries every candidate, longest first, and gives the best. `influences` computes those of the sample at a step.
+///
+/// # Errors
+/// Whatever `influences` says; [`InfluenceGraphError::Interrupted`].
+pub fn choose(
+    candidates: &[f64],
+    judge: &Judge,
+    mut influences: impl FnMut(f64) -> Result<Columns, InfluenceGraphError>,
+    observer: &dyn Observer,
+) -> Result<Agreement, InfluenceGraphError> {
+    observer.begin("choosing the step", candidates.len() as u64, "steps");
+    let mut found = Vec::with_capacity(candidates.len());
+    for &step in candidates {
+        if observer.interrupted() {
+            observer.end();
+            return Err(InfluenceGraphError::Interrupted);
+        }
+        found.push((step, influences(step)?));
+        observer.advance(1);
+    }
+    observer.end();
+    let judged: Vec<Agreement> = match judge {
+        Judge::Exact { influences, .. } => {
+            found.iter().map(|(step, found)| Agreement::between(*step, found, influences)).collect()
+        }
+        Judge::Neighbours => found
+            .windows(3)
+            .filter_map(|three| match three {
+                [(_, longer), (step, own), (_, shorter)] => {
+                    let with = |other: &Columns| Agreement::between(*step, own, other);
+                    Some(with(longer).or_worse(with(shorter)))
+                }
+                _ => None,
+            })
+            .collect(),
+    };
+    let none =
+        Agreement { step: candidates.first().copied().unwrap_or(f64::NAN), spearman: f64::NAN, worst: f64::INFINITY };
+    Ok(judged.into_iter().reduce(|best, next| if next.better_than(&best) { next } else { best }).unwrap_or(none))
+}
+
+/// Largest error over the largest exact value.
+fn worst(found: &[f64], exact: &[f64]) -> f64 {
+    if found.len() != exact.len() {
+        return f64::INFINITY;
+    }
+    let scale = exact.iter().fold(f64::MIN_POSITIVE, |scale, e| scale.max(e.abs()));
+    let error = found.iter().zip(exact).fold(0.0_f64, |worst, (f, e)| {
+        let error = (f - e).abs();
+        if error.is_nan() { f64::INFINITY } else { worst.max(error) }
+    });
+    error / scale
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
+mod tests {
+    use super::*;
+    use crate::observe::Unobserved;
+
+    /// Influences 1..50 with an error of `bend * step` and one of `rounding / step`, each in a pattern of its own.
+    fn with_errors(step: f64, bend: f64, rounding: f64) -> Columns {
+        let value = |i: usize| {
+            let x = i as f64;
+            x + bend * step * (1.7 * x).sin() + rounding / step * (2.9 * x + 1.0).cos()
+        };
+        vec![(0..50).map(value).collect()]
+    }
+
+    fn truth() -> Columns {
+        with_errors(1.0, 0.0, 0.0)
+    }
+
+    #[test]
+    fn the_exact_judge_takes_the_step_nearest_to_the_truth() {
+        let judge = Judge::Exact { influences: truth(), by: "the truth".to_owned() };
+        // bend * h = rounding / h at h = sqrt(1e-6 / 1e3): of the candidates 3e-5 is nearest.
+        let chosen = choose(&STEPS, &judge, |h| Ok(with_errors(h, 1e3, 1e-6)), &Unobserved).unwrap();
+        assert_eq!(chosen.step, 3e-5);
+        let worst = 50.0 * 0.0 + (1e3 * 3e-5 + 1e-6 / 3e-5) / 49.0;
+        assert!(chosen.worst <= worst && chosen.worst > 0.3 * worst, "{}", chosen.worst);
+        assert!(chosen.accepted(&judge).is_ok());
+    }
+
+    #[test]
+    fn neighbours_find_the_flat_bottom_and_overestimate_the_error() {
+        for (bend, rounding) in [(1e3, 1e-6), (1e2, 1e-7), (3e4, 1e-4)] {
+            let errors = |h: f64| with_errors(h, bend, rounding);
+            let chosen = choose(&STEPS, &Judge::Neighbours, |h| Ok(errors(h)), &Unobserved).unwrap();
+            let true_error = Agreement::between(chosen.step, &errors(chosen.step), &truth());
+            let best = choose(
+                &STEPS,
+                &Judge::Exact { influences: truth(), by: String::new() },
+                |h| Ok(errors(h)),
+                &Unobserved,
+            )
+            .unwrap();
+            assert!(chosen.worst >= true_error.worst, "{chosen:?} claims less than {true_error:?}");
+            assert!(chosen.spearman <= true_error.spearman, "{chosen:?} claims more than {true_error:?}");
+            let place = |step: f64| STEPS.iter().position(|s| *s == step).unwrap();
+            assert!(place(chosen.step).abs_diff(place(best.step)) <= 1, "{chosen:?} beside {best:?}");
+        }
+    }
+
+    #[test]
+    fn the_ends_are_never_taken_for_want_of_a_second_neighbour() {
+        // The shortest is the best here, and only the longer side can vouch for it.
+        let chosen = choose(&STEPS, &Judge::Neighbours, |h| Ok(with_errors(h, 1e3, 0.0)), &Unobserved).unwrap();
+        assert_eq!(chosen.step, 1e-5);
+    }
+
+    #[test]
+    fn several_directions_are_as_good_as_their_worst_and_nan_never_passes() {
+        let judge = Judge::Exact { influences: vec![truth()[0].clone(); 2], by: "the truth".to_owned() };
+        let two = |second: Vec<f64>| vec![truth()[0].clone(), second];
+        let mut off = truth()[0].clone();
+        off.swap(0, 49);
+        let chosen = choose(&[1e-3], &judge, |_| Ok(two(off.clone())), &Unobserved).unwrap();
+        assert!(chosen.spearman < 0.9 && chosen.worst == 1.0);
+        assert!(matches!(chosen.accepted(&judge), Err(InfluenceGraphError::Step { wanted: AGREEMENT, .. })));
+        let chosen = choose(&[1e-3, 1e-4], &judge, |_| Ok(two(vec![f64::NAN; 50])), &Unobserved).unwrap();
+        assert!(chosen.spearman.is_nan() && chosen.accepted(&judge).is_err());
+        // A step with NaN loses against any other, whichever comes first.
+        for bad in [1e-3, 1e-4] {
+            let second = |h: f64| if h == bad { vec![f64::NAN; 50] } else { truth()[0].clone() };
+            let chosen = choose(&[1e-3, 1e-4], &judge, |h| Ok(two(second(h))), &Unobserved).unwrap();
+            assert_eq!((chosen.step == bad, chosen.spearman), (false, 1.0));
+        }
+    }
+
+    #[test]
+    fn a_step_by_hand_is_judged_alone_or_between_neighbours_of_its_own() {
+        let exact = Judge::Exact { influences: truth(), by: String::new() };
+        assert_eq!(exact.candidates(Some(5e-5)), [5e-5]);
+        let three = Judge::Neighbours.candidates(Some(5e-5));
+        assert_eq!(three.len(), 3);
+        let chosen = choose(&three, &Judge::Neighbours, |h| Ok(with_errors(h, 1.0, 0.0)), &Unobserved).unwrap();
+        assert_eq!(chosen.step, 5e-5);
+    }
+}

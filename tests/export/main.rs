@@ -1,0 +1,250 @@
+//! `isal export influence` as a user runs it, held against closed forms, the plugin's derivative and plain ONNX Runtime.
+
+mod place;
+
+use isal::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, spearman};
+use isal::plugin::{LoadOptions, Plugin, PluginEngine};
+use isal_onnx::influence::{INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata};
+use isal_onnx::{ExternalData, WriteOptions};
+use ndarray::ArrayD;
+use place::{CLASSES, Place};
+
+/// `-(softmax(o) - onehot(label)) . o'` in float64.
+fn influence(o: &[f64], o_dot: &[f64], label: usize) -> f64 {
+    let sum: f64 = o.iter().map(|x| x.exp()).sum();
+    let p = o.iter().map(|x| x.exp() / sum);
+    -p.zip(o_dot).enumerate().map(|(c, (p, d))| (p - f64::from(u8::from(c == label))) * d).sum::<f64>()
+}
+
+fn top(row: &[f64]) -> usize {
+    (0..row.len()).fold(0, |best, c| if row[c] > row[best] { c } else { best })
+}
+
+fn rows(array: &ArrayD<f32>) -> Vec<Vec<f64>> {
+    array.outer_iter().map(|row| row.iter().map(|x| f64::from(*x)).collect()).collect()
+}
+
+#[test]
+fn two_vectors_and_every_class_are_the_closed_form_of_a_linear_model() {
+    let place = Place::linear();
+    for seed in [3, 4] {
+        place.vector(&format!("s{seed}"), "all", seed);
+    }
+    let told = place.export(&["--vector", "s3", "--vector", "s4", "--step", "1e-2", "--per-class", "-o", "i.onnx"]);
+    assert_eq!((&told["schema"], &told["proof"]["bit_for_bit"]), (&"isal-export/1".into(), &true.into()));
+    let arrays = place.run("i.onnx", &["logits", INFLUENCE, INFLUENCE_PER_CLASS]);
+    let n = place.images().len_of(ndarray::Axis(0));
+    assert_eq!((arrays[1].shape(), arrays[2].shape()), (&[n, 2][..], &[n, 2, CLASSES][..]));
+    let o = rows(&place.run("model.onnx", &["logits"])[0]);
+    let model = place.model("model.onnx");
+    for (d, seed) in [3, 4].into_iter().enumerate() {
+        let o_dot = place.linear_outputs(&place.blocks(&model, "all", seed));
+        for n in 0..n {
+            for c in 0..CLASSES {
+                let (found, exact) = (f64::from(arrays[2][[n, d, c]]), influence(&o[n], &o_dot[n], c));
+                // Rounding of float32 logits of size 3 over a step of 1e-2 of weights of size 1.
+                assert!((found - exact).abs() < 2e-3, "image {n}, direction {d}, class {c}: {found} against {exact}");
+            }
+            let exact = influence(&o[n], &o_dot[n], top(&o[n]));
+            assert!((f64::from(arrays[1][[n, d]]) - exact).abs() < 2e-3, "image {n}, direction {d}");
+        }
+    }
+}
+
+#[test]
+fn the_step_is_chosen_against_the_plugins_derivative_and_the_file_ranks_as_it_does() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    let told = place.export(&["--vector", "s", "--sample", "pool", "-o", "i.onnx"]);
+    assert_eq!(told["judged_by"], "the plugin's exact derivative");
+    assert!(told["agreement"]["spearman"].as_f64().is_some_and(|r| r >= 0.999), "{told}");
+    assert_eq!(told["proof"]["bit_for_bit"], true);
+
+    // Images that the step was not chosen on.
+    let images = place.images();
+    let plugin = Plugin::find(None).expect("the plugin: run `make plugin`");
+    let model = place.model("model.onnx");
+    let parameters = model.graph.parameters(&isal_onnx::Scope::Weights).expect("parameters");
+    let load = LoadOptions { parameters, loss_output: Some("logits".into()), ..LoadOptions::default() };
+    let mut engine = PluginEngine::from_model(&plugin, &model, &load).expect("an engine");
+    let s = engine.upload(&place.blocks(&model, "weights", 5).concat()).expect("uploaded");
+    let arg_max = Contraction { output: OutputKind::Logits, pseudo_labels: PseudoLabels::ArgMax, per_class: false };
+    let exact = arg_max.score_images(&mut engine, images.view(), &s).expect("scores").influence;
+    let found: Vec<f64> = place.run("i.onnx", &[INFLUENCE])[0].iter().map(|x| f64::from(*x)).collect();
+    let rank = spearman(&found, &exact).expect("ranks");
+    assert!(rank > 0.999, "{rank}");
+    assert_eq!(place.run("i.onnx", &["logits"]), place.run("model.onnx", &["logits"]));
+}
+
+#[test]
+fn without_the_plugin_neighbouring_steps_choose_one_as_good() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    let exact = place.export(&["--vector", "s", "--sample", "pool", "-o", "exact.onnx"]);
+    let output =
+        place.command(&["--vector", "s", "--sample", "pool", "-o", "i.onnx"]).env("ISAL_PLUGIN", "none").output();
+    let output = output.expect("it runs");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(told["judged_by"], "the steps beside it");
+    // What it claims is no better than what the exact derivative says of the same step.
+    let step = told["relative_step"].to_string();
+    let same = place.export(&["--vector", "s", "--sample", "pool", "--step", &step, "-o", "same.onnx"]);
+    let rank = |told: &serde_json::Value| told["agreement"]["spearman"].as_f64().expect("a number");
+    assert!(rank(&told) <= rank(&same), "claims {} of {}", rank(&told), rank(&same));
+    assert!(rank(&same) >= 0.999 && rank(&same) <= rank(&exact), "{} {}", rank(&same), rank(&exact));
+}
+
+#[test]
+fn the_file_says_where_it_comes_from() {
+    let place = Place::digits();
+    let s = place.vector("s", "head", 6);
+    place.export(&[
+        "--vector",
+        "s",
+        "--sample",
+        "pool",
+        "--expected-top-k",
+        "3",
+        "--difference",
+        "central",
+        "-o",
+        "i.onnx",
+    ]);
+    let said = InfluenceMetadata::of(&place.model("i.onnx")).expect("properties");
+    let model = place.model("model.onnx");
+    for (key, value) in [
+        ("form", "paired"),
+        ("difference", "central"),
+        ("model sha256", &model.sha256()),
+        ("s sha256", &s.sha256()),
+        ("scope", "head"),
+        ("solver", "cg-gauss-newton"),
+        ("lambda", "3e-1"),
+        ("reference sha256", &"ef".repeat(32)),
+        ("top k", "3"),
+        ("class scores", "logits"),
+        ("class scores kind", "logits"),
+        ("isal", env!("CARGO_PKG_VERSION")),
+        ("sign", isal::scores::SIGN),
+    ] {
+        assert_eq!(said.get(key), Some(value), "{key}");
+    }
+    let number = |key: &str| said.get(key).and_then(|text| text.parse::<f64>().ok()).expect("a number");
+    assert!(number("spearman") >= 0.999 && number("worst error") < 0.1 && number("relative step") > 0.0);
+    let classes: Vec<String> = serde_json::from_str(said.get("classes").expect("classes")).expect("a list");
+    assert_eq!(classes.len(), 10);
+}
+
+#[test]
+fn an_exported_graph_scores_a_pool_alone() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    place.export(&["--vector", "s", "--sample", "pool", "-o", "i.onnx"]);
+    let arguments = ["score", "pool", "--influence", "i.onnx", "--pool", "pool", "--budget", "5", "--scores", "s.csv"];
+    place.isal(&arguments).args(["-o", "out"]).env("ISAL_PLUGIN", "none").assert().success();
+    let mut rows = csv::Reader::from_path(place.path("s.csv")).expect("the scores open");
+    let rows: Vec<isal::scores::ScoreRow> = rows.deserialize().map(|row| row.expect("a row")).collect();
+    assert_eq!(rows.len(), 200);
+    assert!(rows.iter().all(|row| row.influence.is_some_and(f64::is_finite)));
+}
+
+#[test]
+fn a_shadow_model_beside_the_served_one_gives_the_paired_graphs_influence() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    let told = place.export(&["--vector", "s", "--form", "shadow", "--step", "1e-4", "-o", "shadow.onnx"]);
+    place.export(&["--vector", "s", "--step", "1e-4", "-o", "i.onnx"]);
+    let (model, made) = (place.model("model.onnx"), place.model("shadow.onnx"));
+    let mut same = made.graph.clone();
+    same.initializers.clone_from(&model.graph.initializers);
+    assert_eq!(same, model.graph, "the same graph and names, other weights");
+    let said = InfluenceMetadata::of(&made).expect("properties");
+    let step: f64 = said.get("step").and_then(|text| text.parse().ok()).expect("a step");
+    assert_eq!((said.get("form"), told["step"].as_f64()), (Some("shadow"), Some(step)));
+    let formula = "d = (o~ - o) / step; influence = d[argmax(o)] - sum(softmax(o) * d)";
+    assert_eq!((said.get("formula"), &told["formula"]), (Some(formula), &formula.into()));
+
+    let (o, shifted) =
+        (rows(&place.run("model.onnx", &["logits"])[0]), rows(&place.run("shadow.onnx", &["logits"])[0]));
+    let paired = &place.run("i.onnx", &[INFLUENCE])[0];
+    let scale = paired.iter().fold(0.0f32, |scale, x| scale.max(x.abs()));
+    let mut negative = 0;
+    for (n, (o, shifted)) in o.iter().zip(&shifted).enumerate() {
+        // The formula, word for word.
+        let d: Vec<f64> = shifted.iter().zip(o).map(|(a, b)| (a - b) / step).collect();
+        let sum: f64 = o.iter().map(|x| x.exp()).sum();
+        let found = d[top(o)] - o.iter().zip(&d).map(|(o, d)| o.exp() / sum * d).sum::<f64>();
+        // Both take the same difference; the graph contracts it in float32, whose rounding is 1e-7 of each of ten terms.
+        assert!((found - f64::from(paired[[n]])).abs() < 1e-5 * f64::from(scale), "image {n}: {found} {}", paired[[n]]);
+        negative += usize::from(found < 0.0);
+    }
+    assert!(negative > 0 && negative < o.len(), "both signs occur: {negative} of {}", o.len());
+}
+
+#[test]
+fn an_influence_graph_with_its_data_beside_it_computes_the_same() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    place.export(&["--vector", "s", "--step", "1e-4", "-o", "i.onnx"]);
+    // What `Model::write` does past 2 GB, here for every tensor of a kilobyte or more.
+    let options = WriteOptions { external: ExternalData::Always, ..WriteOptions::default() };
+    place.model("i.onnx").write_with(place.path("apart.onnx"), &options).expect("written");
+    let data = std::fs::metadata(place.path("apart.onnx.data")).expect("data beside it").len();
+    let structure = std::fs::metadata(place.path("apart.onnx")).expect("a file").len();
+    let weights: usize = place.model("i.onnx").graph.initializers.values().map(|t| t.bytes().len()).sum();
+    assert!(
+        data as usize > weights * 9 / 10 && (structure as usize) < weights / 4,
+        "{structure} and {data} of {weights}"
+    );
+    let outputs = ["logits", INFLUENCE];
+    assert_eq!(place.run("apart.onnx", &outputs), place.run("i.onnx", &outputs));
+    let (whole, apart) = (place.model("i.onnx"), place.model("apart.onnx"));
+    assert_eq!((whole.graph, whole.metadata), (apart.graph, apart.metadata));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    place.vector("head", "head", 6);
+    place.isal(&["model", "new", "lenet", "--seed", "4", "-o", "other.onnx"]).assert().success();
+    let refused = |arguments: &[&str]| {
+        let output = place.command(arguments).output().expect("it runs");
+        assert!(!place.path("no.onnx").exists(), "{arguments:?} wrote a file");
+        (output.status.code().expect("a code"), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = refused(&["--vector", "s", "-o", "no.onnx"]);
+    assert!(code == 2 && text.contains("`--sample DATA`") && text.contains("`--step 3e-5`"), "{code}: {text}");
+    let (code, text) = refused(&["--vector", "s", "--vector", "head", "--step", "1e-4", "-o", "no.onnx"]);
+    assert!(code == 2 && text.contains("`head` is over scope `head`"), "{code}: {text}");
+    let (code, text) = refused(&["--vector", "s", "--step", "0.3", "--sample", "pool", "-o", "no.onnx"]);
+    assert!(code == 3 && text.contains("0.999 is needed") && text.contains("hint: "), "{code}: {text}");
+    let (code, text) =
+        refused(&["--vector", "s", "--vector", "s", "--form", "shadow", "--step", "1e-4", "-o", "no.onnx"]);
+    assert!(code == 2 && text.contains("one shadow model each"), "{code}: {text}");
+    let mut other = place.isal(&["export", "influence", "--model", "other.onnx", "--vector", "s", "--step", "1e-4"]);
+    let output = other.args(["-o", "no.onnx"]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && text.contains(&place.model("other.onnx").sha256()), "{text}");
+}
+
+#[test]
+fn a_model_that_ends_in_softmax_has_a_formula_of_its_own() {
+    let place = Place::linear();
+    place.end_in_softmax();
+    place.vector("s", "all", 3);
+    let told = place.export(&["--vector", "s", "--form", "shadow", "--step", "1e-2", "-o", "shadow.onnx"]);
+    let step = told["step"].as_f64().expect("a step");
+    assert_eq!(told["formula"], "d = (log(p~) - log(p)) / step; influence = d[argmax(p)] - sum(p * d)");
+    let (p, shifted) = (rows(&place.run("model.onnx", &["p"])[0]), rows(&place.run("shadow.onnx", &["p"])[0]));
+    let model = place.model("model.onnx");
+    let o = place.linear_outputs(&place.weights(&model, "all"));
+    let o_dot = place.linear_outputs(&place.blocks(&model, "all", 3));
+    for n in 0..p.len() {
+        let d: Vec<f64> = shifted[n].iter().zip(&p[n]).map(|(a, b)| (a.ln() - b.ln()) / step).collect();
+        let found = d[top(&p[n])] - p[n].iter().zip(&d).map(|(p, d)| p * d).sum::<f64>();
+        let exact = influence(&o[n], &o_dot[n], top(&o[n]));
+        // The step bends the softmax of no logit, but float32 rounds log p to 1e-6 over a step of some 1e-2.
+        assert!((found - exact).abs() < 5e-3, "image {n}: {found} against {exact}");
+    }
+}
