@@ -22,8 +22,9 @@ The more negative an image's influence, the more labelling it is expected to low
 reference set.
 
 The step between the two weight settings is chosen on the images of `--sample`, against the
-plugin's exact derivative where the plugin is there, else by how well neighbouring steps agree.
-A rank agreement under 0.999 is an error.
+plugin's exact derivative where the plugin is there, else against the tangent graph, and where an
+operator has no tangent rule, by how well neighbouring steps agree. A rank agreement under 0.999
+is an error. The tangent form takes no step.
 
 A shadow model is served beside the model it was made from. With o and o~ the answers (logits) of
 the model and its shadow, and step from the shadow's property `isal.influence.step`:
@@ -52,9 +53,12 @@ pub struct InfluenceArguments {
     /// A solved vector, as `isal score pool` leaves it in its folder; several give a column of influences each
     #[arg(long = "vector", value_name = "S.safetensors", required = true)]
     vectors: Vec<PathBuf>,
-    /// What is written
-    #[arg(long, value_enum, default_value_t)]
-    form: ExportForm,
+    /// What is written (default: paired where weights are float32, else tangent)
+    #[arg(long, value_enum)]
+    form: Option<ExportForm>,
+    /// Cut the vector's block in each layer to its leading N singular vectors: cheaper, and told how exact
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tangent_rank: Option<u32>,
     /// Which difference the paired form takes
     #[arg(long, value_enum, default_value = "one-sided")]
     difference: Difference,
@@ -103,7 +107,8 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         model: given.model.clone(),
         output: given.class_scores.clone(),
         vectors: given.vectors.clone(),
-        form: given.form,
+        form: given.tangent_rank.map_or(given.form, |_| Some(given.form.unwrap_or(ExportForm::Tangent))),
+        tangent_rank: given.tangent_rank.map(|rank| rank as usize),
         difference: match given.difference {
             Difference::OneSided => graph::Difference::OneSided,
             Difference::Central => graph::Difference::Central,
@@ -134,55 +139,58 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
 
 /// What contradicts itself before anything is read.
 fn check(given: &InfluenceArguments) -> Result<(), BadRequest> {
-    if given.sample.is_none() && given.step.is_none() {
-        return Err(BadRequest(
-            "no step: give `--sample DATA`, images to choose it on, or choose it by hand: `--step 3e-5`".to_owned(),
-        ));
-    }
     if let Some(step) = given.step.filter(|step| !(*step > 0.0 && *step < 1.0)) {
         return Err(BadRequest(format!("`--step` is {step}, expected a number between 0 and 1, such as 3e-5")));
     }
-    if given.form == ExportForm::Shadow {
-        let what = if given.vectors.len() > 1 {
-            Some("several `--vector`: write one shadow model each")
-        } else if given.expected_top_k > 1 {
-            Some("`--expected-top-k`: its formula is that of the arg-max")
-        } else if given.per_class {
-            Some("`--per-class`: it has the model's own outputs alone")
-        } else if given.difference == Difference::Central {
-            Some("`--difference central`: the model that is served is the other side")
-        } else {
-            None
-        };
-        if let Some(what) = what {
-            return Err(BadRequest(format!("`--form shadow` does not go with {what}")));
-        }
+    let central = given.difference == Difference::Central;
+    let shadow = [
+        (given.vectors.len() > 1, "several `--vector`: write one shadow model each"),
+        (given.expected_top_k > 1, "`--expected-top-k`: its formula is that of the arg-max"),
+        (given.per_class, "`--per-class`: it has the model's own outputs alone"),
+        (central, "`--difference central`: the model that is served is the other side"),
+    ];
+    let tangent = [
+        (given.step.is_some(), "`--step`: it takes none"),
+        (central, "`--difference`: it takes the derivative itself"),
+    ];
+    let rank = (given.tangent_rank.is_some(), "`--tangent-rank`, which is the tangent form's");
+    let (form, excluded) = match given.form {
+        Some(ExportForm::Shadow) => ("shadow", [&shadow[..], &[rank]].concat()),
+        Some(ExportForm::Paired) => ("paired", vec![rank]),
+        Some(ExportForm::Tangent) => ("tangent", tangent.to_vec()),
+        None if given.tangent_rank.is_some() => ("tangent", tangent.to_vec()),
+        None => return Ok(()),
+    };
+    match excluded.iter().find(|(given, _)| *given) {
+        Some((_, what)) => Err(BadRequest(format!("`--form {form}` does not go with {what}"))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn text(given: &InfluenceArguments, exported: &Exported) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
-    let what = match (exported.form, given.difference) {
-        (ExportForm::Shadow, _) => "shadow model".to_owned(),
-        (ExportForm::Paired, Difference::OneSided) => "paired graph, one-sided".to_owned(),
-        (ExportForm::Paired, Difference::Central) => "paired graph, central".to_owned(),
+    let what = match (exported.form, given.difference, given.tangent_rank) {
+        (ExportForm::Shadow, ..) => "shadow model".to_owned(),
+        (ExportForm::Tangent, _, None) => "tangent graph, exact".to_owned(),
+        (ExportForm::Tangent, _, Some(rank)) => format!("tangent graph of rank {rank}"),
+        (ExportForm::Paired, Difference::OneSided, _) => "paired graph, one-sided".to_owned(),
+        (ExportForm::Paired, Difference::Central, _) => "paired graph, central".to_owned(),
     };
-    let file = exported.file.display();
-    writeln!(text, "{file}: {what}, relative step {:e}, opset {}", exported.relative_step, exported.opset)?;
+    let step = exported.relative_step.map_or_else(String::new, |step| format!(", relative step {step:e}"));
+    writeln!(text, "{}: {what}{step}, opset {}", exported.file.display(), exported.opset)?;
     match (&exported.agreement, &exported.judged_by) {
         (Some(agreement), Some(by)) => {
             writeln!(text, "Against {by} on {} images: {agreement}.", exported.sample_images)?;
         }
-        _ => writeln!(text, "The step was given by hand; how well it ranks has not been measured.")?,
+        _ => writeln!(text, "Agreement with the exact influences {}.", property(exported, "agreement"))?,
     }
     if let Some(proof) = &exported.proof {
         let on = if proof.of_sample { "images of the sample" } else { "images of noise" };
         write!(text, "ONNX Runtime {} runs it: all outputs finite on {} {on}", proof.onnxruntime, proof.images)?;
         match exported.form {
             ExportForm::Shadow => writeln!(text, ".")?,
-            ExportForm::Paired if proof.bit_for_bit => writeln!(text, ", the model's own bit for bit.")?,
-            ExportForm::Paired => writeln!(text, ", the model's own within {:.1e} of their scale.", proof.difference)?,
+            _ if proof.bit_for_bit => writeln!(text, ", the model's own bit for bit.")?,
+            _ => writeln!(text, ", the model's own within {:.1e} of their scale.", proof.difference)?,
         }
     }
     if let (Some(formula), Some(step)) = (exported.formula, exported.step) {
@@ -190,4 +198,8 @@ fn text(given: &InfluenceArguments, exported: &Exported) -> Result<String, std::
     }
     writeln!(text, "({SIGN})")?;
     Ok(text)
+}
+
+fn property<'a>(exported: &'a Exported, key: &str) -> &'a str {
+    exported.metadata.get(key).map_or("unknown", String::as_str)
 }

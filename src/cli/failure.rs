@@ -135,8 +135,8 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let training = |e: &TrainError| matches!(e, TrainError::Classes { .. } | TrainError::Another { .. });
     let graph = |e: &InfluenceGraphError| {
-        use InfluenceGraphError::{Scopes, SmallSample, Vector};
-        matches!(e, Scopes { .. } | SmallSample { .. } | Vector { .. })
+        use InfluenceGraphError::{NoStep, Scopes, SmallSample, Vector};
+        matches!(e, NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
     };
     cause.is::<BadRequest>()
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
@@ -166,10 +166,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return Some("`isal score pool --model ... --labeled ...` writes `influence.onnx` into its folder".to_owned());
     }
     if let Some(InfluenceGraphError::Step { .. }) = cause.downcast_ref() {
-        return Some(
-            "`--difference central` is more exact; `isal score pool --engine native` computes the exact derivative"
-                .to_owned(),
-        );
+        return Some("`--difference central` is more exact, and `--form tangent` takes no step at all".to_owned());
     }
     match cause.downcast_ref::<RuntimeError>()? {
         RuntimeError::Missing { .. } => Some(format!(

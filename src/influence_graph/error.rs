@@ -37,6 +37,9 @@ pub enum InfluenceGraphError {
         /// The first vector's scope.
         expected: String,
     },
+    /// Neither a step nor images to choose it on.
+    #[error("no step: give `--sample DATA`, images to choose it on, or choose it by hand: `--step 3e-5`")]
+    NoStep,
     /// No step ranks the sample as it should.
     #[error(
         "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed"
@@ -44,6 +47,16 @@ pub enum InfluenceGraphError {
     Step {
         /// The relative step.
         step: f64,
+        /// Its rank agreement.
+        spearman: f64,
+        /// With what.
+        judged_by: String,
+        /// What is asked for.
+        wanted: f64,
+    },
+    /// A tangent graph, exact by construction, and the plugin's derivative rank the sample differently.
+    #[error("the tangent graph ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed")]
+    Tangent {
         /// Its rank agreement.
         spearman: f64,
         /// With what.

@@ -1,13 +1,14 @@
-//! Exact influences of a sample, by the plugin.
+//! Exact influences of a sample, by the plugin or by the tangent graph.
 
 use super::InfluenceGraphError;
-use super::evaluate::batches;
+use super::evaluate::{Evaluator, batches, influences};
 use super::step::Judge;
 use crate::classifier::Classifier;
 use crate::durable::DurableError;
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
+use isal_onnx::influence::{Direction, InfluenceOptions, TangentOptions, tangent};
 use ndarray::ArrayView4;
 use std::path::Path;
 
@@ -18,23 +19,23 @@ pub(super) struct Where<'a> {
     pub(super) threads: usize,
 }
 
-/// The plugin's derivative as judge, where there is a plugin that takes the model; else neighbouring steps, and why.
+/// The plugin's derivative of the sample; `None` where there is no plugin, or none that takes the model, which is said.
 ///
 /// # Errors
 /// A plugin that was named and is not there, or fails at what it took on.
-pub(super) fn judge(
+pub(super) fn by_plugin(
     classifier: &Classifier,
     vectors: &[SolvedVector],
     pseudo_labels: PseudoLabels,
     images: ArrayView4<f32>,
     at: &Where<'_>,
     observer: &dyn Observer,
-) -> Result<Judge, InfluenceGraphError> {
+) -> Result<Option<Judge>, InfluenceGraphError> {
     let plugin = match Plugin::find(at.plugin) {
         Ok(plugin) => plugin,
         Err(PluginError::Missing { .. }) if at.plugin.is_none() => {
-            observer.say("the gradient plugin is not there, so neighbouring steps are held against each other");
-            return Ok(Judge::Neighbours);
+            observer.say("the gradient plugin is not there");
+            return Ok(None);
         }
         Err(other) => return Err(other.into()),
     };
@@ -52,9 +53,8 @@ pub(super) fn judge(
     let mut engine = match PluginEngine::load(&plugin, &bytes, Some(folder), &load) {
         Ok(engine) => engine,
         Err(PluginError::Call { message, .. }) => {
-            let why = "the gradient plugin does not take this model, so neighbouring steps are held against each other";
-            observer.say(&format!("{why}: {message}"));
-            return Ok(Judge::Neighbours);
+            observer.say(&format!("the gradient plugin does not take this model: {message}"));
+            return Ok(None);
         }
         Err(other) => return Err(other.into()),
     };
@@ -63,7 +63,7 @@ pub(super) fn judge(
     let fixed = classifier.input.first().copied().flatten();
     let total = images.shape().first().copied().unwrap_or(0) * vectors.len();
     observer.begin("exact influences", total as u64, "images");
-    let mut influences = Vec::with_capacity(vectors.len());
+    let mut columns = Vec::with_capacity(vectors.len());
     for vector in vectors {
         let s = engine.upload(&vector.s)?;
         let mut column = Vec::new();
@@ -75,8 +75,31 @@ pub(super) fn judge(
             column.extend(contraction.score_images(&mut engine, batch, &s)?.influence);
             observer.advance(batch.shape().first().copied().unwrap_or(0) as u64);
         }
-        influences.push(column);
+        columns.push(column);
     }
     observer.end();
-    Ok(Judge::Exact { influences, by: "the plugin's exact derivative".to_owned() })
+    Ok(Some(Judge::Exact { influences: columns, by: "the plugin's exact derivative".to_owned() }))
+}
+
+/// The exact tangent graph's influences of the sample; `None` where an operator has no tangent rule, or the graph does
+/// not run, which is said.
+pub(super) fn by_tangent(
+    classifier: &Classifier,
+    directions: &[Direction],
+    options: &InfluenceOptions,
+    images: ArrayView4<f32>,
+    evaluator: &Evaluator<'_>,
+    observer: &dyn Observer,
+) -> Result<Option<Judge>, InfluenceGraphError> {
+    let refused = |source| InfluenceGraphError::model(&classifier.path, source);
+    let graph = tangent(&classifier.model, directions, options, TangentOptions { rank: None }).map_err(refused);
+    let fixed = classifier.input.first().copied().flatten();
+    let found = graph.and_then(|graph| influences(&mut evaluator.open(&graph)?, images, fixed, directions.len()));
+    match found {
+        Ok(influences) => Ok(Some(Judge::Exact { influences, by: "the exact tangent graph".to_owned() })),
+        Err(error) => {
+            observer.say(&format!("no tangent graph to compare with: {}", crate::causes::in_one_line(&error)));
+            Ok(None)
+        }
+    }
 }

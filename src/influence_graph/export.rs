@@ -1,9 +1,9 @@
 //! `export influence`: from a model and solved vectors to a file for any stack that runs ONNX.
 
 use super::evaluate::{Evaluator, batches, influences};
-use super::exact::{Where, judge};
+use super::exact::{Where, by_plugin, by_tangent};
 use super::proof::{Own, Proof, compare, float_outputs};
-use super::step::{Agreement, Columns, Judge, choose};
+use super::step::{AGREEMENT, Agreement, Columns, Judge, choose};
 use super::{InfluenceGraphError, direction, directions, images, influence_of_pair, provenance};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Preprocess, Recipe, Size};
@@ -13,7 +13,8 @@ use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionO
 use indexmap::IndexMap;
 use isal_onnx::Model;
 use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata, InfluenceOptions, Paired, paired, shadow,
+    Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata, InfluenceOptions, Paired, TangentOptions,
+    paired, shadow, tangent,
 };
 use ndarray::Array4;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub enum ExportForm {
     /// The network at two weight settings side by side: one run gives predictions and influence; float32 weights.
     #[default]
     Paired,
+    /// The network with its exact derivative beside it: dearer, for weights of any float type and as the check.
+    Tangent,
     /// The second weight setting alone, for a stack that serves the model already; influence follows from both answers.
     Shadow,
 }
@@ -38,8 +41,10 @@ pub struct ExportOptions {
     pub output: Option<String>,
     /// Solved vectors, one a direction.
     pub vectors: Vec<PathBuf>,
-    /// What is written.
-    pub form: ExportForm,
+    /// What is written; where it is open, paired for float32 weights and tangent for others.
+    pub form: Option<ExportForm>,
+    /// Leading singular vectors that a block of the tangent form keeps; `None`: exact.
+    pub tangent_rank: Option<usize>,
     /// Which difference the paired form takes.
     pub difference: Difference,
     /// The relative step, where it is not to be chosen.
@@ -75,9 +80,9 @@ pub struct Exported {
     pub form: ExportForm,
     /// Its operator set, the model's own.
     pub opset: i64,
-    /// `||eps s|| / ||theta||`.
-    pub relative_step: f64,
-    /// How the step does on the sample; absent where there was none.
+    /// `||eps s|| / ||theta||`, of the forms that take a step.
+    pub relative_step: Option<f64>,
+    /// How the influences do on the sample; absent where there was none, or nothing to compare with.
     pub agreement: Option<Agreement>,
     /// With what it agrees.
     pub judged_by: Option<String>,
@@ -97,6 +102,7 @@ pub struct Exported {
 struct Source<'a> {
     classifier: &'a Classifier,
     options: &'a ExportOptions,
+    form: ExportForm,
     graph: InfluenceOptions,
     directions: Vec<Direction>,
 }
@@ -108,14 +114,20 @@ struct Made {
 }
 
 impl Source<'_> {
+    /// `relative_step` is not looked at where the form takes none.
     fn make(&self, relative_step: f64) -> Result<Made, InfluenceGraphError> {
         let refused = |source| InfluenceGraphError::model(&self.classifier.path, source);
         let model = &self.classifier.model;
-        match (self.options.form, self.directions.as_slice()) {
+        match (self.form, self.directions.as_slice()) {
             (ExportForm::Shadow, [one]) => {
                 let probabilities = self.classifier.kind == crate::influence::OutputKind::Probabilities;
                 let made = shadow(model, one, relative_step, probabilities).map_err(refused)?;
                 Ok(Made { model: made.model, shadow: Some((made.eps, made.formula)) })
+            }
+            (ExportForm::Tangent, directions) => {
+                let how = TangentOptions { rank: self.options.tangent_rank };
+                let model = tangent(model, directions, &self.graph, how).map_err(refused)?;
+                Ok(Made { model, shadow: None })
             }
             (ExportForm::Shadow | ExportForm::Paired, directions) => {
                 let how = Paired { relative_step, difference: self.options.difference };
@@ -151,7 +163,7 @@ impl Source<'_> {
 
 /// Writes an influence graph, or a shadow model, and runs it once.
 ///
-/// Either a sample or a step has to be given; without either the file cannot be had.
+/// A form that takes a step needs a sample or a step given by hand.
 ///
 /// # Errors
 /// [`InfluenceGraphError`]. A file that does not stand the proof is taken away again.
@@ -161,7 +173,11 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     let pseudo_labels = PseudoLabels::top(options.expected_top_k);
     let graph = InfluenceOptions { per_class: options.per_class, ..classifier.influence_options(pseudo_labels) };
     let directions = vectors.iter().map(direction).collect::<Result<Vec<_>, _>>()?;
-    let source = Source { classifier: &classifier, options, graph, directions };
+    let form = options.form.unwrap_or_else(|| default_form(&classifier, &directions));
+    let source = Source { classifier: &classifier, options, form, graph, directions };
+    if form != ExportForm::Tangent && options.sample.is_none() && options.step.is_none() {
+        return Err(InfluenceGraphError::NoStep);
+    }
     let library = match Library::load(options.onnxruntime.as_deref()) {
         Ok(library) => Some(library),
         // A step by hand needs no runtime.
@@ -172,20 +188,19 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
         Err(other) => return Err(other.into()),
     };
     let recipe = recipe(options, &classifier)?;
-    let chosen = match (&options.sample, &recipe, &library) {
+    let measured = match (&options.sample, &recipe, &library) {
         (Some(data), Some(recipe), Some(library)) => {
             let sample = images::sample(data, recipe, options.threads, observer)?;
-            Some(choose_step(&source, &vectors, pseudo_labels, sample, library, observer)?)
+            Some(measure(&source, &vectors, pseudo_labels, sample, library, observer)?)
         }
         _ => None,
     };
-    // Without a sample the command line has asked for a step.
-    let step = chosen.as_ref().map(|c| c.agreement.step).or(options.step).unwrap_or(f64::NAN);
-    let Made { mut model, shadow } = source.make(step)?;
-    describe(&mut model, &source, &vectors, pseudo_labels, recipe.as_ref(), chosen.as_ref());
+    let step = measured.as_ref().and_then(|m| m.step).or(options.step).filter(|_| form != ExportForm::Tangent);
+    let Made { mut model, shadow } = source.make(step.unwrap_or(f64::NAN))?;
+    describe(&mut model, &source, &vectors, pseudo_labels, recipe.as_ref(), measured.as_ref());
     model.write(&options.out).map_err(|e| InfluenceGraphError::model(&options.out, e))?;
     let proof = match &library {
-        Some(library) => prove(&source, library, chosen.as_ref().map(|c| &c.sample), observer).inspect_err(|_| {
+        Some(library) => prove(&source, library, measured.as_ref().map(|m| &m.sample), observer).inspect_err(|_| {
             // Nobody shall deploy what has not stood the proof.
             let _ = std::fs::remove_file(&options.out);
         })?,
@@ -193,12 +208,12 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     };
     Ok(Exported {
         file: options.out.clone(),
-        form: options.form,
+        form,
         opset: model.opset(),
         relative_step: step,
-        agreement: chosen.as_ref().map(|c| c.agreement),
-        judged_by: chosen.as_ref().map(|c| c.judge.name().to_owned()),
-        sample_images: chosen.as_ref().map_or(0, |c| c.sample.len_of(ndarray::Axis(0))),
+        agreement: measured.as_ref().and_then(|m| m.against.as_ref().map(|(_, agreement)| *agreement)),
+        judged_by: measured.as_ref().and_then(|m| m.against.as_ref().map(|(judge, _)| judge.name().to_owned())),
+        sample_images: measured.as_ref().map_or(0, |m| m.sample.len_of(ndarray::Axis(0))),
         formula: shadow.map(|(_, formula)| formula),
         step: shadow.map(|(eps, _)| eps),
         proof,
@@ -206,29 +221,67 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     })
 }
 
-/// The sample, what judged, and the step it chose.
-struct Chosen {
-    sample: Array4<f32>,
-    judge: Judge,
-    agreement: Agreement,
+/// Paired, unless a weight is no float32, which would round a small step away.
+fn default_form(classifier: &Classifier, directions: &[Direction]) -> ExportForm {
+    let weights =
+        directions.iter().flat_map(|d| d.keys()).filter_map(|name| classifier.model.graph.initializers.get(name));
+    let narrow = weights.map(isal_onnx::Tensor::data_type).any(|t| t != isal_onnx::DataType::Float);
+    if narrow { ExportForm::Tangent } else { ExportForm::Paired }
 }
 
-fn choose_step(
+/// What the sample has shown.
+struct Measured {
+    sample: Array4<f32>,
+    /// The step that was chosen on it.
+    step: Option<f64>,
+    /// What judged, and how well the influences agree with it.
+    against: Option<(Judge, Agreement)>,
+}
+
+/// Chooses the step of a form that takes one, and measures how well the influences agree with the exact ones.
+fn measure(
     source: &Source<'_>,
     vectors: &[SolvedVector],
     pseudo_labels: PseudoLabels,
     sample: Array4<f32>,
     library: &Library,
     observer: &dyn Observer,
-) -> Result<Chosen, InfluenceGraphError> {
+) -> Result<Measured, InfluenceGraphError> {
     let options = source.options;
     let at = Where { plugin: options.plugin.as_deref(), device: &options.device, threads: options.threads };
-    let judge = judge(source.classifier, vectors, pseudo_labels, sample.view(), &at, observer)?;
     let evaluator = Evaluator::new(library, session_options(options))?;
+    let by_plugin = by_plugin(source.classifier, vectors, pseudo_labels, sample.view(), &at, observer)?;
+    let itself = source.form == ExportForm::Tangent && options.tangent_rank.is_none();
+    let exact = match by_plugin {
+        // The exact tangent graph says nothing about itself.
+        None if !itself => {
+            let plain = InfluenceOptions { per_class: false, ..source.graph.clone() };
+            by_tangent(source.classifier, &source.directions, &plain, sample.view(), &evaluator, observer)?
+        }
+        found => found,
+    };
     let mut plain = evaluator.open_file(&options.model)?;
-    let tried = |step| source.influences(step, &evaluator, &mut plain, &sample);
-    let agreement = choose(&judge.candidates(options.step), &judge, tried, observer)?.accepted(&judge)?;
-    Ok(Chosen { sample, judge, agreement })
+    let mut influences = |step| source.influences(step, &evaluator, &mut plain, &sample);
+    if source.form == ExportForm::Tangent {
+        let Some(judge) = exact else { return Ok(Measured { sample, step: None, against: None }) };
+        let found = influences(f64::NAN)?;
+        let Judge::Exact { influences: truth, .. } = &judge else {
+            return Ok(Measured { sample, step: None, against: None });
+        };
+        let agreement = Agreement::between(&found, truth);
+        // Whoever cuts the rank asks for an approximation, and is told how good it is.
+        if itself && (agreement.spearman.is_nan() || agreement.spearman < AGREEMENT) {
+            let (spearman, judged_by) = (agreement.spearman, judge.name().to_owned());
+            return Err(InfluenceGraphError::Tangent { spearman, judged_by, wanted: AGREEMENT });
+        }
+        return Ok(Measured { sample, step: None, against: Some((judge, agreement)) });
+    }
+    let judge = exact.unwrap_or_else(|| {
+        observer.say("neighbouring steps are held against each other");
+        Judge::Neighbours
+    });
+    let choice = choose(&judge.candidates(options.step), &judge, influences, observer)?.accepted(&judge)?;
+    Ok(Measured { sample, step: Some(choice.step), against: Some((judge, choice.agreement)) })
 }
 
 fn session_options(options: &ExportOptions) -> SessionOptions {
@@ -254,7 +307,7 @@ fn describe(
     vectors: &[SolvedVector],
     pseudo_labels: PseudoLabels,
     recipe: Option<&Recipe>,
-    chosen: Option<&Chosen>,
+    measured: Option<&Measured>,
 ) {
     let mut metadata = provenance::of_vectors(source.classifier, vectors, pseudo_labels);
     let classes = source.classifier.class_names.clone();
@@ -263,13 +316,18 @@ fn describe(
     if let Some(recipe) = recipe.and_then(|recipe| serde_json::to_string(recipe).ok()) {
         metadata.0.insert("preprocessing".to_owned(), recipe);
     }
-    match chosen {
-        Some(c) => {
-            let images = c.sample.len_of(ndarray::Axis(0));
-            metadata.0.extend(provenance::of_step(&c.agreement, &c.judge, images).0);
+    match measured.and_then(|m| Some((m, m.against.as_ref()?))) {
+        Some((m, (judge, agreement))) => {
+            let images = m.sample.len_of(ndarray::Axis(0));
+            metadata.0.extend(provenance::of_agreement(agreement, judge, images).0);
         }
         None => {
-            metadata.0.insert("agreement".to_owned(), "not measured: the step was given by hand".to_owned());
+            let why = match (source.form, source.options.tangent_rank) {
+                (ExportForm::Tangent, None) => "not measured: the tangent form is exact by construction",
+                (ExportForm::Tangent, Some(_)) => "not measured: no sample was given",
+                _ => "not measured: the step was given by hand",
+            };
+            metadata.0.insert("agreement".to_owned(), why.to_owned());
         }
     }
     metadata.store(model);
@@ -296,12 +354,12 @@ fn prove(
     };
     let open = |path: &Path| Session::open(library, path, session_options(options));
     let (mut plain, mut written) = (open(&options.model)?, open(&options.out)?);
-    let own = match (options.form, options.difference) {
+    let own = match (source.form, options.difference) {
         (ExportForm::Shadow, _) => Own::Shifted,
-        (ExportForm::Paired, Difference::OneSided) => Own::Kept,
+        (ExportForm::Tangent, _) | (ExportForm::Paired, Difference::OneSided) => Own::Kept,
         (ExportForm::Paired, Difference::Central) => Own::Mean,
     };
-    let added: &[&str] = match (options.form, options.per_class) {
+    let added: &[&str] = match (source.form, options.per_class) {
         (ExportForm::Shadow, _) => &[],
         (_, false) => &[INFLUENCE],
         (_, true) => &[INFLUENCE, INFLUENCE_PER_CLASS],

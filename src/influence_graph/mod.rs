@@ -22,5 +22,5 @@ pub use error::InfluenceGraphError;
 pub use export::{ExportForm, ExportOptions, Exported, export};
 pub use proof::Proof;
 pub use served_pair::influence_of_pair;
-pub use step::{AGREEMENT, Agreement, Judge, STEPS, choose};
+pub use step::{AGREEMENT, Agreement, Choice, Judge, STEPS, choose};
 pub use sweep::{Sample, saved};

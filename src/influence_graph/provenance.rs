@@ -50,8 +50,8 @@ pub(super) fn of_vectors(
     metadata
 }
 
-/// The properties that say how good the chosen step is.
-pub(super) fn of_step(agreement: &Agreement, judge: &Judge, images: usize) -> InfluenceMetadata {
+/// The properties that say how good the influences are.
+pub(super) fn of_agreement(agreement: &Agreement, judge: &Judge, images: usize) -> InfluenceMetadata {
     let mut metadata = InfluenceMetadata::default();
     for (key, value) in [
         ("agreement", agreement.to_string()),

@@ -4,8 +4,8 @@
 //! with the step); a short one is rounded away by float32 (an error that grows as the step shrinks). Candidates from 1e-2
 //! to 1e-6 are tried on images.
 //!
-//! With the exact derivative at hand ([`Judge::Exact`]) the step that ranks the images most like it is taken. Without
-//! ([`Judge::Neighbours`]) a step is judged by the worse of its agreements with the next longer and the next shorter one.
+//! With the exact derivative at hand, the plugin's or the tangent graph's ([`Judge::Exact`]), the step that ranks the images
+//! most like it is taken. Without ([`Judge::Neighbours`]) a step is judged by the worse of its agreements with the next longer and the next shorter one.
 //! With candidates a factor r apart (here 3 to 10) the longer neighbour's bend is at least about r times its own, and the
 //! shorter one's rounding r times its own, so each disagreement is at least r - 1 times the error it stands for, and the
 //! worse of the two overestimates the step's error from either side. The first and last candidate have one neighbour
@@ -58,22 +58,22 @@ impl Judge {
     }
 }
 
-/// How well a step does on the sample; of several directions, the worst.
+/// How well influences agree with what judges them; of several directions, the worst.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Agreement {
-    /// `||eps s|| / ||theta||`.
-    pub step: f64,
-    /// Spearman correlation with what judges it; NaN where it means nothing.
+    /// Spearman correlation; NaN where it means nothing.
     pub spearman: f64,
     /// Largest error over the largest influence; infinite where a value is missing or not a number.
     pub worst: f64,
 }
 
 impl Agreement {
-    fn between(step: f64, found: &Columns, truth: &Columns) -> Agreement {
-        let mut agreement = Agreement { step, spearman: 1.0, worst: 0.0 };
+    const NONE: Agreement = Agreement { spearman: f64::NAN, worst: f64::INFINITY };
+
+    pub(super) fn between(found: &Columns, truth: &Columns) -> Agreement {
+        let mut agreement = Agreement { spearman: 1.0, worst: 0.0 };
         if found.len() != truth.len() || found.is_empty() {
-            return Agreement { step, spearman: f64::NAN, worst: f64::INFINITY };
+            return Agreement::NONE;
         }
         for (found, truth) in found.iter().zip(truth) {
             let rank = spearman(found, truth).unwrap_or(f64::NAN);
@@ -99,23 +99,35 @@ impl Agreement {
             || self.spearman > other.spearman
             || (self.spearman == other.spearman && self.worst < other.worst)
     }
-
-    /// Itself, when it is good enough to rank by.
-    ///
-    /// # Errors
-    /// [`InfluenceGraphError::Step`] under [`AGREEMENT`].
-    pub fn accepted(self, judge: &Judge) -> Result<Agreement, InfluenceGraphError> {
-        if self.spearman >= AGREEMENT {
-            return Ok(self);
-        }
-        let judged_by = judge.name().to_owned();
-        Err(InfluenceGraphError::Step { step: self.step, spearman: self.spearman, judged_by, wanted: AGREEMENT })
-    }
 }
 
 impl std::fmt::Display for Agreement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Spearman {:.6}, worst error {:.2e} of the largest influence", self.spearman, self.worst)
+    }
+}
+
+/// A step and how well it does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// `||eps s|| / ||theta||`.
+    pub step: f64,
+    /// On the sample.
+    pub agreement: Agreement,
+}
+
+impl Choice {
+    /// Itself, when it is good enough to rank by.
+    ///
+    /// # Errors
+    /// [`InfluenceGraphError::Step`] under [`AGREEMENT`].
+    pub fn accepted(self, judge: &Judge) -> Result<Choice, InfluenceGraphError> {
+        let spearman = self.agreement.spearman;
+        if spearman >= AGREEMENT {
+            return Ok(self);
+        }
+        let judged_by = judge.name().to_owned();
+        Err(InfluenceGraphError::Step { step: self.step, spearman, judged_by, wanted: AGREEMENT })
     }
 }
 
@@ -128,7 +140,7 @@ pub fn choose(
     judge: &Judge,
     mut influences: impl FnMut(f64) -> Result<Columns, InfluenceGraphError>,
     observer: &dyn Observer,
-) -> Result<Agreement, InfluenceGraphError> {
+) -> Result<Choice, InfluenceGraphError> {
     observer.begin("choosing the step", candidates.len() as u64, "steps");
     let mut found = Vec::with_capacity(candidates.len());
     for &step in candidates {
@@ -140,24 +152,28 @@ pub fn choose(
         observer.advance(1);
     }
     observer.end();
-    let judged: Vec<Agreement> = match judge {
+    let judged: Vec<Choice> = match judge {
         Judge::Exact { influences, .. } => {
-            found.iter().map(|(step, found)| Agreement::between(*step, found, influences)).collect()
+            let judged = |(step, found): &(f64, Columns)| Choice {
+                step: *step,
+                agreement: Agreement::between(found, influences),
+            };
+            found.iter().map(judged).collect()
         }
         Judge::Neighbours => found
             .windows(3)
             .filter_map(|three| match three {
                 [(_, longer), (step, own), (_, shorter)] => {
-                    let with = |other: &Columns| Agreement::between(*step, own, other);
-                    Some(with(longer).or_worse(with(shorter)))
+                    let with = |other: &Columns| Agreement::between(own, other);
+                    Some(Choice { step: *step, agreement: with(longer).or_worse(with(shorter)) })
                 }
                 _ => None,
             })
             .collect(),
     };
-    let none =
-        Agreement { step: candidates.first().copied().unwrap_or(f64::NAN), spearman: f64::NAN, worst: f64::INFINITY };
-    Ok(judged.into_iter().reduce(|best, next| if next.better_than(&best) { next } else { best }).unwrap_or(none))
+    let none = Choice { step: candidates.first().copied().unwrap_or(f64::NAN), agreement: Agreement::NONE };
+    let better = |best: Choice, next: Choice| if next.agreement.better_than(&best.agreement) { next } else { best };
+    Ok(judged.into_iter().reduce(better).unwrap_or(none))
 }
 
 /// Largest error over the largest exact value.
@@ -198,8 +214,8 @@ mod tests {
         // bend * h = rounding / h at h = sqrt(1e-6 / 1e3): of the candidates 3e-5 is nearest.
         let chosen = choose(&STEPS, &judge, |h| Ok(with_errors(h, 1e3, 1e-6)), &Unobserved).unwrap();
         assert_eq!(chosen.step, 3e-5);
-        let worst = 50.0 * 0.0 + (1e3 * 3e-5 + 1e-6 / 3e-5) / 49.0;
-        assert!(chosen.worst <= worst && chosen.worst > 0.3 * worst, "{}", chosen.worst);
+        let worst = (1e3 * 3e-5 + 1e-6 / 3e-5) / 49.0;
+        assert!(chosen.agreement.worst <= worst && chosen.agreement.worst > 0.3 * worst, "{}", chosen.agreement.worst);
         assert!(chosen.accepted(&judge).is_ok());
     }
 
@@ -208,7 +224,7 @@ mod tests {
         for (bend, rounding) in [(1e3, 1e-6), (1e2, 1e-7), (3e4, 1e-4)] {
             let errors = |h: f64| with_errors(h, bend, rounding);
             let chosen = choose(&STEPS, &Judge::Neighbours, |h| Ok(errors(h)), &Unobserved).unwrap();
-            let true_error = Agreement::between(chosen.step, &errors(chosen.step), &truth());
+            let true_error = Agreement::between(&errors(chosen.step), &truth());
             let best = choose(
                 &STEPS,
                 &Judge::Exact { influences: truth(), by: String::new() },
@@ -216,8 +232,8 @@ mod tests {
                 &Unobserved,
             )
             .unwrap();
-            assert!(chosen.worst >= true_error.worst, "{chosen:?} claims less than {true_error:?}");
-            assert!(chosen.spearman <= true_error.spearman, "{chosen:?} claims more than {true_error:?}");
+            assert!(chosen.agreement.worst >= true_error.worst, "{chosen:?} claims less than {true_error:?}");
+            assert!(chosen.agreement.spearman <= true_error.spearman, "{chosen:?} claims more than {true_error:?}");
             let place = |step: f64| STEPS.iter().position(|s| *s == step).unwrap();
             assert!(place(chosen.step).abs_diff(place(best.step)) <= 1, "{chosen:?} beside {best:?}");
         }
@@ -237,15 +253,15 @@ mod tests {
         let mut off = truth()[0].clone();
         off.swap(0, 49);
         let chosen = choose(&[1e-3], &judge, |_| Ok(two(off.clone())), &Unobserved).unwrap();
-        assert!(chosen.spearman < 0.9 && chosen.worst == 1.0);
+        assert!(chosen.agreement.spearman < 0.9 && chosen.agreement.worst == 1.0);
         assert!(matches!(chosen.accepted(&judge), Err(InfluenceGraphError::Step { wanted: AGREEMENT, .. })));
         let chosen = choose(&[1e-3, 1e-4], &judge, |_| Ok(two(vec![f64::NAN; 50])), &Unobserved).unwrap();
-        assert!(chosen.spearman.is_nan() && chosen.accepted(&judge).is_err());
+        assert!(chosen.agreement.spearman.is_nan() && chosen.accepted(&judge).is_err());
         // A step with NaN loses against any other, whichever comes first.
         for bad in [1e-3, 1e-4] {
             let second = |h: f64| if h == bad { vec![f64::NAN; 50] } else { truth()[0].clone() };
             let chosen = choose(&[1e-3, 1e-4], &judge, |h| Ok(two(second(h))), &Unobserved).unwrap();
-            assert_eq!((chosen.step == bad, chosen.spearman), (false, 1.0));
+            assert_eq!((chosen.step == bad, chosen.agreement.spearman), (false, 1.0));
         }
     }
 

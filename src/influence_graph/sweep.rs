@@ -55,7 +55,7 @@ impl Sample<'_> {
         let mut built = model(chosen.step)?;
         provenance::of_vectors(self.classifier, std::slice::from_ref(self.vector), self.pseudo_labels)
             .store(&mut built);
-        provenance::of_step(&chosen, &judge, self.exact.len()).store(&mut built);
+        provenance::of_agreement(&chosen.agreement, &judge, self.exact.len()).store(&mut built);
         built.write(path).map_err(|source| InfluenceGraphError::model(path, source))?;
         let metadata = InfluenceMetadata::of(&built).unwrap_or_default();
         let session = evaluator.open_file(path)?;

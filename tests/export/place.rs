@@ -6,7 +6,7 @@ mod digits;
 use assert_cmd::Command;
 use isal::influence::{Curvature, Parameter, Provenance, SolveReport, SolvedVector, SolverOptions};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
-use isal_onnx::{Builder, DataType, Model, Node, Scope, Tensor, ValueInfo, ValueType};
+use isal_onnx::{Attribute, Builder, DataType, Graph, Model, Node, Scope, Tensor, ValueInfo, ValueType};
 use ndarray::{Array4, ArrayD};
 use std::path::PathBuf;
 
@@ -63,6 +63,49 @@ impl Place {
         let mut model = self.model("model.onnx");
         model.graph.nodes.push(Node::new("Softmax", "last", ["logits"], ["p"]).with("axis", 1));
         model.graph.outputs = vec![ValueInfo::new("p", ValueType::new(DataType::Float, dims(&[CLASSES])))];
+        model.write(self.path("model.onnx")).expect("written");
+    }
+
+    /// Puts the logits behind an `If` whose branches both pass them on: the tangent form has no rule for it.
+    pub fn behind_a_branch(&self) {
+        let mut model = self.model("model.onnx");
+        let last = model.graph.nodes.iter_mut().find(|n| n.outputs[0] == "logits").expect("the last layer");
+        last.outputs[0] = "before".to_owned();
+        let branch = |name: &str| {
+            let mut graph = Graph { name: name.to_owned(), ..Graph::default() };
+            graph.nodes.push(Node::new("Identity", "", ["before"], [name]));
+            graph.outputs.push(ValueInfo { name: name.to_owned(), value_type: None });
+            Attribute::Graph(Box::new(graph))
+        };
+        let yes = Tensor::from_bytes("yes", vec![], DataType::Bool, vec![1u8]).expect("one boolean");
+        model.graph.initializers.insert("yes".to_owned(), yes);
+        let mut node = Node::new("If", "either", ["yes"], ["logits"]);
+        node.attributes.insert("then_branch".to_owned(), branch("then"));
+        node.attributes.insert("else_branch".to_owned(), branch("else"));
+        model.graph.nodes.push(node);
+        model.write(self.path("model.onnx")).expect("written");
+    }
+
+    /// Keeps the linear model's weights in float16; they are cast before use.
+    pub fn in_half(&self) {
+        let mut model = self.model("model.onnx");
+        let halves = |name: &str, tensor: &Tensor| {
+            let values: Vec<u8> = tensor
+                .to_vec::<f32>()
+                .expect("float32")
+                .iter()
+                .flat_map(|x| half::f16::from_f32(*x).to_le_bytes())
+                .collect();
+            Tensor::from_bytes(name, tensor.dims().to_vec(), DataType::Float16, values).expect("as many bytes")
+        };
+        for name in ["w", "b"] {
+            let tensor = halves(name, &model.graph.initializers[name]);
+            model.graph.initializers.insert(name.to_owned(), tensor);
+            let cast = Node::new("Cast", name, [name], [format!("{name}32")]).with("to", 1);
+            model.graph.nodes.insert(0, cast);
+        }
+        let gemm = model.graph.nodes.iter_mut().find(|n| n.op_type == "Gemm").expect("a layer");
+        gemm.inputs.iter_mut().skip(1).for_each(|input| input.push_str("32"));
         model.write(self.path("model.onnx")).expect("written");
     }
 
