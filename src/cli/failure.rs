@@ -4,7 +4,7 @@ use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::influence::InfluenceError;
 use crate::influence_graph::InfluenceGraphError;
-use crate::runtime::{RuntimeError, SUPPORTED};
+use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, ScoringError};
 use crate::select::SelectError;
@@ -162,6 +162,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(ScoringError::Graph(InfluenceGraphError::Step { .. })) = cause.downcast_ref() {
         return Some("`--engine native` computes the exact derivative".to_owned());
     }
+    if let Some(ScoringError::Precision { .. }) = cause.downcast_ref() {
+        return Some("take `--execution-provider cpu`, or a graph in the exact (tangent) form".to_owned());
+    }
     if let Some(ScoringError::NotAnInfluenceGraph { .. }) = cause.downcast_ref() {
         return Some("`isal score pool --model ... --labeled ...` writes `influence.onnx` into its folder".to_owned());
     }
@@ -173,12 +176,22 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             "`make setup` installs ONNX Runtime; or set ORT_DYLIB_PATH to a `libonnxruntime.so` of version {SUPPORTED}"
         )),
         RuntimeError::Library { .. } => Some(format!("ONNX Runtime {SUPPORTED} is supported; see `isal doctor`")),
-        RuntimeError::Provider { .. } => Some(
-            "a CUDA build of ONNX Runtime comes in the package `onnxruntime-gpu`: set ORT_DYLIB_PATH to its library, or use `--execution-provider cpu`"
-                .to_owned(),
-        ),
+        RuntimeError::Provider { provider, .. } => Some(provider_hint(*provider)),
         _ => None,
     }
+}
+
+/// Where a build of ONNX Runtime with that provider comes from.
+fn provider_hint(provider: ExecutionProvider) -> String {
+    let build = match provider {
+        ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => "the package `onnxruntime-gpu` (with CUDA and cuDNN)",
+        ExecutionProvider::Migraphx => "the package `onnxruntime-migraphx`",
+        ExecutionProvider::Directml => "the package `onnxruntime-directml` for Windows",
+        ExecutionProvider::Openvino => "the package `onnxruntime-openvino`",
+        ExecutionProvider::Coreml => "the package `onnxruntime` for macOS",
+        ExecutionProvider::Auto | ExecutionProvider::Cpu => "the package `onnxruntime`",
+    };
+    format!("{build} has it: set ORT_DYLIB_PATH to its library; or use `--execution-provider cpu`")
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! is looked at before it is opened: a wrong file or version is an error in a moment, not a hang.
 
 mod library;
+mod provider;
 mod session;
 
 pub use library::{Library, SUPPORTED};
-pub use session::{ExecutionProvider, Session, SessionOptions};
+pub use provider::{ExecutionProvider, Settled};
+pub use session::{Session, SessionOptions};
 
 use std::path::PathBuf;
 
@@ -30,11 +32,15 @@ pub enum RuntimeError {
         reason: String,
     },
     /// The execution provider is not in this build of ONNX Runtime, or could not start.
-    #[error("execution provider `{provider}`: {reason}")]
+    #[error("execution provider `{provider}` {reason}; {runtime} has {}", available.join(", "))]
     Provider {
         /// Its name.
         provider: ExecutionProvider,
-        /// What ONNX Runtime said.
+        /// Version and place of ONNX Runtime.
+        runtime: String,
+        /// What it was built with.
+        available: Vec<&'static str>,
+        /// Why it cannot be used.
         reason: String,
     },
     /// ONNX Runtime refused the model or failed while running it.

@@ -1,56 +1,11 @@
 //! One model on ONNX Runtime: images in, named float outputs out.
 
-use super::{Library, RuntimeError};
+use super::{ExecutionProvider, Library, RuntimeError};
 use ndarray::{Array2, ArrayD, ArrayView4, Ix2};
-use ort::ep::ExecutionProvider as _;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
-use std::fmt;
+use ort::value::Tensor;
 use std::path::Path;
-
-/// What ONNX Runtime computes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExecutionProvider {
-    /// CUDA where this build of ONNX Runtime has it and a device answers, else the CPU; says which.
-    #[default]
-    Auto,
-    /// The CPU.
-    Cpu,
-    /// An NVIDIA GPU. TF32 is off: ten bits of mantissa are too few for influence.
-    Cuda,
-}
-
-impl fmt::Display for ExecutionProvider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ExecutionProvider::Auto => "auto",
-            ExecutionProvider::Cpu => "cpu",
-            ExecutionProvider::Cuda => "cuda",
-        })
-    }
-}
-
-impl ExecutionProvider {
-    /// The execution providers that the loaded library was built with, by ONNX Runtime's names.
-    ///
-    /// # Errors
-    /// [`RuntimeError::Provider`] when ONNX Runtime cannot list them.
-    pub fn built_in(_loaded: &Library) -> Result<Vec<&'static str>, RuntimeError> {
-        let mut names = vec![ort::ep::CPU::NAME];
-        macro_rules! ask {
-            ($($ep:ident),*) => {
-                $(match ort::ep::$ep::is_available() {
-                    Ok(true) => names.push(ort::ep::$ep::NAME),
-                    Ok(false) => {}
-                    Err(e) => return Err(RuntimeError::Provider { provider: Self::Auto, reason: e.to_string() }),
-                })*
-            };
-        }
-        ask!(CUDA, TensorRT);
-        Ok(names)
-    }
-}
 
 /// How a model is run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -75,25 +30,14 @@ impl Session {
     /// Loads a model file that [`isal_onnx::Model::read`] has already checked.
     ///
     /// # Errors
-    /// [`RuntimeError::Provider`] when the execution provider is asked for by name and cannot start;
+    /// [`RuntimeError::Provider`] when the execution provider cannot start;
     /// [`RuntimeError::Run`] when ONNX Runtime refuses the model; [`RuntimeError::Signature`] when it has not
     /// exactly one input.
     pub fn open(library: &Library, path: &Path, options: SessionOptions) -> Result<Session, RuntimeError> {
         let model = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-        let wanted = match options.provider {
-            ExecutionProvider::Auto if ort::ep::CUDA::is_available().unwrap_or(false) => {
-                match Self::commit(library, path, &model, ExecutionProvider::Cuda, options.threads) {
-                    Ok(session) => return Self::describe(session, ExecutionProvider::Cuda, model),
-                    // A CUDA build on a host without a device: the CPU is what `auto` promises then.
-                    Err(RuntimeError::Provider { .. }) => ExecutionProvider::Cpu,
-                    Err(other) => return Err(other),
-                }
-            }
-            ExecutionProvider::Auto => ExecutionProvider::Cpu,
-            named => named,
-        };
-        let session = Self::commit(library, path, &model, wanted, options.threads)?;
-        Self::describe(session, wanted, model)
+        let provider = options.provider.settle(library)?.provider;
+        let session = Self::commit(library, path, &model, provider, options.threads)?;
+        Self::describe(session, provider, model)
     }
 
     fn commit(
@@ -110,11 +54,13 @@ impl Session {
             .map_err(|e| run(e.to_string()))?
             .with_intra_threads(threads)
             .map_err(|e| run(e.to_string()))?;
-        if provider == ExecutionProvider::Cuda {
-            let cuda = ort::ep::CUDA::default().with_tf32(false).build().error_on_failure();
-            builder = builder
-                .with_execution_providers([cuda])
-                .map_err(|e| RuntimeError::Provider { provider, reason: e.to_string() })?;
+        let wanted = provider.registrations();
+        if !wanted.is_empty() {
+            builder = builder.with_execution_providers(wanted).map_err(|e| run(e.to_string()))?;
+        }
+        if provider == ExecutionProvider::Directml {
+            // DirectML asks for it.
+            builder = builder.with_memory_pattern(false).map_err(|e| run(e.to_string()))?;
         }
         builder.commit_from_file(path).map_err(|e| run(e.to_string()))
     }
@@ -151,20 +97,31 @@ impl Session {
         &self.outputs
     }
 
-    /// Runs a batch and gives the outputs named, in that order, as float32.
+    /// Runs a batch and gives the outputs named, in that order, as float32. Outputs that are not named stay where they
+    /// were computed.
     ///
     /// # Errors
-    /// [`RuntimeError::Run`] when the model fails or an output is not float32.
+    /// [`RuntimeError::Run`] when the model fails, has no such output, or an output is not float32.
     pub fn run(&mut self, images: ArrayView4<f32>, outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, RuntimeError> {
-        let fail = |reason: String| RuntimeError::Run { model: self.model.clone(), reason };
-        let images = images.as_standard_layout();
-        let tensor = TensorRef::from_array_view(images.view()).map_err(|e| fail(e.to_string()))?;
-        let mut answers =
-            self.session.run(ort::inputs![self.input.as_str() => tensor]).map_err(|e| fail(e.to_string()))?;
+        let model = &self.model;
+        let fail = |reason: String| RuntimeError::Run { model: model.clone(), reason };
+        // An owned tensor: `ort` copies a borrowed one through a session of its own, which waits for itself.
+        let tensor = Tensor::from_array(images.as_standard_layout().into_owned()).map_err(|e| fail(e.to_string()))?;
+        let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)
+            .map_err(|e| fail(e.to_string()))?;
+        let mut binding = self.session.create_binding().map_err(|e| fail(e.to_string()))?;
+        binding.bind_input(self.input.as_str(), &tensor).map_err(|e| fail(e.to_string()))?;
+        for name in outputs {
+            if !self.outputs.iter().any(|output| output == name) {
+                return Err(fail(format!("no output `{name}`")));
+            }
+            binding.bind_output_to_device(*name, &host).map_err(|e| fail(format!("output `{name}`: {e}")))?;
+        }
+        let answers = self.session.run_binding(&binding).map_err(|e| fail(e.to_string()))?;
         outputs
             .iter()
             .map(|name| {
-                let value = answers.remove(name).ok_or_else(|| fail(format!("no output `{name}`")))?;
+                let value = answers.get(name).ok_or_else(|| fail(format!("no output `{name}`")))?;
                 let array = value.try_extract_array::<f32>().map_err(|e| fail(format!("output `{name}`: {e}")))?;
                 Ok(array.to_owned())
             })

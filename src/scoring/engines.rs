@@ -2,7 +2,7 @@
 
 use super::prepared::{Prepared, data_sha256};
 use super::solving::{self, Solving};
-use super::stages::{Scored, sweep_stage};
+use super::stages::{Scored, runtime, sweep_stage};
 use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp};
 use crate::classifier::ClassifierError;
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
@@ -10,7 +10,7 @@ use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabel
 use crate::influence_graph;
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
-use crate::runtime::{Library, Session, SessionOptions};
+use crate::runtime::{Library, Session};
 use crate::sweep::{InfluenceGraph, Native, Scorer};
 use indexmap::IndexMap;
 use isal_onnx::influence::InfluenceMetadata;
@@ -102,8 +102,7 @@ fn paired_scorer(
     provenance: &mut IndexMap<String, String>,
     observer: &dyn Observer,
 ) -> Result<InfluenceGraph, ScoringError> {
-    let library = Library::load(options.onnxruntime.as_deref())?;
-    let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+    let (library, session_options) = runtime(options, observer)?;
     let path = options.out.join("influence.onnx");
     let contraction = prepared.contraction();
     let carried = carried::properties(prepared, vector);

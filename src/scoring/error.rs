@@ -7,7 +7,7 @@ use crate::durable::DurableError;
 use crate::influence::{ArtefactError, EngineError, InfluenceError};
 use crate::influence_graph::InfluenceGraphError;
 use crate::plugin::PluginError;
-use crate::runtime::RuntimeError;
+use crate::runtime::{ExecutionProvider, RuntimeError};
 use crate::scores::ScoreError;
 use crate::select::SelectError;
 use crate::sweep::SweepError;
@@ -55,6 +55,18 @@ pub enum ScoringError {
     /// The influence graph.
     #[error(transparent)]
     Graph(#[from] InfluenceGraphError),
+    /// An accelerator that computes in too few bits for the graph.
+    #[error(
+        "execution provider `{provider}` ranks a sample of the pool with Spearman {spearman:.4} against the CPU, {wanted} is needed: it computes in too few bits for this graph"
+    )]
+    Precision {
+        /// The provider.
+        provider: ExecutionProvider,
+        /// Its rank agreement with the CPU.
+        spearman: f64,
+        /// What is asked for.
+        wanted: f64,
+    },
     /// Every score came out as NaN or infinity.
     #[error("none of the {images} scores is a number: the model's weights or outputs are NaN or overflow")]
     NoScores {

@@ -2,14 +2,17 @@
 
 use super::carried::Carried;
 use super::engines::{describe_graph, pseudo_label_text};
-use super::stages::{Scored, predictions, sweep_stage};
+use super::prepared::Prepared;
+use super::stages::{Scored, predictions, runtime, sweep_stage};
 use super::{ScoreOptions, ScoringError};
 use crate::classifier::ClassifierError;
+use crate::data::{Dataset, Loader, LoaderOptions};
 use crate::durable::DurableError;
+use crate::influence::spearman;
 use crate::observe::Observer;
-use crate::runtime::{Library, Session, SessionOptions};
+use crate::runtime::{ExecutionProvider, Session, SessionOptions};
 use crate::select::Needs;
-use crate::sweep::InfluenceGraph;
+use crate::sweep::{InfluenceGraph, Scorer};
 use isal_onnx::influence::{INFLUENCE, INFLUENCE_PER_CLASS};
 use std::path::Path;
 
@@ -41,11 +44,16 @@ pub(super) fn sweep_alone(
     if options.strategy.row().needs != Needs::Influence {
         return without_influence(path, carried, options, observer);
     }
-    let library = Library::load(options.onnxruntime.as_deref())?;
-    let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+    let (library, session_options) = runtime(options, observer)?;
     let session = Session::open(&library, path, session_options)?;
     let mut scorer =
         InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
+    if scorer.session.provider() != ExecutionProvider::Cpu {
+        let cpu = SessionOptions { provider: ExecutionProvider::Cpu, ..session_options };
+        let session = Session::open(&library, path, cpu)?;
+        let mut on_cpu = InfluenceGraph { session, output: scorer.output.clone(), contraction: scorer.contraction };
+        check_precision(options.pool.dataset(), prepared, &mut scorer, &mut on_cpu)?;
+    }
     let mut provenance = prepared.provenance.clone();
     for key in OF_THE_VECTOR {
         let Some(value) = carried.metadata.get(key) else { continue };
@@ -59,6 +67,36 @@ pub(super) fn sweep_alone(
     provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
     describe_graph(&carried.metadata, &library, &scorer, &mut provenance);
     sweep_stage(options, prepared, &mut scorer, provenance, observer)
+}
+
+/// Images on which an accelerator's influences are compared with the CPU's.
+const SAMPLE: usize = 128;
+/// Rank agreement that is asked for, as when a graph's step is chosen.
+const AGREEMENT: f64 = 0.999;
+
+/// The step of a paired graph was chosen where the graph was written, for the arithmetic there. A device that computes in
+/// fewer bits loses the difference in rounding; then the scores would be noise.
+fn check_precision(
+    pool: &Dataset,
+    prepared: &Prepared,
+    scorer: &mut InfluenceGraph,
+    on_cpu: &mut dyn Scorer,
+) -> Result<(), ScoringError> {
+    let every = pool.len().div_ceil(SAMPLE).max(1);
+    let positions = (0..pool.len()).step_by(every).collect();
+    let loader = LoaderOptions { batch_size: SAMPLE, ..LoaderOptions::default() };
+    let Some(batch) = Loader::over(pool.clone(), prepared.recipe.clone(), positions, &loader)?.next() else {
+        return Ok(());
+    };
+    let images = batch?.images;
+    let found = scorer.score(images.view())?.influence.unwrap_or_default();
+    let exact = on_cpu.score(images.view())?.influence.unwrap_or_default();
+    let agreement = spearman(&found, &exact).unwrap_or(f64::NAN);
+    if agreement >= AGREEMENT || found.len() < 2 {
+        return Ok(());
+    }
+    let provider = scorer.session.provider();
+    Err(ScoringError::Precision { provider, spearman: agreement, wanted: AGREEMENT })
 }
 
 /// Predictions alone: ONNX Runtime computes every output a file has, so what only the influence needs is cut off first.

@@ -20,6 +20,19 @@ pub(super) struct Scored {
     pub(super) files: IndexMap<&'static str, PathBuf>,
 }
 
+/// ONNX Runtime and how this run uses it. What `auto` takes is said.
+pub(super) fn runtime(
+    options: &ScoreOptions,
+    observer: &dyn Observer,
+) -> Result<(Library, SessionOptions), ScoringError> {
+    let library = Library::load(options.onnxruntime.as_deref())?;
+    let settled = options.provider.settle(&library)?;
+    if let Some(why) = &settled.why {
+        observer.say(why);
+    }
+    Ok((library, SessionOptions { provider: settled.provider, threads: options.threads }))
+}
+
 /// Sweeps the pool with the model at `path` for its predictions alone.
 pub(super) fn predictions(
     path: &Path,
@@ -27,8 +40,7 @@ pub(super) fn predictions(
     options: &ScoreOptions,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
-    let library = Library::load(options.onnxruntime.as_deref())?;
-    let session_options = SessionOptions { provider: options.provider, threads: options.threads };
+    let (library, session_options) = runtime(options, observer)?;
     let session = Session::open(&library, path, session_options)?;
     let mut provenance = prepared.provenance.clone();
     provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));

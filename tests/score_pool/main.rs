@@ -4,6 +4,7 @@ mod alone;
 mod batch_size;
 mod digits;
 mod place;
+mod providers;
 mod shards;
 
 use place::{Place, stderr};
