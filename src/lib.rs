@@ -15,6 +15,7 @@ pub mod graphs;
 pub mod influence;
 pub mod influence_graph;
 pub mod observe;
+pub mod operators;
 pub mod plugin;
 pub mod report;
 pub mod runtime;

@@ -12,6 +12,7 @@ mod failure;
 mod graph;
 mod merge;
 mod model;
+mod op;
 mod progress;
 mod score;
 mod train;
@@ -82,6 +83,9 @@ enum Command {
     /// Look at a model, or compare two
     #[command(subcommand)]
     Graph(graph::Command),
+    /// List what is there for each ONNX operator
+    #[command(subcommand)]
+    Op(op::Command),
     /// Measure what a score costs beside a plain prediction
     Bench(bench::Options),
 }
@@ -129,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Score(command) => score::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
+        Command::Op(command) => op::run(&command, &context),
         Command::Graph(command) => graph::run(&command, &context),
         Command::Bench(options) => bench::run(&options, &context),
     };
