@@ -6,6 +6,8 @@ pub trait Observer: Sync {
     fn begin(&self, stage: &str, total: u64, unit: &'static str);
     /// `units` more of the stage are done.
     fn advance(&self, units: u64);
+    /// A few words on how the stage goes, beside its progress; each replaces the last.
+    fn note(&self, _words: &str) {}
     /// The stage is over.
     fn end(&self);
     /// Something worth reading that is no result: what was chosen, what was skipped.
@@ -25,5 +27,22 @@ impl Observer for Unobserved {
     fn say(&self, _line: &str) {}
     fn interrupted(&self) -> bool {
         false
+    }
+}
+
+/// A stage that ends when this is dropped, whichever way the work is left.
+pub struct Stage<'a>(&'a dyn Observer);
+
+impl<'a> Stage<'a> {
+    /// Begins a stage.
+    pub fn begin(observer: &'a dyn Observer, stage: &str, total: u64, unit: &'static str) -> Stage<'a> {
+        observer.begin(stage, total, unit);
+        Stage(observer)
+    }
+}
+
+impl Drop for Stage<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }

@@ -28,6 +28,7 @@ struct Stage {
     unit: &'static str,
     total: u64,
     done: u64,
+    note: String,
     began: Instant,
     last_line: Instant,
     bar: Option<ProgressBar>,
@@ -58,7 +59,8 @@ impl Observer for Progress {
         }
         let bar = self.terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let template = format!("{{msg:22}} {{bar:28}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left");
+            let template =
+                format!("{{msg:22}} {{bar:28}} {{pos}}/{{len}} {unit}  {{per_sec}}  {{eta}} left  {{prefix}}");
             if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style);
             }
@@ -66,7 +68,8 @@ impl Observer for Progress {
             bar
         });
         let now = Instant::now();
-        let stage = Stage { name: name.to_owned(), unit, total, done: 0, began: now, last_line: now, bar };
+        let stage =
+            Stage { name: name.to_owned(), unit, total, done: 0, note: String::new(), began: now, last_line: now, bar };
         *self.stage() = Some(stage);
     }
 
@@ -81,6 +84,15 @@ impl Observer for Progress {
                 eprintln!("{}", line(stage));
             }
             None => {}
+        }
+    }
+
+    fn note(&self, words: &str) {
+        let mut guard = self.stage();
+        let Some(stage) = guard.as_mut() else { return };
+        words.clone_into(&mut stage.note);
+        if let Some(bar) = &stage.bar {
+            bar.set_prefix(stage.note.clone());
         }
     }
 
@@ -111,12 +123,13 @@ impl Observer for Progress {
     }
 }
 
-/// `scoring the pool: 1200/5000 images, 448.2/s, 8 s left`
+/// `scoring the pool: 1200/5000 images, 448.2/s, 8 s left; 3 % waiting for decoding, ...`
 fn line(stage: &Stage) -> String {
     let seconds = stage.began.elapsed().as_secs_f64();
     let rate = stage.done as f64 / seconds.max(1e-9);
     let left = stage.total.saturating_sub(stage.done) as f64 / rate.max(1e-9);
-    format!("{}: {}/{} {}, {rate:.1}/s, {left:.0} s left", stage.name, stage.done, stage.total, stage.unit)
+    let note = if stage.note.is_empty() { String::new() } else { format!("; {}", stage.note) };
+    format!("{}: {}/{} {}, {rate:.1}/s, {left:.0} s left{note}", stage.name, stage.done, stage.total, stage.unit)
 }
 
 #[cfg(test)]
@@ -126,8 +139,10 @@ mod tests {
     #[test]
     fn a_plain_line_says_count_rate_and_time_left() {
         let began = Instant::now().checked_sub(Duration::from_secs(10)).expect("a machine up for ten seconds");
-        let stage =
-            Stage { name: "scoring".into(), unit: "images", total: 300, done: 100, began, last_line: began, bar: None };
+        let (name, note) = ("scoring".into(), String::new());
+        let mut stage = Stage { name, unit: "images", total: 300, done: 100, note, began, last_line: began, bar: None };
         assert_eq!(line(&stage), "scoring: 100/300 images, 10.0/s, 20 s left");
+        stage.note = "9 % waiting for decoding".into();
+        assert_eq!(line(&stage), "scoring: 100/300 images, 10.0/s, 20 s left; 9 % waiting for decoding");
     }
 }

@@ -5,7 +5,7 @@ use super::{ModelSource, ReferenceSet, Samples, ScoreOptions, ScoringError, Solv
 use crate::causes::in_one_line;
 use crate::data::{Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::influence::{Batches as _, SolvedVector};
-use crate::observe::Observer;
+use crate::observe::{Observer, Stage};
 use crate::plugin::PluginEngine;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
 use std::path::Path;
@@ -38,12 +38,12 @@ pub(super) fn solve_stage(
         ..LoaderOptions::default()
     };
     let read = |dataset: &Dataset, what: &str| -> Result<Samples, ScoringError> {
-        observer.begin(&format!("reading {what} images"), dataset.len() as u64, "images");
+        let stage = Stage::begin(observer, &format!("reading {what} images"), dataset.len() as u64, "images");
         let samples = Samples::read(dataset, &prepared.recipe, prepared.classifier.classes, &loader, |n| {
             observer.advance(n as u64);
             !observer.interrupted()
         });
-        observer.end();
+        drop(stage);
         let samples = samples?;
         for skipped in &samples.skipped {
             observer.say(&format!("warning: {what} image left out: {}", in_one_line(&skipped.reason)));

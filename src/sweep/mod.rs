@@ -1,23 +1,28 @@
 //! The pool, batch by batch, through a scorer.
 //!
-//! Decoding runs ahead on threads of its own, scoring follows, and finished ranges of the pool go to disk while
-//! the next is scored. Memory is bounded by the batch and the score columns. Batches depend on positions in the
-//! pool alone, so a sweep that was killed and goes on makes the same batches, and the same bytes.
+//! Decoding runs ahead on threads of its own, scoring follows, and finished ranges of the pool go to disk on another
+//! thread while the next is scored; the queues between them are bounded. Memory is bounded by the batch and the score
+//! columns. Batches depend on positions in the pool alone, so a sweep that was killed and goes on makes the same batches,
+//! and the same bytes.
 
 mod probe;
 mod scorer;
+mod times;
+mod writer;
 
 pub use probe::{Probe, probe};
 pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer};
+pub use times::SweepTimes;
 
 use crate::causes::in_one_line;
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};
 use crate::influence::{EngineError, InfluenceError};
-use crate::observe::Observer;
+use crate::observe::{Observer, Stage};
 use crate::runtime::RuntimeError;
 use crate::scores::{Part, Parts, ScoreError, ScoreRow};
 use std::ops::Range;
 use std::time::Instant;
+use writer::Writer;
 
 /// Why a sweep ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -61,21 +66,6 @@ pub struct SweepOptions {
     pub classes: Vec<String>,
 }
 
-/// Where the time of a sweep went. Decoding overlaps scoring: what is counted is the waiting for it.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
-pub struct SweepTimes {
-    /// Waiting for decoded images, in seconds.
-    pub decode_wait_s: f64,
-    /// Scoring, in seconds.
-    pub score_s: f64,
-    /// Writing finished parts, in seconds.
-    pub write_s: f64,
-    /// All of it, in seconds.
-    pub total_s: f64,
-    /// Images scored in that time (those of an earlier, interrupted run are not among them).
-    pub images: usize,
-}
-
 /// Images of a part for batches of `batch_size`: about a thousand, in whole batches. Parts are what a kill can cost and
 /// what a pool is cut into for several machines, so they are not large; and not small, or the batches that end them
 /// would be waited for too often.
@@ -97,65 +87,127 @@ pub fn sweep(
     observer: &dyn Observer,
 ) -> Result<(Part, SweepTimes), SweepError> {
     let began = Instant::now();
-    let mut times = SweepTimes::default();
     let ranges: Vec<Range<usize>> = parts.ranges().collect();
     let mut finished: Vec<Option<Part>> = ranges.iter().map(|range| parts.read(range)).collect();
     let open: Vec<usize> = (0..ranges.len()).filter(|i| finished[*i].is_none()).collect();
-    let loader_options = LoaderOptions {
-        batch_size: options.batch_size,
-        threads: options.threads,
-        strict: options.strict,
-        ..LoaderOptions::default()
-    };
-    let load = |i: usize| Loader::over(pool.clone(), recipe.clone(), ranges[i].clone().collect(), &loader_options);
-    let labels = LabelMap::new(pool.classes(), &options.classes);
-
     let total: usize = ranges.iter().map(Range::len).sum();
-    observer.begin("scoring the pool", total as u64, "images");
-    let resumed: usize = ranges.iter().zip(&finished).filter(|(_, p)| p.is_some()).map(|(r, _)| r.len()).sum();
-    observer.advance(resumed as u64);
-    let mut done = resumed;
-    // The loader of the next part decodes while this part's last batches are scored.
-    let mut ahead = open.first().map(|i| load(*i)).transpose()?;
-    for (place, &i) in open.iter().enumerate() {
-        let Some(mut loader) = ahead.take() else { break };
-        ahead = open.get(place + 1).map(|next| load(*next)).transpose()?;
-        let mut part = Part::default();
-        loop {
-            let waiting = Instant::now();
-            let Some(batch) = loader.next() else { break };
-            times.decode_wait_s += waiting.elapsed().as_secs_f64();
-            let batch = batch?;
-            if observer.interrupted() {
-                observer.end();
-                return Err(SweepError::Interrupted { done, total });
-            }
-            let scoring = Instant::now();
-            let scored = scorer.score(batch.images.view())?;
-            times.score_s += scoring.elapsed().as_secs_f64();
-            for (n, (index, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
-                part.rows.push(row(pool.id(*index), labels.map(*label), n, &scored));
-            }
-            observer.advance(batch.indices.len() as u64);
-            times.images += batch.indices.len();
-        }
-        let skipped = loader.into_skipped();
-        observer.advance(skipped.len() as u64);
-        part.skipped = skipped.into_iter().map(|s| (s.id, in_one_line(&s.reason))).collect();
-        let writing = Instant::now();
-        parts.write(&ranges[i], &part)?;
-        times.write_s += writing.elapsed().as_secs_f64();
-        done += ranges[i].len();
-        finished[i] = Some(part);
+    let left: usize = open.iter().map(|i| ranges[*i].len()).sum();
+    if left < total {
+        observer.say(&format!("{} of {total} images were scored before", total - left));
     }
-    observer.end();
-    times.total_s = began.elapsed().as_secs_f64();
+    let stage = Stage::begin(observer, "scoring the pool", left as u64, "images");
+    let mut scoring = Scoring {
+        pool,
+        recipe,
+        scorer,
+        loader: LoaderOptions {
+            batch_size: options.batch_size,
+            threads: options.threads,
+            strict: options.strict,
+            ..LoaderOptions::default()
+        },
+        labels: LabelMap::new(pool.classes(), &options.classes),
+        observer,
+        began,
+        times: SweepTimes::default(),
+    };
+    let (ended, written) = std::thread::scope(|scope| {
+        let writer = Writer::start(scope, parts, &ranges);
+        let ended = scoring.run(&ranges, &open, &writer);
+        let waiting = Instant::now();
+        let written = writer.finish();
+        scoring.times.write_wait_s += waiting.elapsed().as_secs_f64();
+        (ended, written)
+    });
+    drop(stage);
+    let mut times = scoring.times;
+    (times.write_s, times.total_s) = (written.seconds, began.elapsed().as_secs_f64());
+    for (place, part) in written.parts {
+        finished[place] = Some(part);
+    }
+    if let Some(failure) = written.failure {
+        return Err(failure.into());
+    }
+    if ended? == Ended::Interrupted {
+        let safe = ranges.iter().zip(&finished).filter(|(_, part)| part.is_some());
+        return Err(SweepError::Interrupted { done: safe.map(|(range, _)| range.len()).sum(), total });
+    }
     let mut whole = Part::default();
     for part in finished.into_iter().flatten() {
         whole.rows.extend(part.rows);
         whole.skipped.extend(part.skipped);
     }
     Ok((whole, times))
+}
+
+/// How the scoring of all parts came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Done,
+    Interrupted,
+    /// The writer says why.
+    NotWritten,
+}
+
+/// What the scoring of a part needs.
+struct Scoring<'a> {
+    pool: &'a Dataset,
+    recipe: &'a Recipe,
+    scorer: &'a mut dyn Scorer,
+    loader: LoaderOptions,
+    labels: LabelMap,
+    observer: &'a dyn Observer,
+    began: Instant,
+    times: SweepTimes,
+}
+
+impl Scoring<'_> {
+    fn load(&self, range: &Range<usize>) -> Result<Loader, DataError> {
+        Loader::over(self.pool.clone(), self.recipe.clone(), range.clone().collect(), &self.loader)
+    }
+
+    fn run(&mut self, ranges: &[Range<usize>], open: &[usize], writer: &Writer) -> Result<Ended, SweepError> {
+        // The loader of the next part decodes while this part's last batches are scored.
+        let mut ahead = open.first().map(|i| self.load(&ranges[*i])).transpose()?;
+        for (place, &i) in open.iter().enumerate() {
+            let Some(loader) = ahead.take() else { break };
+            ahead = open.get(place + 1).map(|next| self.load(&ranges[*next])).transpose()?;
+            let Some(part) = self.part(loader)? else { return Ok(Ended::Interrupted) };
+            let waiting = Instant::now();
+            if !writer.write(i, part) {
+                return Ok(Ended::NotWritten);
+            }
+            self.times.write_wait_s += waiting.elapsed().as_secs_f64();
+        }
+        Ok(Ended::Done)
+    }
+
+    /// Scores a part; `None` where the observer asked to stop.
+    fn part(&mut self, mut loader: Loader) -> Result<Option<Part>, SweepError> {
+        let mut part = Part::default();
+        loop {
+            let waiting = Instant::now();
+            let Some(batch) = loader.next() else { break };
+            self.times.decode_wait_s += waiting.elapsed().as_secs_f64();
+            let batch = batch?;
+            if self.observer.interrupted() {
+                return Ok(None);
+            }
+            let scoring = Instant::now();
+            let scored = self.scorer.score(batch.images.view())?;
+            self.times.score_s += scoring.elapsed().as_secs_f64();
+            for (n, (index, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
+                part.rows.push(row(self.pool.id(*index), self.labels.map(*label), n, &scored));
+            }
+            self.observer.note(&self.times.shares(self.began.elapsed().as_secs_f64()));
+            self.observer.advance(batch.indices.len() as u64);
+            self.times.images += batch.indices.len();
+        }
+        let skipped = loader.into_skipped();
+        self.observer.advance(skipped.len() as u64);
+        part.skipped = skipped.into_iter().map(|s| (s.id, in_one_line(&s.reason))).collect();
+        Ok(Some(part))
+    }
 }
 
 /// A score that is not a number stays one: it is counted and never selected.
@@ -190,19 +242,5 @@ impl LabelMap {
             None => label,
             Some(places) => places.get(label? as usize).copied().flatten(),
         }
-    }
-}
-
-impl SweepTimes {
-    /// `412.3 images/s; 1 % waiting for decoding, 98 % scoring, 1 % writing`
-    pub fn sentence(&self) -> String {
-        let share = |part: f64| 100.0 * part / self.total_s.max(1e-9);
-        format!(
-            "{:.1} images/s; {:.0} % waiting for decoding, {:.0} % scoring, {:.0} % writing",
-            self.images as f64 / self.total_s.max(1e-9),
-            share(self.decode_wait_s),
-            share(self.score_s),
-            share(self.write_s)
-        )
     }
 }

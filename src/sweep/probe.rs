@@ -7,7 +7,7 @@
 
 use super::{Scorer, SweepError};
 use crate::data::{Dataset, Loader, LoaderOptions, Recipe};
-use crate::observe::Observer;
+use crate::observe::{Observer, Stage};
 use ndarray::{Axis, Slice};
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ pub fn probe(
     let mut loader = Loader::new(pool.clone(), recipe.clone(), &options)?;
     let Some(first) = loader.next() else { return Ok(None) };
     let mut images = first?.images;
-    observer.begin("choosing the batch size", SIZES.len() as u64, "sizes");
+    let stage = Stage::begin(observer, "choosing the batch size", SIZES.len() as u64, "sizes");
     let rates = climb(|size| {
         if observer.interrupted() {
             return Err(SweepError::Interrupted { done: 0, total: pool.len() });
@@ -78,7 +78,7 @@ pub fn probe(
         observer.advance(1);
         Ok(Some(time))
     });
-    observer.end();
+    drop(stage);
     let rates = rates?;
     // A pool smaller than the smallest size is one batch.
     let batch_size = best(&rates).unwrap_or(SIZES[0]);

@@ -3,6 +3,7 @@
 mod alone;
 mod batch_size;
 mod digits;
+mod overlap;
 mod place;
 mod providers;
 mod shards;
