@@ -51,6 +51,11 @@ impl Library {
         &self.path
     }
 
+    /// The environment that its sessions live in.
+    pub fn environment(&self) -> &ort::environment::Environment {
+        &self.environment
+    }
+
     /// Its version, such as `1.32.0`.
     pub fn version(&self) -> &str {
         &self.version

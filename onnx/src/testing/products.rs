@@ -52,6 +52,7 @@ fn pools() -> Vec<Case> {
         case("Col2Im").set("strides", vec![2i64]).set("pads", vec![1i64, 0]).x(&[1, 6, 2]).list(&[5]).list(&[3]),
         case("GlobalAveragePool").x(&[2, 3, 2, 4]),
         case("GlobalMaxPool").apart(&[2, 3, 2, 4], 0.1),
+        case("GlobalLpPool").opset(17).within(&[2, 3, 4], 0.2, 1.0),
         case("GlobalLpPool").within(&[2, 3, 4], 0.2, 1.0),
         case("GlobalLpPool").set("p", 3i64).apart(&[2, 2, 4], 0.1),
         case("LpPool").set("kernel_shape", vec![2i64, 2]).within(&[1, 2, 4, 4], 0.2, 1.0),
@@ -143,7 +144,7 @@ fn points() -> Vec<Case> {
         case("AffineGrid").set("align_corners", 1i64).x(&[1, 3, 4]).list(&[1, 1, 2, 3, 2]),
     ];
     for (mode, ratio) in [("avg", 2i64), ("avg", 0), ("max", 2)] {
-        let row = case("RoiAlign").set("mode", mode).set("sampling_ratio", ratio).set("output_width", 2i64);
+        let row = case("RoiAlign").opset(16).set("mode", mode).set("sampling_ratio", ratio).set("output_width", 2i64);
         rows.push(row.apart(&[2, 2, 5, 4], 0.05).floats(&[3, 4], &regions).list(&[0, 1, 0]));
     }
     for padding in ["zeros", "border", "reflection"] {

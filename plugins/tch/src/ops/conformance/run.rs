@@ -40,14 +40,25 @@ pub fn check(model: &Model, set: &DataSet) -> Result<(), String> {
 
 /// The outputs of a model, run node by node.
 pub(crate) fn run(model: &Model, inputs: &[OnnxTensor], kind: Kind) -> Result<Vec<Tensor>, String> {
-    let graph = &model.graph;
-    let mut values: HashMap<&str, Tensor> = HashMap::new();
-    for (name, tensor) in &graph.initializers {
-        values.insert(name, ops::constant(tensor, kind, Device::Cpu).map_err(|e| e.to_string())?);
-    }
-    for (info, tensor) in graph.inputs.iter().zip(inputs) {
+    let mut values = HashMap::new();
+    for (info, tensor) in model.graph.inputs.iter().zip(inputs) {
         let own = native(tensor.data_type());
-        values.insert(&info.name, ops::constant(tensor, own, Device::Cpu).map_err(|e| e.to_string())?);
+        values.insert(info.name.as_str(), ops::constant(tensor, own, Device::Cpu).map_err(|e| e.to_string())?);
+    }
+    run_from(model, values, kind)
+}
+
+/// [`run`] with these values, which may stand in for initializers.
+pub(crate) fn run_from<'a>(
+    model: &'a Model,
+    mut values: HashMap<&'a str, Tensor>,
+    kind: Kind,
+) -> Result<Vec<Tensor>, String> {
+    let graph = &model.graph;
+    for (name, tensor) in &graph.initializers {
+        if !values.contains_key(name.as_str()) {
+            values.insert(name, ops::constant(tensor, kind, Device::Cpu).map_err(|e| e.to_string())?);
+        }
     }
     for node in &graph.nodes {
         let op = ops::find(&node.domain, &node.op_type).ok_or_else(|| format!("no `{}`", node.op_type))?;

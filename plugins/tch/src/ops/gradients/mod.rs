@@ -1,6 +1,7 @@
 //! Gradient checks: every operator of the table has rows here, or a reason why it carries no derivative.
 
 mod check;
+mod random_graphs;
 mod tangent;
 
 use super::all;
