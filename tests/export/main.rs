@@ -1,5 +1,6 @@
 //! `isal export influence` as a user runs it, held against closed forms, the plugin's derivative and plain ONNX Runtime.
 
+mod large;
 mod place;
 
 use isal::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, spearman};

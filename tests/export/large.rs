@@ -1,0 +1,85 @@
+//! An influence graph that one message cannot hold. It writes 2.2 GB, so it runs when asked for:
+//! `cargo test --release --test export -- --ignored`.
+
+use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};
+use isal_onnx::{Builder, DataType, Dim, Model, Tensor, ValueType};
+use ndarray::Array4;
+
+/// Width of the hidden layer: (12 + 5) x 16 million float32 numbers are 1.09 GB, twice that is past the limit of 2 GB.
+const WIDTH: usize = 16_000_000;
+const CLASSES: usize = 5;
+
+/// Units of the hidden layer that do anything; sums of sixteen million terms would drown in their rounding.
+const ALIVE: usize = 1024;
+
+/// Images [N, 3, 2, 2] -> Flatten -> MatMul -> MatMul: each live unit sums the pixels, and class c weighs it (c + 1) / ALIVE.
+fn model() -> Model {
+    let mut b = Builder::new("large");
+    let shape = [Dim::from("N"), 3.into(), 2.into(), 2.into()];
+    let images = b.input("images", ValueType::new(DataType::Float, shape));
+    let first = b.initializer("first", Tensor::new([12, WIDTH], &live(12, WIDTH, |_, unit| unit, |_, _| 1.0)));
+    let class = |_, c| (c + 1) as f32 / ALIVE as f32;
+    let last = b.initializer("last", Tensor::new([WIDTH, CLASSES], &live(WIDTH, CLASSES, |unit, _| unit, class)));
+    let flat = b.node("Flatten", [images]).attr("axis", 1).value();
+    let hidden = b.op("MatMul", [flat, first]);
+    let logits = b.node("MatMul", [hidden, last]).outputs(["logits"]).value();
+    b.output("logits", logits, Some(ValueType::new(DataType::Float, [Dim::from("N"), CLASSES.into()])));
+    Model::new(17, b.finish().expect("a graph"))
+}
+
+/// A matrix that is `value` where the unit that `unit` gives is alive, and zero elsewhere.
+fn live(
+    rows: usize,
+    columns: usize,
+    unit: impl Fn(usize, usize) -> usize,
+    value: impl Fn(usize, usize) -> f32,
+) -> Vec<f32> {
+    let at = |i: usize| (i / columns, i % columns);
+    let entry = |i| {
+        let (row, column) = at(i);
+        if unit(row, column) < ALIVE { value(row, column) } else { 0.0 }
+    };
+    (0..rows * columns).map(entry).collect()
+}
+
+#[test]
+#[ignore = "writes 2.2 GB"]
+fn past_two_gigabytes_the_weights_stand_beside_the_graph() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("influence.onnx");
+    {
+        let model = model();
+        // Along the weights themselves, o(theta + eps theta) = (1 + eps)^2 o, so o' = 2 o.
+        let s: Direction = model.graph.initializers.clone();
+        let options = InfluenceOptions {
+            logits: "logits".into(),
+            classes: CLASSES,
+            top_k: 1,
+            per_class: false,
+            embedding: false,
+        };
+        let how = Paired { relative_step: 1e-3, difference: Difference::OneSided };
+        let built = paired(&model, &[s], &options, how).expect("built");
+        built.write(&path).expect("written");
+    }
+    let size = |name: &str| std::fs::metadata(folder.path().join(name)).expect("a file").len();
+    assert!(size("influence.onnx.data") > (1 << 31) - (64 << 20), "{}", size("influence.onnx.data"));
+    assert!(size("influence.onnx") < 1 << 20, "{}", size("influence.onnx"));
+    let library = Library::load(None).expect("ONNX Runtime: run `make setup`");
+    let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 0 };
+    let mut session = Session::open(&library, &path, options).expect("ONNX Runtime takes it");
+    let images = Array4::from_elem((1, 3, 2, 2), 1.0f32 / 12.0);
+    let arrays = session.run(images.view(), &["logits", INFLUENCE]).expect("it runs");
+    // Pixels sum to one, so the logits are 1 to 5.
+    let o: Vec<f64> = (1..=CLASSES).map(|c| c as f64).collect();
+    for (c, exact) in o.iter().enumerate() {
+        let found = f64::from(arrays[0][[0, c]]);
+        assert!((found - exact).abs() < 1e-5 * exact, "logit {c}: {found}");
+    }
+    let sum: f64 = o.iter().map(|x| x.exp()).sum();
+    let exact: f64 = -o.iter().map(|x| x.exp() / sum * 2.0 * (x - CLASSES as f64)).sum::<f64>();
+    // The step bends the square by a thousandth, and float32 rounds 1e-6 of the logits over it.
+    let found = f64::from(arrays[1][[0]]);
+    assert!((found - exact).abs() < 1e-2 * exact, "{found} against {exact}");
+}
