@@ -33,12 +33,13 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 13] = [
+const MADE_WITH_THE_GRAPH: [&str; 14] = [
     "model",
     "labeled",
     "reference",
     "reference_fraction",
     "engine",
+    "tangent_rank",
     "solver",
     "damping",
     "scope",
@@ -86,9 +87,13 @@ pub struct PoolOptions {
     /// How to select
     #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
     strategy: String,
-    /// What computes the influence
-    #[arg(long, value_enum, default_value_t)]
-    engine: Engine,
+    /// What computes the influence (default: paired, or tangent where the weights are narrower than float32)
+    #[arg(long, value_enum)]
+    engine: Option<Engine>,
+    /// Cut the tangent graph's direction to R singular vectors a layer: cheaper, and no longer exact; its rank agreement with
+    /// the exact influences is printed
+    #[arg(long, value_name = "R|exact", value_parser = tangent_rank, default_value = "exact")]
+    tangent_rank: Rank,
     /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
     #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
     solver: String,
@@ -222,6 +227,9 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
 fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelSource> {
     // The parser asks for a model wherever there is no influence graph.
     let model = given.model.clone().unwrap_or_default();
+    if given.tangent_rank.0.is_some() && given.engine != Some(Engine::Tangent) {
+        return Err(BadRequest("`--tangent-rank` goes with `--engine tangent`".into()).into());
+    }
     let needs = StrategyOptions::named(&given.strategy)?.row().needs;
     if needs == Needs::Influence && given.labeled.is_none() {
         let text = format!("strategy `{}` needs `--labeled`: the images the model was trained on", given.strategy);
@@ -248,9 +256,22 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         scope,
         expected_top_k: given.expected_top_k as usize,
         engine: given.engine,
+        tangent_rank: given.tangent_rank.0,
         device: given.device.clone(),
         plugin: context.global.plugin.clone(),
     })
+}
+
+/// Singular vectors a layer; `None` is all.
+#[derive(Debug, Clone, Copy)]
+struct Rank(Option<usize>);
+
+fn tangent_rank(text: &str) -> Result<Rank, String> {
+    match (text, text.parse()) {
+        ("exact", _) => Ok(Rank(None)),
+        (_, Ok(rank)) if rank >= 1 => Ok(Rank(Some(rank))),
+        _ => Err("expected `exact`, or a number of singular vectors from 1 on".to_owned()),
+    }
 }
 
 /// The recipe beside the model, or the one named, with overrides.

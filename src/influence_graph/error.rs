@@ -42,7 +42,7 @@ pub enum InfluenceGraphError {
     NoStep,
     /// No step ranks the sample as it should.
     #[error(
-        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed"
+        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed: its kinks or its rounding are too much for a difference, take the exact derivative (`score pool --engine tangent`, `export influence --form tangent`)"
     )]
     Step {
         /// The relative step.

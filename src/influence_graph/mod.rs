@@ -23,4 +23,4 @@ pub use export::{ExportForm, ExportOptions, Exported, export};
 pub use proof::Proof;
 pub use served_pair::influence_of_pair;
 pub use step::{AGREEMENT, Agreement, Choice, Judge, STEPS, choose};
-pub use sweep::{Sample, saved};
+pub use sweep::{Sample, SweepForm, saved};

@@ -1,16 +1,29 @@
-//! The paired influence graph for a sweep: its step is chosen on images of the pool against the exact derivative.
+//! The influence graph for a sweep, held on images of the pool against the exact derivative.
 
 use super::evaluate::{Evaluator, influences};
-use super::step::{Judge, choose};
+use super::step::{AGREEMENT, Agreement, Judge, choose};
 use super::{InfluenceGraphError, STEPS, direction, provenance};
 use crate::classifier::Classifier;
 use crate::influence::{Contraction, PseudoLabels, SolvedVector};
 use crate::observe::Observer;
 use crate::runtime::{Library, SessionOptions};
 use crate::sweep::InfluenceGraph;
-use isal_onnx::influence::{Difference, InfluenceMetadata, Paired, paired};
+use isal_onnx::Model;
+use isal_onnx::influence::{Difference, Direction, InfluenceMetadata, Paired, TangentOptions, paired, tangent};
 use ndarray::Array4;
 use std::path::Path;
+
+/// Which graph a sweep runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepForm {
+    /// The network at two weight settings, its step chosen on the sample.
+    Paired,
+    /// The exact derivative, or that along a direction cut to so many singular vectors a layer.
+    Tangent {
+        /// `None`: exact.
+        rank: Option<usize>,
+    },
+}
 
 /// What the graph is built from and checked on.
 #[derive(Debug)]
@@ -21,6 +34,8 @@ pub struct Sample<'a> {
     pub vector: &'a SolvedVector,
     /// Which labels stand in.
     pub pseudo_labels: PseudoLabels,
+    /// Which graph.
+    pub form: SweepForm,
     /// Preprocessed pool images.
     pub images: Array4<f32>,
     /// Their exact influences.
@@ -28,10 +43,13 @@ pub struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// Tries every step, writes the graph of the best one to `path`, and opens it; gives its properties besides.
+    /// Builds the graph, writes it to `path`, and opens it; gives its properties besides. A paired graph has the step that
+    /// does best.
     ///
     /// # Errors
-    /// [`InfluenceGraphError::Step`] when no step ranks the sample as the exact derivative does.
+    /// [`InfluenceGraphError::Step`] when no step ranks the sample as the exact derivative does;
+    /// [`InfluenceGraphError::Tangent`] when an exact tangent graph does not. A graph of low rank is taken as it is: how well
+    /// it agrees is in its properties.
     pub fn build(
         &self,
         path: &Path,
@@ -41,38 +59,69 @@ impl Sample<'_> {
         observer: &dyn Observer,
     ) -> Result<(InfluenceGraph, InfluenceMetadata), InfluenceGraphError> {
         let s = direction(self.vector)?;
-        let options = self.classifier.influence_options(self.pseudo_labels);
-        let model = |relative_step: f64| {
-            let how = Paired { relative_step, difference: Difference::OneSided };
-            paired(&self.classifier.model, std::slice::from_ref(&s), &options, how)
-                .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
-        };
         let evaluator = Evaluator::new(library, session_options)?;
         let fixed = self.classifier.input.first().copied().flatten();
         let judge = Judge::Exact { influences: vec![self.exact.clone()], by: "the exact influences".to_owned() };
-        let tried = |step| influences(&mut evaluator.open(&model(step)?)?, self.images.view(), fixed, 1);
-        let chosen = choose(&STEPS, &judge, tried, observer)?.accepted(&judge)?;
-        let mut built = model(chosen.step)?;
+        let tried = |built: &Model| influences(&mut evaluator.open(built)?, self.images.view(), fixed, 1);
+        let (mut built, agreement) = match self.form {
+            SweepForm::Paired => {
+                let chosen = choose(&STEPS, &judge, |step| tried(&self.paired(&s, step)?), observer)?;
+                let chosen = chosen.accepted(&judge)?;
+                (self.paired(&s, chosen.step)?, chosen.agreement)
+            }
+            SweepForm::Tangent { rank } => {
+                let built = self.tangent(&s, rank)?;
+                let agreement = Agreement::between(&tried(&built)?, &vec![self.exact.clone()]);
+                if rank.is_none() && (agreement.spearman.is_nan() || agreement.spearman < AGREEMENT) {
+                    let judged_by = judge.name().to_owned();
+                    let spearman = agreement.spearman;
+                    return Err(InfluenceGraphError::Tangent { spearman, judged_by, wanted: AGREEMENT });
+                }
+                (built, agreement)
+            }
+        };
         provenance::of_vectors(self.classifier, std::slice::from_ref(self.vector), self.pseudo_labels)
             .store(&mut built);
-        provenance::of_agreement(&chosen.agreement, &judge, self.exact.len()).store(&mut built);
+        provenance::of_agreement(&agreement, &judge, self.exact.len()).store(&mut built);
         built.write(path).map_err(|source| InfluenceGraphError::model(path, source))?;
         let metadata = InfluenceMetadata::of(&built).unwrap_or_default();
         let session = evaluator.open_file(path)?;
         Ok((InfluenceGraph { session, output: self.classifier.output.clone(), contraction }, metadata))
     }
+
+    fn paired(&self, s: &Direction, relative_step: f64) -> Result<Model, InfluenceGraphError> {
+        let options = self.classifier.influence_options(self.pseudo_labels);
+        let how = Paired { relative_step, difference: Difference::OneSided };
+        paired(&self.classifier.model, std::slice::from_ref(s), &options, how)
+            .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
+    }
+
+    fn tangent(&self, s: &Direction, rank: Option<usize>) -> Result<Model, InfluenceGraphError> {
+        let options = self.classifier.influence_options(self.pseudo_labels);
+        tangent(&self.classifier.model, std::slice::from_ref(s), &options, TangentOptions { rank })
+            .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
+    }
 }
 
-/// The properties of a graph at `path` that was built for this model, vector and pseudo-labels.
+/// The properties of a graph at `path` that was built for this model, vector, pseudo-labels and form.
 pub fn saved(
     path: &Path,
     classifier: &Classifier,
     vector: &SolvedVector,
     pseudo_labels: PseudoLabels,
+    form: SweepForm,
 ) -> Option<InfluenceMetadata> {
     let metadata = InfluenceMetadata::of(&isal_onnx::Model::read(path).ok()?)?;
     let top_k = classifier.influence_options(pseudo_labels).top_k.to_string();
-    let same = metadata.get("model sha256") == Some(&classifier.sha256)
+    let same_form = match form {
+        SweepForm::Paired => metadata.get("form") == Some("paired"),
+        SweepForm::Tangent { rank } => {
+            let rank = rank.map_or_else(|| "exact".to_owned(), |rank| rank.to_string());
+            metadata.get("form") == Some("tangent") && metadata.get("rank") == Some(&rank)
+        }
+    };
+    let same = same_form
+        && metadata.get("model sha256") == Some(&classifier.sha256)
         && metadata.get("s sha256") == Some(&vector.sha256())
         && metadata.get("top k") == Some(&top_k);
     same.then_some(metadata)

@@ -7,12 +7,13 @@ use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, 
 use crate::classifier::ClassifierError;
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
-use crate::influence_graph;
+use crate::influence_graph::{self, SweepForm};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{Library, Session};
 use crate::sweep::{InfluenceGraph, Native, Scorer};
 use indexmap::IndexMap;
+use isal_onnx::DataType;
 use isal_onnx::influence::InfluenceMetadata;
 use std::collections::BTreeMap;
 
@@ -74,13 +75,17 @@ pub(super) fn with_influence(
     // The engine's model ends at the logits, whatever the file's own output is.
     let contraction = Contraction { output: OutputKind::Logits, ..prepared.contraction() };
     let mut native = Native { engine: &mut engine, s, contraction };
-    let scored = match from.engine {
+    let scored = match from.engine.unwrap_or_else(|| fitting(prepared, &vector)) {
         Engine::Native => {
             provenance.insert("engine".into(), format!("native ({description}) on {}", from.device));
             sweep_stage(options, prepared, &mut native, provenance, observer)?
         }
-        Engine::Paired => {
-            let mut scorer = paired_scorer(options, prepared, &vector, &mut native, &mut provenance, observer)?;
+        graph => {
+            let form = match graph {
+                Engine::Tangent => SweepForm::Tangent { rank: from.tangent_rank },
+                _ => SweepForm::Paired,
+            };
+            let mut scorer = graph_scorer(options, prepared, &vector, form, &mut native, &mut provenance, observer)?;
             let mut scored = sweep_stage(options, prepared, &mut scorer, provenance, observer)?;
             scored.files.insert("influence graph", options.out.join("influence.onnx"));
             scored
@@ -90,14 +95,22 @@ pub(super) fn with_influence(
     Ok(Scored { files: files.into_iter().chain(scored.files).collect(), ..scored })
 }
 
-/// Images of the pool on which the paired graph's step is chosen.
+/// The paired graph where every weight in scope is float32; narrower ones round a small step away.
+fn fitting(prepared: &Prepared, vector: &SolvedVector) -> Engine {
+    let initializers = &prepared.classifier.model.graph.initializers;
+    let narrow = |name: &String| initializers.get(name).is_some_and(|t| t.data_type() != DataType::Float);
+    if vector.parameters.iter().any(|p| narrow(&p.name)) { Engine::Tangent } else { Engine::Paired }
+}
+
+/// Images of the pool on which a graph is held against the exact derivative.
 const STEP_SAMPLE: usize = 256;
 
-/// The paired graph on ONNX Runtime: the one on disk where it was made from the same vector, else a new one.
-fn paired_scorer(
+/// The influence graph on ONNX Runtime: the one on disk where it was made from the same vector, else a new one.
+fn graph_scorer(
     options: &ScoreOptions,
     prepared: &Prepared,
     vector: &SolvedVector,
+    form: SweepForm,
     native: &mut dyn Scorer,
     provenance: &mut IndexMap<String, String>,
     observer: &dyn Observer,
@@ -106,7 +119,7 @@ fn paired_scorer(
     let path = options.out.join("influence.onnx");
     let contraction = prepared.contraction();
     let carried = carried::properties(prepared, vector);
-    let saved = influence_graph::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels)
+    let saved = influence_graph::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels, form)
         .filter(|found| carried::holds(found, &carried));
     let (scorer, metadata) = match saved {
         Some(metadata) => {
@@ -127,6 +140,7 @@ fn paired_scorer(
                 classifier: &classifier,
                 vector,
                 pseudo_labels: prepared.pseudo_labels,
+                form,
                 images,
                 exact,
             };
@@ -147,7 +161,11 @@ pub(super) fn describe_graph(
     let form = metadata.get("form").unwrap_or_default();
     provenance.insert("engine".into(), format!("{form} graph on ONNX Runtime {}", library.version()));
     provenance.insert("execution provider".into(), scorer.session.provider().to_string());
-    for (property, line) in [("relative step", "relative step"), ("agreement", "agreement with the exact influences")] {
+    for (property, line) in [
+        ("relative step", "relative step"),
+        ("rank", "rank of the direction"),
+        ("agreement", "agreement with the exact influences"),
+    ] {
         if let Some(value) = metadata.get(property) {
             provenance.insert(line.into(), value.to_owned());
         }

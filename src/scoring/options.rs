@@ -23,11 +23,12 @@ pub enum ReferenceSet {
 }
 
 /// What computes the influence of the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Engine {
     /// The network at two weight settings in one ONNX graph, on ONNX Runtime; float32, checked against `native`.
-    #[default]
     Paired,
+    /// The network and its exact derivative in one ONNX graph, on ONNX Runtime; for weights of any floating type.
+    Tangent,
     /// The plugin's exact directional derivative.
     Native,
 }
@@ -60,8 +61,10 @@ pub struct ModelSource {
     pub scope: Scope,
     /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.
     pub expected_top_k: usize,
-    /// What computes the influence.
-    pub engine: Engine,
+    /// What computes the influence; where not given, the paired graph for float32 weights, else the tangent graph.
+    pub engine: Option<Engine>,
+    /// Cuts the tangent graph's direction to so many singular vectors a layer.
+    pub tangent_rank: Option<usize>,
     /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.
     pub device: String,
     /// The plugin, when named.

@@ -3,6 +3,7 @@
 mod alone;
 mod batch_size;
 mod digits;
+mod forms;
 mod overlap;
 mod place;
 mod providers;

@@ -1,0 +1,67 @@
+//! Each engine on the same pool, with the same vector.
+
+use crate::place::{Place, stderr};
+use isal::influence::spearman;
+use isal::scores::ScoreTable;
+use std::collections::HashSet;
+
+/// Influences in the order of the pool.
+fn influences(place: &Place, out: &str) -> Vec<f64> {
+    let rows = ScoreTable::read_parquet(&place.path(&format!("{out}/scores.parquet"))).expect("scores").rows;
+    rows.iter().map(|row| row.influence.expect("an influence")).collect()
+}
+
+/// Images of the lowest tenth of one that are in that of the other.
+fn lowest_tenth_alike(a: &[f64], b: &[f64]) -> f64 {
+    let lowest = |values: &[f64]| {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|i, j| values[*i].total_cmp(&values[*j]));
+        order.into_iter().take(values.len() / 10).collect::<HashSet<usize>>()
+    };
+    let (a, b) = (lowest(a), lowest(b));
+    a.intersection(&b).count() as f64 / a.len() as f64
+}
+
+#[test]
+fn every_engine_gives_the_scores_of_the_native_one() {
+    let place = Place::new();
+    for engine in ["native", "paired", "tangent"] {
+        place.score(&["--engine", engine, "-o", engine]).assert().success();
+    }
+    let native = influences(&place, "native");
+    let scale = native.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+    let worst = |found: &[f64]| found.iter().zip(&native).fold(0.0_f64, |a, (x, y)| a.max((x - y).abs())) / scale;
+    let (paired, tangent) = (influences(&place, "paired"), influences(&place, "tangent"));
+    // Both exact: only float32 is between them.
+    assert!(worst(&tangent) < 1e-4, "{}", worst(&tangent));
+    assert!(spearman(&tangent, &native).expect("a rank") >= 0.9999);
+    assert!(spearman(&paired, &native).expect("a rank") >= 0.9999, "{:?}", spearman(&paired, &native));
+    assert!(lowest_tenth_alike(&paired, &native) >= 0.98, "one of sixty may swap at the edge");
+    let run = place.json("tangent/run.json");
+    assert!(run["provenance"]["engine"].as_str().is_some_and(|e| e.starts_with("tangent graph")), "{run}");
+}
+
+#[test]
+fn another_form_or_rank_makes_a_new_graph_from_the_same_vector() {
+    let place = Place::new();
+    let rank = |form: &[&str]| {
+        let mut arguments = form.to_vec();
+        arguments.extend(["-o", "out"]);
+        let said = stderr(place.score(&arguments).assert().success().get_output().clone());
+        let run = place.json("out/run.json");
+        let provenance = &run["provenance"];
+        (provenance["rank of the direction"].as_str().map(str::to_owned), provenance["engine"].to_string(), said)
+    };
+    let exact = rank(&["--engine", "tangent"]);
+    assert_eq!(exact.0.as_deref(), Some("exact"));
+    let whole = influences(&place, "out");
+    let cut = rank(&["--engine", "tangent", "--tangent-rank", "2"]);
+    assert_eq!(cut.0.as_deref(), Some("2"));
+    assert!(cut.2.contains("not solved again"), "{}", cut.2);
+    let agreement = spearman(&influences(&place, "out"), &whole).expect("a rank");
+    assert!((0.3..0.999_999).contains(&agreement), "rank 2 keeps a part: {agreement}");
+    let paired = rank(&[]);
+    assert!(paired.0.is_none() && paired.1.contains("paired"), "{paired:?}");
+    let refused = place.score(&["--tangent-rank", "2", "-o", "out"]).assert().code(2).get_output().clone();
+    assert!(stderr(refused).contains("--engine tangent"));
+}
