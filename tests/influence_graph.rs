@@ -9,7 +9,7 @@ use isal_onnx::influence::{
     Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceOptions,
     Paired, TangentOptions, paired, tangent,
 };
-use isal_onnx::{Builder, DataType, Model, Node, Tensor, ValueType};
+use isal_onnx::{Builder, DataType, Model, Node, Scope, Tensor, ValueType};
 use ndarray::{Array2, Array4, ArrayD};
 
 const FEATURES: usize = 12;
@@ -93,13 +93,17 @@ fn expected(influence: &Array2<f64>, p: &Array2<f64>, n: usize, k: usize) -> f64
 }
 
 fn run(model: &Model, outputs: &[&str]) -> Vec<ArrayD<f32>> {
+    run_on(model, &images(), outputs)
+}
+
+fn run_on(model: &Model, images: &Array4<f32>, outputs: &[&str]) -> Vec<ArrayD<f32>> {
     let library = Library::load(None).expect("ONNX Runtime: run `make setup`");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.onnx");
     model.write(&path).expect("written");
     let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 1 };
     let mut session = Session::open(&library, &path, options).expect("ONNX Runtime takes the graph");
-    session.run(images().view(), outputs).expect("it runs")
+    session.run(images.view(), outputs).expect("it runs")
 }
 
 fn options(top_k: usize, per_class: bool) -> InfluenceOptions {
@@ -206,6 +210,38 @@ fn a_direction_of_low_rank_is_kept_whole_and_a_full_one_is_cut_to_its_best_part(
     let full = Direction::from([("w".to_owned(), Tensor::new([FEATURES, CLASSES], &numbers(8, FEATURES * CLASSES)))]);
     let apart = (&influence(None, &full).1 - &influence(Some(1), &full).1).iter().fold(0.0_f32, |a, x| a.max(x.abs()));
     assert!(apart > 1e-2, "rank 1 of a full direction leaves something out, found {apart}");
+}
+
+#[test]
+fn convolutions_and_dense_layers_go_through_the_factors_of_a_direction_of_rank_one() {
+    let made = isal_exporters::ModelOptions { input: [1, 28, 28], classes: 10, seed: 5, opset: 17, batch_norm: false };
+    let model = isal_exporters::build("lenet", &made).expect("built");
+    let mut s = Direction::new();
+    for (seed, name) in (1_u64..).zip(model.graph.parameters(&Scope::Weights).expect("weights")) {
+        let dims = model.graph.initializers[name.as_str()].dims().to_vec();
+        let (rows, columns) = (numbers(seed, dims[0]), numbers(seed + 50, dims[1..].iter().product()));
+        let outer: Vec<f32> = rows.iter().flat_map(|r| columns.iter().map(move |c| r * c)).collect();
+        s.insert(name, Tensor::new(dims, &outer));
+    }
+    let images = Array4::from_shape_vec((6, 1, 28, 28), numbers(9, 6 * 784)).expect("the shape fits");
+    let options = InfluenceOptions {
+        logits: model.graph.outputs[0].name.clone(),
+        classes: 10,
+        top_k: 1,
+        per_class: false,
+        embedding: false,
+    };
+    let influence = |rank| {
+        let built = tangent(&model, std::slice::from_ref(&s), &options, TangentOptions { rank }).expect("built");
+        let cut = built.graph.initializers.keys().filter(|name| name.ends_with("/left")).count();
+        (cut, run_on(&built, &images, &[INFLUENCE]).remove(0))
+    };
+    let (whole, narrow) = (influence(None), influence(Some(1)));
+    assert_eq!((whole.0, narrow.0), (0, s.len()), "every layer is cut");
+    let scale = whole.1.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+    for (a, b) in whole.1.iter().zip(&narrow.1) {
+        assert!((a - b).abs() < 1e-4 * scale, "{a} against {b}: rank 1 says all of it");
+    }
 }
 
 #[test]
