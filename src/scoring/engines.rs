@@ -50,6 +50,7 @@ pub(super) fn with_influence(
         labelled_sha256: data_sha256(labelled.dataset(), &prepared.recipe),
         reference_sha256: data_sha256(reference.dataset(), &prepared.recipe),
         scope: from.scope.to_string(),
+        loss_output: prepared.classifier.logits.clone(),
         solver: from.solver.clone(),
         versions: BTreeMap::from([
             ("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),

@@ -22,6 +22,8 @@ pub struct SolveKey {
     pub reference_sha256: String,
     /// Scope as the user gave it.
     pub scope: String,
+    /// The model's value that the loss is taken of.
+    pub loss_output: String,
     /// Solver and options.
     pub solver: SolverOptions,
     /// Versions of what takes part, by name.
@@ -37,6 +39,7 @@ pub fn saved<E: GradientEngine>(path: &Path, key: &SolveKey, engine: &E) -> Opti
     (made.labelled_sha256 == key.labelled_sha256
         && made.reference_sha256 == key.reference_sha256
         && made.scope == key.scope
+        && made.loss_output == key.loss_output
         && made.solve.options == key.solver
         && made.versions == key.versions)
         .then_some(vector)
@@ -79,6 +82,7 @@ pub fn solve_and_save<E: GradientEngine>(
             reference_loss: v.loss,
             reference_gradient_norm: v.norm,
             scope: key.scope.clone(),
+            loss_output: key.loss_output.clone(),
             solve: solution.report,
             versions: key.versions.clone(),
         },

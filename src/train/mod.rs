@@ -11,6 +11,7 @@ mod write_back;
 
 pub use schedule::{Schedule, Shape};
 
+use crate::causes::in_one_line;
 use crate::classifier::{CLASS_NAMES, Classifier, ClassifierError};
 use crate::data::{
     Augment, DataError, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, RecipeError, Size, Split,
@@ -329,12 +330,13 @@ fn one_epoch(
     }
     observer.end();
     if let (0, Some(first)) = (images, loader.skipped().first()) {
-        let (id, reason) = (first.id.clone(), first.reason.to_string());
+        let (id, reason) = (first.id.clone(), in_one_line(&first.reason));
         return Err(TrainError::NoImages { images: dataset.len(), id, reason });
     }
     if number == 0 {
         for skipped in loader.skipped() {
-            observer.say(&format!("warning: training image `{}` left out: {}", skipped.id, skipped.reason));
+            let reason = in_one_line(&skipped.reason);
+            observer.say(&format!("warning: training image `{}` left out: {reason}", skipped.id));
         }
     }
     let test = match &options.test {

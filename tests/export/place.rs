@@ -202,6 +202,7 @@ impl Place {
             reference_gradient_norm: 0.75,
             scope: scope.to_owned(),
             solve,
+            loss_output: "logits".to_owned(),
             versions: [("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
         };
         let vector = SolvedVector { reference_gradient: vec![0.0; s.len()], parameters, s, provenance };

@@ -157,3 +157,22 @@ fn a_folder_in_use_is_not_written_to() {
     let failed = place.score(&["-o", "out"]).assert().failure();
     assert!(String::from_utf8_lossy(&failed.get_output().stderr).contains("in use"));
 }
+
+#[test]
+fn a_vector_that_was_solved_for_one_output_does_not_serve_another() {
+    let place = Place::new();
+    // A second output of class scores over the same parameters: the same network, turned round.
+    let mut model = isal_onnx::Model::from_bytes(&place.read("model.onnx"), None).expect("a model");
+    model.graph.nodes.push(isal_onnx::Node::new("Neg", "turned", ["logits"], ["against"]));
+    let output = model.graph.outputs[0].clone();
+    model.graph.outputs.push(isal_onnx::ValueInfo { name: "against".into(), ..output });
+    model.write(place.path("model.onnx")).expect("written");
+    let vector = || isal::influence::SolvedVector::load(&place.path("out/s.safetensors")).expect("a vector");
+    place.score(&["-o", "out", "--class-scores", "logits"]).assert().success();
+    let first = vector();
+    let said = stderr(place.score(&["-o", "out", "--class-scores", "against"]).output().expect("it runs"));
+    assert!(!said.contains("not solved again"), "{said}");
+    let second = vector();
+    assert_eq!((first.provenance.loss_output.as_str(), second.provenance.loss_output.as_str()), ("logits", "against"));
+    assert_ne!(first.s, second.s);
+}
