@@ -163,7 +163,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return Some("`--engine native` computes the exact derivative".to_owned());
     }
     if let Some(ScoringError::Precision { .. }) = cause.downcast_ref() {
-        return Some("take `--execution-provider cpu`, or a graph in the exact (tangent) form".to_owned());
+        return Some("take `--execution-provider cpu`, or a graph in tangent form".to_owned());
     }
     if let Some(ScoringError::NotAnInfluenceGraph { .. }) = cause.downcast_ref() {
         return Some("`isal score pool --model ... --labeled ...` writes `influence.onnx` into its folder".to_owned());

@@ -123,6 +123,7 @@ impl ScoringError {
         match self {
             ScoringError::Sweep(SweepError::Interrupted { .. }) => true,
             ScoringError::Influence(error) => matches!(error, InfluenceError::Cancelled),
+            ScoringError::Graph(error) => matches!(error, InfluenceGraphError::Interrupted),
             _ => false,
         }
     }

@@ -136,12 +136,12 @@ fn solved(provenance: &IndexMap<String, String>, classes: usize) -> Vec<String> 
     if !provenance.contains_key("solver") {
         return Vec::new();
     }
+    let iterations = provenance.get("iterations").map_or_else(String::new, |n| format!(" {n} iterations,"));
     let mut said = vec![format!(
-        "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e}, {} iterations, residual {:.1e}; {} labelled and {} reference images (reference loss {:.4}).",
+        "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e},{iterations} residual {:.1e}; {} labelled and {} reference images (reference loss {:.4}).",
         fact("scope"),
         fact("solver"),
         number("lambda"),
-        fact("iterations"),
         number("residual"),
         fact("labelled images"),
         fact("reference images"),

@@ -22,9 +22,11 @@ fn alone(place: &Place, more: &[&str]) -> Command {
     command
 }
 
+/// Takes away what the graph was made of.
 fn strip(place: &Place) {
     for file in ["model.onnx", "model.toml"] {
-        fs::remove_file(place.path(file)).expect("removed");
+        let path = place.path(file);
+        assert!(!path.exists() || fs::remove_file(&path).is_ok(), "{file}");
     }
     fs::remove_dir_all(place.path("labeled")).expect("removed");
 }
@@ -120,4 +122,26 @@ fn a_file_that_cannot_score_alone_is_refused_with_what_it_lacks() {
     let text = &whole.metadata["isal.influence.preprocessing"];
     let said = refused("preprocessing", Some(&text.replace("28", "0")));
     assert!(said.contains("pixels"), "{said}");
+}
+
+#[test]
+fn an_exported_graph_scores_alone_like_the_one_that_a_run_writes() {
+    let place = Place::new();
+    place.score(&["-o", "out"]).assert().success();
+    let export = ["export", "influence", "--model", "model.onnx", "--vector", "out/s.safetensors", "--form", "tangent"];
+    place.isal(&export).args(["--sample", "pool", "-o", "exported.onnx"]).assert().success();
+    fs::create_dir(place.path("elsewhere")).expect("a folder");
+    fs::rename(place.path("exported.onnx"), place.path("elsewhere/graph.onnx")).expect("moved");
+    strip(&place);
+    alone(&place, &["-o", "host"]).assert().success();
+    let influences = |out: &str| -> Vec<f64> {
+        let table = isal::scores::ScoreTable::read_parquet(&place.path(out).join("scores.parquet")).expect("scores");
+        table.rows.iter().map(|row| row.influence.expect("an influence")).collect()
+    };
+    // The run's paired graph was held to 0.999 against the exact derivative, which the tangent graph is.
+    let agreement = isal::influence::spearman(&influences("out"), &influences("host")).expect("two rankings");
+    assert!(agreement >= 0.999, "{agreement}");
+    let run = place.json("host/run.json");
+    assert!(run["provenance"]["engine"].as_str().is_some_and(|engine| engine.starts_with("tangent graph")), "{run}");
+    assert!(!run["summary"].to_string().contains("unknown"), "{}", run["summary"]);
 }
