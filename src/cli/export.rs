@@ -74,6 +74,10 @@ pub struct InfluenceArguments {
     /// Give the influence under every class as label besides, as output `influence_per_class` [N, C]
     #[arg(long)]
     per_class: bool,
+    /// Give the factors of each image's gradient embedding besides: `gradient_embedding_residual` [N, C] and
+    /// `gradient_embedding_features` [N, F], whose outer product it is
+    #[arg(long)]
+    embedding: bool,
     /// The output that holds the class scores, where the model has several
     #[arg(long, value_name = "NAME")]
     class_scores: Option<String>,
@@ -118,6 +122,7 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         preprocess: super::score::preprocess(&given.model, given.recipe.as_deref(), &given.set)?,
         expected_top_k: given.expected_top_k as usize,
         per_class: given.per_class,
+        embedding: given.embedding,
         provider: given.execution_provider,
         device: given.device.clone(),
         threads: context.global.threads,
@@ -147,6 +152,7 @@ fn check(given: &InfluenceArguments) -> Result<(), BadRequest> {
         (given.vectors.len() > 1, "several `--vector`: write one shadow model each"),
         (given.expected_top_k > 1, "`--expected-top-k`: its formula is that of the arg-max"),
         (given.per_class, "`--per-class`: it has the model's own outputs alone"),
+        (given.embedding, "`--embedding`: it has the model's own outputs alone"),
         (central, "`--difference central`: the model that is served is the other side"),
     ];
     let tangent = [

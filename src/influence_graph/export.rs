@@ -13,8 +13,8 @@ use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionO
 use indexmap::IndexMap;
 use isal_onnx::Model;
 use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata, InfluenceOptions, Paired, TangentOptions,
-    paired, shadow, tangent,
+    Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata,
+    InfluenceOptions, Paired, TangentOptions, paired, shadow, tangent,
 };
 use ndarray::Array4;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,8 @@ pub struct ExportOptions {
     pub expected_top_k: usize,
     /// Whether the influence under every class is an output too.
     pub per_class: bool,
+    /// Whether the two factors of each sample's gradient embedding are outputs too.
+    pub embedding: bool,
     /// Where ONNX Runtime runs.
     pub provider: ExecutionProvider,
     /// Where the plugin runs.
@@ -171,7 +173,11 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     let classifier = Classifier::read(&options.model, options.output.as_deref())?;
     let vectors = directions::read(&options.vectors, &classifier)?;
     let pseudo_labels = PseudoLabels::top(options.expected_top_k);
-    let graph = InfluenceOptions { per_class: options.per_class, ..classifier.influence_options(pseudo_labels) };
+    let graph = InfluenceOptions {
+        per_class: options.per_class,
+        embedding: options.embedding,
+        ..classifier.influence_options(pseudo_labels)
+    };
     let directions = vectors.iter().map(direction).collect::<Result<Vec<_>, _>>()?;
     let form = options.form.unwrap_or_else(|| default_form(&classifier, &directions));
     let source = Source { classifier: &classifier, options, form, graph, directions };
@@ -255,7 +261,7 @@ fn measure(
     let exact = match by_plugin {
         // The exact tangent graph says nothing about itself.
         None if !itself => {
-            let plain = InfluenceOptions { per_class: false, ..source.graph.clone() };
+            let plain = InfluenceOptions { per_class: false, embedding: false, ..source.graph.clone() };
             by_tangent(source.classifier, &source.directions, &plain, sample.view(), &evaluator, observer)?
         }
         found => found,
@@ -359,13 +365,16 @@ fn prove(
         (ExportForm::Tangent, _) | (ExportForm::Paired, Difference::OneSided) => Own::Kept,
         (ExportForm::Paired, Difference::Central) => Own::Mean,
     };
-    let added: &[&str] = match (source.form, options.per_class) {
-        (ExportForm::Shadow, _) => &[],
-        (_, false) => &[INFLUENCE],
-        (_, true) => &[INFLUENCE, INFLUENCE_PER_CLASS],
-    };
+    let wanted = [
+        (true, INFLUENCE),
+        (options.per_class, INFLUENCE_PER_CLASS),
+        (options.embedding, EMBEDDING_RESIDUAL),
+        (options.embedding, EMBEDDING_FEATURES),
+    ];
+    let alone = source.form == ExportForm::Shadow;
+    let added: Vec<&str> = wanted.iter().filter(|(is, _)| *is && !alone).map(|(_, name)| *name).collect();
     let outputs = float_outputs(&source.classifier.model.graph);
-    let (bit_for_bit, difference) = compare(&options.out, &mut plain, &mut written, batch, (&outputs, added), own)?;
+    let (bit_for_bit, difference) = compare(&options.out, &mut plain, &mut written, batch, (&outputs, &added), own)?;
     Ok(Some(Proof {
         onnxruntime: library.version().to_string(),
         images: batch.shape().first().copied().unwrap_or(0),

@@ -77,6 +77,26 @@ fn the_step_is_chosen_against_the_plugins_derivative_and_the_file_ranks_as_it_do
     assert_eq!(place.run("i.onnx", &["logits"]), place.run("model.onnx", &["logits"]));
 }
 
+#[test]
+fn gradient_embeddings_are_what_the_last_layers_gradient_is_the_product_of() {
+    let place = Place::linear();
+    place.vector("s", "all", 3);
+    place.export(&["--vector", "s", "--step", "1e-2", "--embedding", "-o", "i.onnx"]);
+    let names = ["logits", "gradient_embedding_residual", "gradient_embedding_features"];
+    let arrays = place.run("i.onnx", &names).iter().map(rows).collect::<Vec<_>>();
+    let pixels = place.images().as_slice().expect("in order");
+    for (n, o) in arrays[0].iter().enumerate() {
+        let sum: f64 = o.iter().map(|x| x.exp()).sum();
+        for (c, found) in arrays[1][n].iter().enumerate() {
+            let exact = o[c].exp() / sum - f64::from(u8::from(c == top(o)));
+            assert!((found - exact).abs() < 1e-6, "image {n}, class {c}: {found} against {exact}");
+        }
+        // The last layer is the only one: its features are the pixels.
+        let exact: Vec<f64> = pixels[n * 12..][..12].iter().map(|x| f64::from(*x)).collect();
+        assert_eq!(arrays[2][n], exact);
+    }
+}
+
 /// What `export` told without a plugin.
 fn without_plugin(place: &Place, arguments: &[&str]) -> serde_json::Value {
     let output = place.command(arguments).env("ISAL_PLUGIN", "none").output().expect("it runs");
