@@ -7,6 +7,7 @@
 mod agreement;
 mod batch_size;
 mod carried;
+mod draw;
 mod engines;
 mod error;
 mod host;
@@ -64,7 +65,11 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
         return outcome::write_shard(&written, shard, scored);
     }
     refuse_no_scores(&scored.table.rows, options.strategy.row().needs)?;
-    let selection = select(&scored.table.rows, options.budget, &options.strategy)?;
+    let mut selection = select(&scored.table.rows, options.budget, &options.strategy)?;
+    if options.strategy.row().needs == Needs::Nothing {
+        // Drawn from all of them, though only those drawn were scored.
+        selection.pool = options.pool.len();
+    }
     outcome::write(&written, scored, selection)
 }
 

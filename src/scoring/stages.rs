@@ -2,10 +2,11 @@
 
 use super::prepared::Prepared;
 use super::shard::ShardFacts;
-use super::{ScoreOptions, ScoringError, batch_size};
+use super::{ScoreOptions, ScoringError, batch_size, draw};
 use crate::observe::Observer;
 use crate::runtime::{Library, Session, SessionOptions};
 use crate::scores::{Part, Parts, ScoreTable};
+use crate::select::Needs;
 use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, part_size, sweep};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,10 @@ pub(super) fn predictions(
     provenance.insert("execution provider".into(), session.provider().to_string());
     let mut scorer =
         Predictor { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
+    // A shard cannot know what is drawn from the whole.
+    if options.strategy.row().needs == Needs::Nothing && options.shard.is_none() {
+        return draw::scored(options, prepared, &mut scorer, provenance, observer);
+    }
     sweep_stage(options, prepared, &mut scorer, provenance, observer)
 }
 

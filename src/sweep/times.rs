@@ -18,6 +18,19 @@ pub struct SweepTimes {
 }
 
 impl SweepTimes {
+    /// The times of two sweeps, one after the other.
+    #[must_use]
+    pub fn and(self, next: SweepTimes) -> SweepTimes {
+        SweepTimes {
+            decode_wait_s: self.decode_wait_s + next.decode_wait_s,
+            score_s: self.score_s + next.score_s,
+            write_wait_s: self.write_wait_s + next.write_wait_s,
+            write_s: self.write_s + next.write_s,
+            total_s: self.total_s + next.total_s,
+            images: self.images + next.images,
+        }
+    }
+
     /// `412.3 images/s; 1 % waiting for decoding, 98 % scoring, 1 % waiting for writing`
     pub fn sentence(&self) -> String {
         format!("{:.1} images/s; {}", self.images as f64 / self.total_s.max(1e-9), self.shares(self.total_s))

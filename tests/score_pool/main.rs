@@ -176,3 +176,32 @@ fn a_vector_that_was_solved_for_one_output_does_not_serve_another() {
     assert_eq!((first.provenance.loss_output.as_str(), second.provenance.loss_output.as_str()), ("logits", "against"));
     assert_ne!(first.s, second.s);
 }
+
+#[test]
+fn a_random_draw_looks_at_what_it_draws_alone_and_draws_again_for_what_it_cannot_read() {
+    let place = Place::new();
+    let draw = |out: &str, budget: &str| -> Vec<String> {
+        let request =
+            ["score", "pool", "--model", "model.onnx", "--pool", "pool", "--strategy", "random", "--seed", "5"];
+        place.isal(&request).args(["--budget", budget, "-o", out]).assert().success();
+        let selection = place.json(&format!("{out}/selection.json"));
+        assert_eq!(selection["pool"], 600);
+        let selected = selection["selected"].as_array().expect("a list");
+        let mut ids: Vec<_> = selected.iter().map(|s| s["id"].as_str().expect("an id").to_owned()).collect();
+        let path = place.path(out).join("scores.parquet");
+        let mut scored: Vec<_> =
+            isal::scores::ScoreTable::read_parquet(&path).expect("scores").rows.into_iter().map(|row| row.id).collect();
+        let order = ids.clone();
+        ids.sort();
+        scored.sort();
+        assert_eq!(ids, scored);
+        order
+    };
+    let eight = draw("eight", "8");
+    assert_eq!(draw("seven", "7"), eight[..7]);
+    fs::write(place.path("pool").join(&eight[2]), b"\x89PNG\r\n\x1a\n and then nothing").expect("written");
+    let mut expected = eight.clone();
+    expected.remove(2);
+    assert_eq!(draw("again", "7"), expected);
+    assert_eq!(place.json("again/run.json")["skipped"][0][0], eight[2].as_str());
+}
