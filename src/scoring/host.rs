@@ -13,7 +13,6 @@ use crate::observe::Observer;
 use crate::runtime::{ExecutionProvider, Session, SessionOptions};
 use crate::select::Needs;
 use crate::sweep::{InfluenceGraph, Scorer};
-use isal_onnx::influence::{INFLUENCE, INFLUENCE_PER_CLASS};
 use std::path::Path;
 
 /// What of the metadata becomes provenance of the scores, in the order in which the run that wrote the file has it.
@@ -99,7 +98,7 @@ fn check_precision(
     Err(ScoringError::Precision { provider, spearman: agreement, wanted: AGREEMENT })
 }
 
-/// Predictions alone: ONNX Runtime computes every output a file has, so what only the influence needs is cut off first.
+/// Predictions alone: ONNX Runtime computes every output a file has, so what the class scores do not need is cut off first.
 fn without_influence(
     path: &Path,
     carried: &Carried,
@@ -107,7 +106,7 @@ fn without_influence(
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
     let mut model = carried.prepared.classifier.model.clone();
-    model.graph.outputs.retain(|output| ![INFLUENCE, INFLUENCE_PER_CLASS].contains(&output.name.as_str()));
+    model.graph.outputs.retain(|output| output.name == carried.prepared.classifier.output);
     model.graph.prune();
     let scratch = tempfile::tempdir_in(&options.out).map_err(|source| DurableError::Io {
         doing: "create a temporary folder in",
