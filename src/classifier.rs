@@ -61,7 +61,13 @@ impl Classifier {
     pub fn read(path: &Path, output: Option<&str>) -> Result<Classifier, ClassifierError> {
         let model = Model::read(path).map_err(|source| ClassifierError::Model { path: path.to_path_buf(), source })?;
         let refused = |reason: String| ClassifierError::NotAClassifier { path: path.to_path_buf(), reason };
-        let graph = &model.graph;
+        // Files need not say the shapes of their outputs.
+        let untyped = model.graph.outputs.iter().any(|o| o.value_type.as_ref().is_none_or(|t| t.shape.is_none()));
+        let mut typed = model.clone();
+        let graph = match untyped && typed.infer_shapes().is_ok() {
+            true => &typed.graph,
+            false => &model.graph,
+        };
         let input = image_input(graph).map_err(refused)?;
         let (output, classes) = class_scores(graph, output).map_err(refused)?;
         let (kind, logits) = match final_softmax(graph, &output) {
@@ -195,6 +201,7 @@ mod tests {
         model.graph.outputs[0].value_type = None;
         model.graph.value_types.clear();
         let (_keep, path) = written(&model);
+        assert_eq!(Classifier::read(&path, None).expect("its shapes follow").classes, 10);
         let message = Classifier::read(&path, Some("boxes")).expect_err("no such output").to_string();
         assert!(message.contains("`logits`"), "{message}");
     }

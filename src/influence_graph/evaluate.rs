@@ -42,18 +42,12 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// The sample in batches; `fixed` is the batch size that the model insists on.
-pub(super) fn batches<'a>(
-    images: ArrayView4<'a, f32>,
-    fixed: Option<usize>,
-) -> impl Iterator<Item = ArrayView4<'a, f32>> {
-    let size = fixed.unwrap_or(BATCH).max(1);
-    let whole = if fixed.is_some() { images.shape().first().copied().unwrap_or(0) / size * size } else { usize::MAX };
-    let count = images.shape().first().copied().unwrap_or(0).min(whole);
-    (0..count).step_by(size).map(move |from| {
-        let until = (from + size).min(count);
+/// The sample in batches.
+pub(super) fn batches<'a>(images: ArrayView4<'a, f32>) -> impl Iterator<Item = ArrayView4<'a, f32>> {
+    let count = images.len_of(Axis(0));
+    (0..count).step_by(BATCH).map(move |from| {
         let mut batch = images;
-        batch.slice_axis_inplace(Axis(0), (from..until).into());
+        batch.slice_axis_inplace(Axis(0), (from..(from + BATCH).min(count)).into());
         batch
     })
 }
@@ -62,11 +56,10 @@ pub(super) fn batches<'a>(
 pub(super) fn influences(
     session: &mut Session,
     images: ArrayView4<f32>,
-    fixed: Option<usize>,
     directions: usize,
 ) -> Result<Columns, InfluenceGraphError> {
     let mut columns: Columns = vec![Vec::new(); directions];
-    for batch in batches(images, fixed) {
+    for batch in batches(images) {
         let found = session.run(batch, &[INFLUENCE])?.pop().unwrap_or_default();
         let (rows, shape) = (batch.shape().first().copied().unwrap_or(0), found.shape().to_vec());
         let matrix = found.into_shape_with_order((rows, directions)).map_err(|_| RuntimeError::Signature {
@@ -90,12 +83,9 @@ mod tests {
     use ndarray::Array4;
 
     #[test]
-    fn a_sample_comes_in_batches_and_a_fixed_size_drops_what_is_left_over() {
+    fn a_sample_comes_in_batches() {
         let images = Array4::from_shape_fn((70, 1, 1, 1), |(n, ..)| n as f32);
-        let sizes = |fixed| batches(images.view(), fixed).map(|b| b.shape()[0]).collect::<Vec<_>>();
-        assert_eq!(sizes(None), [32, 32, 6]);
-        assert_eq!(sizes(Some(8)), [8; 8]);
-        let firsts: Vec<f32> = batches(images.view(), None).map(|b| b[[0, 0, 0, 0]]).collect();
-        assert_eq!(firsts, [0.0, 32.0, 64.0]);
+        let found: Vec<(usize, f32)> = batches(images.view()).map(|b| (b.shape()[0], b[[0, 0, 0, 0]])).collect();
+        assert_eq!(found, [(32, 0.0), (32, 32.0), (6, 64.0)]);
     }
 }

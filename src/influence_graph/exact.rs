@@ -60,14 +60,13 @@ pub(super) fn by_plugin(
     };
     // The engine's model ends at the logits, whatever the file's own output is.
     let contraction = Contraction { output: OutputKind::Logits, pseudo_labels, per_class: false };
-    let fixed = classifier.input.first().copied().flatten();
     let total = images.shape().first().copied().unwrap_or(0) * vectors.len();
     observer.begin("exact influences", total as u64, "images");
     let mut columns = Vec::with_capacity(vectors.len());
     for vector in vectors {
         let s = engine.upload(&vector.s)?;
         let mut column = Vec::new();
-        for batch in batches(images, fixed) {
+        for batch in batches(images) {
             if observer.interrupted() {
                 observer.end();
                 return Err(InfluenceGraphError::Interrupted);
@@ -93,8 +92,7 @@ pub(super) fn by_tangent(
 ) -> Result<Option<Judge>, InfluenceGraphError> {
     let refused = |source| InfluenceGraphError::model(&classifier.path, source);
     let graph = tangent(&classifier.model, directions, options, TangentOptions { rank: None }).map_err(refused);
-    let fixed = classifier.input.first().copied().flatten();
-    let found = graph.and_then(|graph| influences(&mut evaluator.open(&graph)?, images, fixed, directions.len()));
+    let found = graph.and_then(|graph| influences(&mut evaluator.open(&graph)?, images, directions.len()));
     match found {
         Ok(influences) => Ok(Some(Judge::Exact { influences, by: "the exact tangent graph".to_owned() })),
         Err(error) => {

@@ -149,13 +149,12 @@ impl Source<'_> {
     ) -> Result<Columns, InfluenceGraphError> {
         let made = self.make(step)?;
         let mut session = evaluator.open(&made.model)?;
-        let fixed = self.classifier.input.first().copied().flatten();
         let Some((eps, _)) = made.shadow else {
-            return influences(&mut session, sample.view(), fixed, self.directions.len());
+            return influences(&mut session, sample.view(), self.directions.len());
         };
         let output = &self.classifier.output;
         let mut column = Vec::new();
-        for batch in batches(sample.view(), fixed) {
+        for batch in batches(sample.view()) {
             let (o, shifted) = (plain.class_scores(batch, output)?, session.class_scores(batch, output)?);
             column.extend(influence_of_pair(self.classifier.kind, o.view(), shifted.view(), eps)?);
         }
@@ -351,10 +350,7 @@ fn prove(
         Some(_) => None,
         None => images::noise(&source.classifier.input),
     };
-    let Some(batch) = sample
-        .or(noise.as_ref())
-        .and_then(|images| batches(images.view(), source.classifier.input.first().copied().flatten()).next())
-    else {
+    let Some(batch) = sample.or(noise.as_ref()).and_then(|images| batches(images.view()).next()) else {
         observer.say("the model's image size is free, so the file is written without being run: `--sample` tells it");
         return Ok(None);
     };

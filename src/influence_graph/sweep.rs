@@ -60,9 +60,8 @@ impl Sample<'_> {
     ) -> Result<(InfluenceGraph, InfluenceMetadata), InfluenceGraphError> {
         let s = direction(self.vector)?;
         let evaluator = Evaluator::new(library, session_options)?;
-        let fixed = self.classifier.input.first().copied().flatten();
         let judge = Judge::Exact { influences: vec![self.exact.clone()], by: "the exact influences".to_owned() };
-        let tried = |built: &Model| influences(&mut evaluator.open(built)?, self.images.view(), fixed, 1);
+        let tried = |built: &Model| influences(&mut evaluator.open(built)?, self.images.view(), 1);
         let (mut built, agreement) = match self.form {
             SweepForm::Paired => {
                 let chosen = choose(&STEPS, &judge, |step| tried(&self.paired(&s, step)?), observer)?;

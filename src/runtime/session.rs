@@ -1,7 +1,7 @@
 //! One model on ONNX Runtime: images in, named float outputs out.
 
 use super::{ExecutionProvider, Library, RuntimeError};
-use ndarray::{Array2, ArrayD, ArrayView4, Ix2};
+use ndarray::{Array2, ArrayD, ArrayView4, Axis, Ix2};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::Tensor;
@@ -23,6 +23,8 @@ pub struct Session {
     provider: ExecutionProvider,
     model: String,
     input: String,
+    /// Images a run, where the model was exported for so many and no other.
+    batch: Option<usize>,
     outputs: Vec<String>,
 }
 
@@ -77,9 +79,10 @@ impl Session {
                 model,
             });
         };
+        let batch = input.dtype().tensor_shape().and_then(|shape| usize::try_from(*shape.first()?).ok());
         let input = input.name().to_owned();
         let outputs = session.outputs().iter().map(|o| o.name().to_owned()).collect();
-        Ok(Session { session, provider, model, input, outputs })
+        Ok(Session { session, provider, model, input, batch: batch.filter(|n| *n > 0), outputs })
     }
 
     /// The execution provider that really runs the model.
@@ -98,11 +101,39 @@ impl Session {
     }
 
     /// Runs a batch and gives the outputs named, in that order, as float32. Outputs that are not named stay where they
-    /// were computed.
+    /// were computed. A model exported for one batch size runs so many at a time, the last ones with copies of the last
+    /// image to fill up, whose rows are dropped.
     ///
     /// # Errors
     /// [`RuntimeError::Run`] when the model fails, has no such output, or an output is not float32.
     pub fn run(&mut self, images: ArrayView4<f32>, outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, RuntimeError> {
+        let count = images.len_of(Axis(0));
+        let Some(size) = self.batch.filter(|size| *size != count && count > 0) else {
+            return self.run_whole(images, outputs);
+        };
+        let mut pieces: Vec<Vec<ArrayD<f32>>> = vec![Vec::new(); outputs.len()];
+        for chunk in images.axis_chunks_iter(Axis(0), size) {
+            let own = chunk.len_of(Axis(0));
+            let rows: Vec<usize> = (0..size).map(|n| n.min(own - 1)).collect();
+            let full = chunk.select(Axis(0), &rows);
+            for (pieces, mut array) in pieces.iter_mut().zip(self.run_whole(full.view(), outputs)?) {
+                if array.shape().first() == Some(&size) {
+                    array.slice_axis_inplace(Axis(0), (..own).into());
+                }
+                pieces.push(array);
+            }
+        }
+        let joined = pieces.iter().zip(outputs).map(|(pieces, name)| {
+            let views: Vec<_> = pieces.iter().map(|piece| piece.view()).collect();
+            ndarray::concatenate(Axis(0), &views).map_err(|e| RuntimeError::Run {
+                model: self.model.clone(),
+                reason: format!("output `{name}` of several runs: {e}"),
+            })
+        });
+        joined.collect()
+    }
+
+    fn run_whole(&mut self, images: ArrayView4<f32>, outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, RuntimeError> {
         let model = &self.model;
         let fail = |reason: String| RuntimeError::Run { model: model.clone(), reason };
         // An owned tensor: `ort` copies a borrowed one through a session of its own, which waits for itself.

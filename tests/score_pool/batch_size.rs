@@ -71,3 +71,33 @@ fn shards_take_one_batch_size_whatever_the_machine() {
     let said = stderr(place.isal(&merge).assert().code(2).get_output().clone());
     assert!(said.contains("`batch size` is `32` in the first and `64` in the second"), "{said}");
 }
+
+#[test]
+fn a_model_exported_for_one_batch_size_scores_a_pool_that_does_not_divide_by_it() {
+    let place = Place::new();
+    let mut model = isal_onnx::Model::read(place.path("model.onnx")).expect("read");
+    score_all(&place, "free");
+    let free = ScoreTable::read_parquet(&place.path("free/scores.parquet")).expect("scores").rows;
+    let symbol = match &model.graph.inputs[0].value_type.as_ref().expect("a type").shape.as_ref().expect("a shape")[0] {
+        isal_onnx::Dim::Symbol(name) => name.clone(),
+        other => panic!("the batch is {other}"),
+    };
+    // 600 images do not divide by 7.
+    model.bind(&symbol, 7);
+    model.write(place.path("model.onnx")).expect("written");
+    score_all(&place, "fixed");
+    let fixed = ScoreTable::read_parquet(&place.path("fixed/scores.parquet")).expect("scores").rows;
+    assert_eq!(fixed.len(), free.len());
+    let influence = |row: &ScoreRow| row.influence.expect("an influence");
+    let scale = free.iter().map(|row| influence(row).abs()).fold(0.0, f64::max);
+    for (a, b) in free.iter().zip(&fixed) {
+        assert_eq!((&a.id, a.pseudo_label), (&b.id, b.pseudo_label));
+        assert!((influence(a) - influence(b)).abs() < 1e-4 * scale, "{}: {a:?} against {b:?}", a.id);
+    }
+}
+
+/// `isal score pool` by the exact graph, whose scores hang on no choice of a step.
+fn score_all(place: &Place, out: &str) {
+    let mut command = place.isal(&["score", "pool", "--model", "model.onnx", "--labeled", "labeled", "--pool", "pool"]);
+    command.args(["--budget", "20", "--threads", "1", "--engine", "tangent", "-o", out]).assert().success();
+}
