@@ -120,7 +120,7 @@ fn both_forms_rank_images_as_the_plugin_does_over_every_exported_network() {
         fs::read_dir(root).expect("fixtures").map(|e| e.expect("an entry").path()).collect();
     folders.retain(|folder| folder.join("model.onnx").exists());
     folders.sort();
-    assert!(folders.len() >= 46, "only {} fixtures", folders.len());
+    assert!(folders.len() >= 65, "only {} fixtures", folders.len());
     let mut failures = Vec::new();
     for folder in &folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();

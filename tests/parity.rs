@@ -1,8 +1,8 @@
 //! One network on both engines: what the plugin computes is what ONNX Runtime computes.
 //!
 //! A pool is swept by ONNX Runtime and its gradients come from the plugin, so a disagreement would not show anywhere
-//! else. The networks are torchvision's, as both PyTorch exporters write them (`tests/fixtures/README.md`). Needs the
-//! plugin and ONNX Runtime (`make plugin`).
+//! else. The networks are torchvision's and timm's, as PyTorch's exporters write them (`tests/fixtures/README.md`). Needs
+//! the plugin and ONNX Runtime (`make plugin`).
 
 use isal::plugin::{LoadOptions, Plugin, PluginEngine};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
@@ -67,7 +67,7 @@ fn the_plugin_and_onnx_runtime_give_the_same_outputs() {
     let library = Library::load(None).expect("ONNX Runtime: run `make setup`");
     let plugin = Plugin::find(None).expect("the plugin: run `make plugin`");
     let folders = fixtures();
-    assert!(folders.len() >= 46, "only {} fixtures", folders.len());
+    assert!(folders.len() >= 65, "only {} fixtures", folders.len());
     let mut failures = Vec::new();
     for folder in &folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();

@@ -28,7 +28,7 @@ fn fixtures() -> Vec<Fixture> {
         fs::read_dir(&root).expect("the fixtures").map(|entry| entry.expect("an entry").path()).collect();
     dirs.retain(|dir| dir.join("model.onnx").exists());
     dirs.sort();
-    assert!(dirs.len() >= 46, "only {} fixtures", dirs.len());
+    assert!(dirs.len() >= 65, "only {} fixtures", dirs.len());
     dirs.iter()
         .map(|dir| {
             let mut model = Model::read(dir.join("model.onnx")).expect("a valid model");
