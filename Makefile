@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo check test bless fixtures fuzz clean
+.PHONY: help setup build plugin demo check test bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -42,8 +42,13 @@ test: ## everything: sets up, builds, lints, runs all tests
 	cargo test --release --workspace
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
-bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt)
+bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing
+
+models: setup ## measure the models that others made (docs/MODELS.md); fetches some
+	@toolchain/setup conformance
+	@toolchain/models
+	ISAL_BLESS=1 cargo test --release -p isal --test foreign -- --ignored --nocapture
 
 fixtures: ## remake what PyTorch says, with a Python that has torch 2.14.1, torchvision and timm (FIXTURE_PYTHON=...)
 	cd tests/fixtures && for script in seeded zoo torchvision_models timm_models resnet20_influence; do $(FIXTURE_PYTHON) $$script.py || exit 1; done

@@ -1,0 +1,236 @@
+//! Both forms of one network against a derivative that comes from elsewhere.
+
+use crate::network::{Network, OUTPUT};
+use isal::influence::{GradientEngine as _, spearman};
+use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
+use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal_exporters::seeded;
+use isal_onnx::influence::{
+    Difference, Direction, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, shadow, tangent,
+};
+use isal_onnx::tangent::tangents;
+use isal_onnx::{Model, Tensor};
+use ndarray::{Array2, ArrayView2, Axis, Ix2};
+
+/// Relative steps that the paired form is tried at. Under these float32 weights cannot hold the step.
+const STEPS: [f64; 6] = [1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6];
+
+/// Weights above which the plugin computes in float32: float64 would take several GB.
+const FLOAT64_UNTIL: usize = 30_000_000;
+
+/// A truth to seven digits: what the plugin hands out is float32.
+const FLOAT64: &str = "the plugin's float64";
+
+/// What was found; a form that does not work says why.
+pub struct Found {
+    /// Where the truth comes from.
+    pub truth: &'static str,
+    /// Largest error of the form's derivative and influences, each over the largest of its kind.
+    pub tangent: Result<f64, String>,
+    /// Error of the tangent graph itself, run by the plugin in float64, where ONNX Runtime's float32 is over 1e-4.
+    pub in_float64: Option<f64>,
+    /// The same at the step at which it is smallest.
+    pub paired: Result<Pair, String>,
+}
+
+/// The paired form at one step.
+pub struct Pair {
+    pub error: f64,
+    /// Rank agreement of the influences, of all images under all classes.
+    pub spearman: f64,
+    pub step: f64,
+}
+
+/// Outputs `[N, K]` and their derivative.
+struct Truth {
+    from: &'static str,
+    outputs: Array2<f64>,
+    derivative: Array2<f64>,
+}
+
+pub struct Bench {
+    pub library: Library,
+    pub plugin: Plugin,
+}
+
+fn text<E: std::fmt::Display>(e: E) -> String {
+    e.to_string()
+}
+
+impl Bench {
+    pub fn examine(&self, network: &Network) -> Result<Found, String> {
+        let direction = direction(network);
+        let truth = match self.native(network, &direction) {
+            Ok(truth) => truth,
+            Err(_) => self.central(network, &direction)?,
+        };
+        let plain = self.run(&network.model, network, OUTPUT)?;
+        let forward = error(plain.view(), truth.outputs.view());
+        if forward.is_nan() || forward > 1e-4 {
+            return Err(format!("the plugin's outputs are {forward:.0e} off ONNX Runtime's"));
+        }
+        let tangent = self.tangent(network, &direction, &truth);
+        let in_float64 = match tangent {
+            Ok(error) if error > 1e-4 && truth.from == FLOAT64 => Some(self.wide(network, &direction, &truth)?),
+            _ => None,
+        };
+        let paired = self.paired(network, &direction, &truth, &plain);
+        Ok(Found { truth: truth.from, tangent, in_float64, paired })
+    }
+
+    fn run(&self, model: &Model, network: &Network, output: &str) -> Result<Array2<f64>, String> {
+        let scratch = tempfile::tempdir().map_err(text)?;
+        let path = scratch.path().join("model.onnx");
+        model.write(&path).map_err(text)?;
+        let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 0 };
+        let mut session = Session::open(&self.library, &path, options).map_err(text)?;
+        let found = session.run(network.images.view(), &[output]).map_err(text)?.remove(0);
+        // `[N, K]`, and influences `[N, K]`.
+        Ok(found.into_dimensionality::<Ix2>().map_err(text)?.mapv(f64::from))
+    }
+
+    /// The plugin's forward-mode derivative.
+    fn native(&self, network: &Network, direction: &Direction) -> Result<Truth, String> {
+        let count: usize = direction.values().map(Tensor::len).sum();
+        let large = count > FLOAT64_UNTIL;
+        let load = LoadOptions {
+            parameters: network.parameters.clone(),
+            loss_output: Some(OUTPUT.to_owned()),
+            precision: if large { Precision::Float32 } else { Precision::Float64 },
+            ..LoadOptions::default()
+        };
+        let mut engine = PluginEngine::from_model(&self.plugin, &network.model, &load).map_err(text)?;
+        let entries: Vec<f32> = direction.values().filter_map(Tensor::to_vec::<f32>).flatten().collect();
+        let s = engine.upload(&entries).map_err(text)?;
+        let jvp = engine.jvp(network.images.view(), &s).map_err(text)?;
+        let from = if large { "the plugin's float32" } else { FLOAT64 };
+        Ok(Truth { from, outputs: jvp.outputs.mapv(f64::from), derivative: jvp.tangents.mapv(f64::from) })
+    }
+
+    /// ONNX Runtime's own outputs a step ahead and a step back.
+    fn central(&self, network: &Network, direction: &Direction) -> Result<Truth, String> {
+        let back: Direction = direction
+            .iter()
+            .filter_map(|(name, t)| {
+                let values: Vec<f32> = t.to_vec::<f32>()?.iter().map(|x| -x).collect();
+                Some((name.clone(), Tensor::new(t.dims(), &values)))
+            })
+            .collect();
+        let at = |s: &Direction| -> Result<(Array2<f64>, f64), String> {
+            let made = shadow(&network.model, s, 1e-4, false).map_err(text)?;
+            Ok((self.run(&made.model, network, OUTPUT)?, made.eps))
+        };
+        let ((ahead, eps), (behind, _)) = (at(direction)?, at(&back)?);
+        let outputs = self.run(&network.model, network, OUTPUT)?;
+        Ok(Truth { from: "central difference", outputs, derivative: (ahead - behind) / (2.0 * eps) })
+    }
+
+    /// The derivative of the output as an output, and the influences that a finished graph gives.
+    fn tangent(&self, network: &Network, direction: &Direction, truth: &Truth) -> Result<f64, String> {
+        let model = &network.model;
+        let built = tangents(model, direction, &[OUTPUT]).map_err(text)?;
+        let derivative = self.run(&built, network, &format!("tangent_of_{OUTPUT}"))?;
+        let of_outputs = error(derivative.view(), truth.derivative.view());
+        let options = options(truth);
+        let built = tangent(model, std::slice::from_ref(direction), &options, TangentOptions::default());
+        let influences = self.run(&built.map_err(text)?, network, INFLUENCE_PER_CLASS)?;
+        Ok(worse(of_outputs, error(influences.view(), truth.influences().view())))
+    }
+
+    /// Error of the tangent graph in the plugin's float64.
+    fn wide(&self, network: &Network, direction: &Direction, truth: &Truth) -> Result<f64, String> {
+        let built = tangents(&network.model, direction, &[OUTPUT]).map_err(text)?;
+        let load = LoadOptions {
+            parameters: network.parameters.clone(),
+            loss_output: Some(OUTPUT.to_owned()),
+            precision: Precision::Float64,
+            ..LoadOptions::default()
+        };
+        let engine = PluginEngine::from_model(&self.plugin, &built, &load).map_err(text)?;
+        let outputs = engine.forward_all(network.images.view()).map_err(text)?;
+        let name = format!("tangent_of_{OUTPUT}");
+        let found = outputs.into_iter().find(|a| a.name == name).ok_or("no tangent")?.values;
+        let found = found.into_dimensionality::<Ix2>().map_err(text)?.mapv(f64::from);
+        Ok(error(found.view(), truth.derivative.view()))
+    }
+
+    fn paired(
+        &self,
+        network: &Network,
+        direction: &Direction,
+        truth: &Truth,
+        plain: &Array2<f64>,
+    ) -> Result<Pair, String> {
+        let model = &network.model;
+        let mut best = (f64::INFINITY, f64::NAN);
+        for step in STEPS {
+            let made = shadow(model, direction, step, false).map_err(text)?;
+            let derivative = (self.run(&made.model, network, OUTPUT)? - plain) / made.eps;
+            let off = error(derivative.view(), truth.derivative.view());
+            if off < best.0 {
+                best = (off, step);
+            }
+        }
+        let how = Paired { relative_step: best.1, difference: Difference::OneSided };
+        let built = paired(model, std::slice::from_ref(direction), &options(truth), how).map_err(text)?;
+        let influences = self.run(&built, network, INFLUENCE_PER_CLASS)?;
+        let exact = truth.influences();
+        Ok(Pair {
+            error: worse(best.0, error(influences.view(), exact.view())),
+            spearman: spearman(
+                &influences.iter().copied().collect::<Vec<_>>(),
+                &exact.iter().copied().collect::<Vec<_>>(),
+            )
+            .unwrap_or(f64::NAN),
+            step: best.1,
+        })
+    }
+}
+
+impl Truth {
+    /// Influence of each sample under each class label: with `p` the softmax and `o'` the derivative,
+    /// `o'_j - sum_c p_c o'_c`.
+    fn influences(&self) -> Array2<f64> {
+        let mut all = self.derivative.clone();
+        for (mut row, o) in all.outer_iter_mut().zip(self.outputs.outer_iter()) {
+            let top = o.fold(f64::NEG_INFINITY, |a, x| a.max(*x));
+            let p = o.mapv(|x| (x - top).exp());
+            let mean = (&p * &row).sum() / p.sum();
+            row -= mean;
+        }
+        all
+    }
+}
+
+fn options(truth: &Truth) -> InfluenceOptions {
+    let classes = truth.outputs.len_of(Axis(1));
+    InfluenceOptions { logits: OUTPUT.to_owned(), classes, top_k: 1, per_class: true, embedding: false }
+}
+
+/// Largest difference over the largest number of the truth. Not a number anywhere is not a number here.
+fn error(found: ArrayView2<f64>, truth: ArrayView2<f64>) -> f64 {
+    if found.shape() != truth.shape() {
+        return f64::NAN;
+    }
+    let scale = truth.fold(f64::MIN_POSITIVE, |a, x| a.max(x.abs()));
+    let off = found.iter().zip(truth).map(|(f, t)| (f - t).abs() / scale);
+    off.fold(0.0, worse)
+}
+
+/// The larger of two errors, where not a number is the largest.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
+}
+
+/// A direction of each weight's own size.
+fn direction(network: &Network) -> Direction {
+    let block = |name: &String| {
+        let weight = &network.model.graph.initializers[name.as_str()];
+        let values = weight.to_vec::<f32>()?;
+        let square: f64 = values.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let size = (square / values.len().max(1) as f64).sqrt().max(1e-3);
+        let along = seeded::uniform(11, &format!("along.{name}"), values.len(), -size..size);
+        Some((name.clone(), Tensor::new(weight.dims(), &along)))
+    };
+    network.parameters.iter().filter_map(block).collect()
+}
