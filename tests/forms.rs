@@ -12,18 +12,21 @@ use isal_onnx::influence::{
     Difference, Direction, INFLUENCE, InfluenceOptions, Paired, TangentOptions, paired, tangent,
 };
 use isal_onnx::{Model, Scope, Tensor};
-use ndarray::{Array2, Array4, ArrayView2};
+use ndarray::{Array2, Array4, ArrayView2, s};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const IMAGES: usize = 24;
+const IMAGES: usize = 16;
+/// Of which so many give the direction.
+const REFERENCE: usize = 4;
 /// Largest error of the tangent form, over the largest influence. Float32 against float64: most networks stay under
 /// 1e-5, deep ones without normalization lose some more.
 const TANGENT_ERROR: f64 = 1e-3;
 const SPEARMAN: f64 = 0.9999;
-/// The paired form crosses kinks of single images, and these networks are untrained: noise in, near ties out. The step
-/// is one at which both are small; with longer ones ranks get worse.
-const PAIRED_SPEARMAN: f64 = 0.995;
+/// The paired form crosses kinks of single images, and these networks are untrained: noise in, near ties out. Two
+/// neighbours out of order among sixteen give 0.997, and a few are allowed. The step is one at which bend and rounding are
+/// both small.
+const PAIRED_SPEARMAN: f64 = 0.98;
 const STEP: f64 = 1e-6;
 
 struct Found {
@@ -78,19 +81,20 @@ fn examine(folder: &Path, library: &Library, plugin: &Plugin) -> Result<Found, S
         ..LoadOptions::default()
     };
     let mut engine = PluginEngine::from_model(plugin, &model, &load).map_err(text)?;
-    let classes = engine.forward(images.view()).map_err(text)?.ncols();
-    let labels = Array2::from_shape_fn((IMAGES, classes), |(n, c)| f32::from(u8::from(n % classes == c)));
-    let (_, gradient) = engine.gradient(images.view(), labels.view()).map_err(text)?;
+    let reference = images.slice(s![..REFERENCE, .., .., ..]);
+    let classes = engine.forward(reference).map_err(text)?.ncols();
+    let labels = Array2::from_shape_fn((REFERENCE, classes), |(n, c)| f32::from(u8::from(n % classes == c)));
+    let (_, gradient) = engine.gradient(reference, labels.view()).map_err(text)?;
     let jvp = engine.jvp(images.view(), &gradient).map_err(text)?;
     let exact = influence(jvp.outputs.view(), jvp.tangents.view());
     let entries = engine.download(&gradient).map_err(text)?;
 
-    let mut s = Direction::new();
+    let mut direction = Direction::new();
     let mut at = 0;
     for name in &parameters {
         let block = model.graph.initializers[name.as_str()].dims().to_vec();
         let count: usize = block.iter().product();
-        s.insert(name.clone(), Tensor::new(block, &entries[at..at + count]));
+        direction.insert(name.clone(), Tensor::new(block, &entries[at..at + count]));
         at += count;
     }
     let options = InfluenceOptions { logits, classes, top_k: 1, per_class: false, embedding: false };
@@ -103,10 +107,10 @@ fn examine(folder: &Path, library: &Library, plugin: &Plugin) -> Result<Found, S
         let found = session.run(images.view(), &[INFLUENCE]).map_err(text)?.remove(0);
         Ok(found.iter().map(|x| f64::from(*x)).collect())
     };
-    let built = tangent(&model, std::slice::from_ref(&s), &options, TangentOptions::default()).map_err(text)?;
+    let built = tangent(&model, std::slice::from_ref(&direction), &options, TangentOptions::default()).map_err(text)?;
     let tangent = agreement(&run(&built)?, &exact);
     let how = Paired { relative_step: STEP, difference: Difference::OneSided };
-    let built = paired(&model, std::slice::from_ref(&s), &options, how).map_err(text)?;
+    let built = paired(&model, std::slice::from_ref(&direction), &options, how).map_err(text)?;
     let paired = agreement(&run(&built)?, &exact);
     Ok(Found { tangent, paired })
 }
