@@ -59,7 +59,10 @@ impl Classifier {
     /// # Errors
     /// What is wrong with the file; a model without a four-axis image input or class scores.
     pub fn read(path: &Path, output: Option<&str>) -> Result<Classifier, ClassifierError> {
-        let model = Model::read(path).map_err(|source| ClassifierError::Model { path: path.to_path_buf(), source })?;
+        let mut model =
+            Model::read(path).map_err(|source| ClassifierError::Model { path: path.to_path_buf(), source })?;
+        let sha256 = model.sha256();
+        model.graph.lift_constants();
         let refused = |reason: String| ClassifierError::NotAClassifier { path: path.to_path_buf(), reason };
         // Files need not say the shapes of their outputs.
         let untyped = model.graph.outputs.iter().any(|o| o.value_type.as_ref().is_none_or(|t| t.shape.is_none()));
@@ -79,17 +82,7 @@ impl Classifier {
             .get(CLASS_NAMES)
             .and_then(|text| serde_json::from_str::<Vec<String>>(text).ok())
             .filter(|names| names.len() == classes);
-        Ok(Classifier {
-            path: path.to_path_buf(),
-            sha256: model.sha256(),
-            class_names,
-            input,
-            output,
-            kind,
-            logits,
-            classes,
-            model,
-        })
+        Ok(Classifier { path: path.to_path_buf(), sha256, class_names, input, output, kind, logits, classes, model })
     }
 }
 

@@ -12,6 +12,7 @@ compile_error!("tensor bytes are used in place, so the machine must be little-en
 mod attribute;
 mod builder;
 mod check;
+mod constants;
 mod display;
 mod error;
 mod file;

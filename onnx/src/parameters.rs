@@ -4,7 +4,8 @@
 //! reaches from an output ([`Flow`](crate::ops::Flow)), in a place where a layer keeps what it has learnt.
 //! Not parameters: running statistics, bounds and pads, scalar factors, the mean and deviation that an
 //! image is normalized by before the first layer, masks of an attention, tables of coordinates, values
-//! written into a tensor by index. Constant nodes are none either.
+//! written into a tensor by index. Constant nodes are none either, unless there are no others
+//! ([`Graph::lift_constants`]).
 //!
 //! The parameters are those of the graph as given. An exporter that folds BatchNormalization into a
 //! convolution, or a transpose into a weight, leaves the folded tensor as the parameter.

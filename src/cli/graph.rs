@@ -53,7 +53,9 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
 }
 
 fn read(path: &Path) -> anyhow::Result<Model> {
-    Model::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+    let mut model = Model::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    model.graph.lift_constants();
+    Ok(model)
 }
 
 /// Most characters of a name, and of a metadata value, that are printed; `--json` has them whole.

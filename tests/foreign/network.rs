@@ -127,7 +127,7 @@ impl Source {
         if give_weights(&mut model.graph) {
             changes.push("seeded weights");
         }
-        if lift_constants(&mut model.graph) {
+        if model.graph.lift_constants() {
             changes.push("Constant nodes made initializers");
         }
         let given = self.data.as_ref().map(|path| -> Result<Tensor, String> {
@@ -286,23 +286,4 @@ fn scales(graph: &Graph, name: &str) -> bool {
     };
     let lifted = reads(name, "Unsqueeze").map(|n| n.outputs[0].clone());
     reads(lifted.as_deref().unwrap_or(name), "Mul").is_some()
-}
-
-/// Makes initializers of Constant nodes of floats with axes, in which Paddle keeps its weights.
-fn lift_constants(graph: &mut Graph) -> bool {
-    let mut lifted = false;
-    let nodes = std::mem::take(&mut graph.nodes);
-    for node in nodes {
-        let weight = (node.op_type == "Constant")
-            .then(|| node.tensor("value").filter(|t| t.data_type().is_float() && !t.dims().is_empty()).cloned())
-            .flatten();
-        match weight {
-            Some(tensor) => {
-                lifted = true;
-                graph.initializers.insert(node.outputs[0].clone(), tensor);
-            }
-            None => graph.nodes.push(node),
-        }
-    }
-    lifted
 }

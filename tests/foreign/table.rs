@@ -32,7 +32,7 @@ What was done to a model first:
 
 - *seeded weights*: the light zoo comes with one number for all weights of a tensor, made when the model runs; random ones
   stand in their place.
-- *Constant nodes made initializers*: the file keeps its weights in `Constant` nodes, among which `isal` sees no parameters.
+- *Constant nodes made initializers*: the file keeps its weights in `Constant` nodes, as Paddle does; `isal` does this by itself.
 - *read as opset 7*: the file says 6, which `isal` refuses; its operators mean the same in opset 7.
 - *scope `all`*: it has no weight of two axes.
 
