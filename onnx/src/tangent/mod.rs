@@ -8,12 +8,12 @@
 
 mod at;
 mod emitter;
-mod low_rank;
+mod seed;
 mod term;
 
 pub(crate) use at::sum;
 pub use at::{At, Tangents};
-pub use low_rank::Seed;
+pub use seed::Seed;
 pub use term::Term;
 
 use crate::ops;
