@@ -8,27 +8,11 @@
 
 use super::Flow::{All, Nothing, Only};
 use super::Tangent::{Rule, Slope, Zero};
-use super::site::like_first;
 use super::{Kind, OpSpec};
 use crate::Result;
 use crate::tangent::{At, Tangents, Term};
 use Kind::{Float, Int, String};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, TAU};
-
-macro_rules! like {
-    ($name:literal, $flows:expr, $tangent:expr, $since:literal, $inputs:expr, $attributes:expr) => {
-        OpSpec {
-            name: $name,
-            since: $since,
-            inputs: $inputs,
-            outputs: 1..=1,
-            attributes: $attributes,
-            flows: $flows,
-            tangent: $tangent,
-            infer: like_first,
-        }
-    };
-}
 
 pub(super) const OPS: &[OpSpec] = &[
     like!("Celu", All, Slope(celu), 12, 1..=1, &[("alpha", Float)]),
@@ -171,7 +155,7 @@ fn clip<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
 
 /// The axes a softmax sums over: one from opset 13, all from `axis` on before.
 fn summed(at: &At) -> Result<Vec<i64>> {
-    let rank = at.rank(0).ok_or_else(|| at.refuse("the number of its axes is not known"))? as i64;
+    let rank = at.first_rank()?;
     let axis = at.axis(if at.opset() < 13 { 1 } else { -1 }).unwrap_or_default();
     Ok(if at.opset() < 13 { (axis..rank).collect() } else { vec![axis] })
 }

@@ -125,9 +125,9 @@ fn attention_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     let q = by_head(at.x(0), q_heads);
     let moved = |i: usize, past: usize| at.dx(i).map(|t| with_past(by_head(t, kv_heads), past, true));
     let (dk, dv) = (moved(1, 4), moved(2, 5));
-    let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "qk_matmul_output_mode");
-    let attributes = attributes.map(|(name, value)| (name.as_str(), value.clone()));
-    let twin = at.emit(&at.inputs(), attributes.chain([("qk_matmul_output_mode", 3i64.into())]).collect(), 4);
+    let mut attributes = at.attributes_but("qk_matmul_output_mode");
+    attributes.push(("qk_matmul_output_mode", 3i64.into()));
+    let twin = at.emit(&at.inputs(), attributes, 4);
     let Some(p) = twin.get(3).copied() else { return Ok(Vec::new()) };
 
     let keys = || swapped(shared(with_past(by_head(at.x(1), kv_heads), 4, false)));

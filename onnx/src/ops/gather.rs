@@ -174,8 +174,7 @@ fn scatter_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
         return Ok(Vec::new());
     }
     let [d_data, d_updates] = [moved[0].unwrap_or_else(|| at.zeros(0)), moved[1].unwrap_or_else(|| at.zeros(2))];
-    let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "reduction");
-    let attributes: Vec<_> = attributes.map(|(name, value)| (name.as_str(), value.clone())).collect();
+    let attributes = at.attributes_but("reduction");
     let add = |data: Term<'a>, updates: Term<'a>| {
         let attributes = attributes.iter().cloned().chain([("reduction", "add".into())]).collect();
         at.emit(&[Some(data), Some(places), Some(updates)], attributes, 1).first().copied()

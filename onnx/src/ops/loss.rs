@@ -58,6 +58,5 @@ fn softmax_cross_entropy_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     }
     let moved = dx - (softmax * dx).reduced("ReduceSum", &[1]);
     let rest: Vec<Term<'a>> = (1..at.node.inputs.len()).filter_map(|i| at.input(i)).collect();
-    let attributes = at.node.attributes.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-    Ok(vec![Some(moved.with("NegativeLogLikelihoodLoss", &rest, attributes)), Some(moved)])
+    Ok(vec![Some(moved.with("NegativeLogLikelihoodLoss", &rest, at.attributes_but(""))), Some(moved)])
 }

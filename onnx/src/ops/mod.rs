@@ -5,6 +5,22 @@
 //! where that is. The standard's page of an operator is `https://onnx.ai/onnx/operators/onnx__NAME.html`.
 //! Adding an operator is adding a row to a family's `OPS`.
 
+/// A row whose one output has the type and shape of the first input.
+macro_rules! like {
+    ($name:literal, $flows:expr, $tangent:expr, $since:literal, $inputs:expr, $attributes:expr) => {
+        OpSpec {
+            name: $name,
+            since: $since,
+            inputs: $inputs,
+            outputs: 1..=1,
+            attributes: $attributes,
+            flows: $flows,
+            tangent: $tangent,
+            infer: $crate::ops::site::like_first,
+        }
+    };
+}
+
 mod activation;
 mod attention;
 mod binary;

@@ -197,10 +197,6 @@ fn scaled<'a>(
     }
 }
 
-fn rank<'a>(at: &At<'a>) -> Result<i64> {
-    at.rank(0).map(|rank| rank as i64).ok_or_else(|| at.refuse("the number of its axes is not known"))
-}
-
 /// A number a channel, with axes of size 1 for those after it.
 fn per_channel(rank: i64) -> impl Fn(Term) -> Term {
     move |t| {
@@ -234,7 +230,7 @@ fn batch_normalization_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
 }
 
 fn instance_normalization_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
-    let rank = rank(at)?;
+    let rank = at.first_rank()?;
     let axes: Vec<i64> = (2..rank).collect();
     let standard = standardized(at.x(0), at.dx(0), &axes, at.float("epsilon", 1e-5));
     Ok(vec![scaled(at, standard, per_channel(rank))])
@@ -242,7 +238,7 @@ fn instance_normalization_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
 
 /// As instances of `[N, groups, the rest]`. Scale and bias are one a group in opset 18, one a channel from 21.
 fn group_normalization_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
-    let rank = rank(at)?;
+    let rank = at.first_rank()?;
     let groups = at.int_attribute("num_groups", 1);
     let grouped = |t: Term<'a>| t.reshaped(&[0, groups, -1]);
     let (h, dh) = standardized(grouped(at.x(0)), at.dx(0).map(grouped), &[2], at.float("epsilon", 1e-5));
@@ -256,7 +252,7 @@ fn group_normalization_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
 
 /// The axes from `axis` on.
 fn trailing<'a>(at: &At<'a>) -> Result<Vec<i64>> {
-    let rank = rank(at)?;
+    let rank = at.first_rank()?;
     Ok((at.axis(-1).unwrap_or(rank - 1)..rank).collect())
 }
 

@@ -262,17 +262,16 @@ fn lp_pool_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     let Some(dx) = at.dx(0) else { return Ok(Vec::new()) };
     let moved = moved_norm(at, dx, p);
     let sum = |t: Term<'a>| {
-        let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "p");
-        let attributes = attributes.map(|(name, value)| (name.as_str(), value.clone()));
-        at.emit(&[Some(t.op("Relu"))], attributes.chain([("p", 1i64.into())]).collect(), 1).first().copied()
+        let mut attributes = at.attributes_but("p");
+        attributes.push(("p", 1i64.into()));
+        at.emit(&[Some(t.op("Relu"))], attributes, 1).first().copied()
     };
     let total = sum(moved).zip(sum(-moved)).map(|(plus, minus)| plus - minus);
     Ok(vec![total.map(|total| over_norm(at.y(0), total, p))])
 }
 
 fn spatial<'a>(at: &At<'a>) -> Result<Vec<i64>> {
-    let rank = at.rank(0).ok_or_else(|| at.refuse("the number of its axes is not known"))?;
-    Ok((2..rank as i64).collect())
+    Ok((2..at.first_rank()?).collect())
 }
 
 fn global_lp_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {

@@ -143,7 +143,7 @@ struct Over {
 
 impl Over {
     fn of(at: &At) -> Result<Over> {
-        let rank = at.rank(0).ok_or_else(|| at.refuse("the number of its axes is not known"))? as i64;
+        let rank = at.first_rank()?;
         let given = match at.has(1) {
             true => Some(at.ints(1).ok_or_else(|| at.refuse("its axes are not constant"))?),
             false => at.node.ints("axes").map(<[i64]>::to_vec),

@@ -352,7 +352,5 @@ fn pad_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     if let Some(fill) = inputs.get_mut(2) {
         *fill = None;
     }
-    let attributes = at.node.attributes.iter().filter(|(name, _)| *name != "value");
-    let attributes = attributes.map(|(name, value)| (name.as_str(), value.clone())).collect();
-    Ok(vec![at.emit(&inputs, attributes, 1).first().copied()])
+    Ok(vec![at.emit(&inputs, at.attributes_but("value"), 1).first().copied()])
 }

@@ -4,28 +4,12 @@
 
 use super::Flow::{All, Nothing, Only};
 use super::Tangent::{Linear, Rule, Slope, Zero};
-use super::site::like_first;
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
 use crate::tangent::{At, Tangents, Term};
 use crate::{DataType, Result};
 use Kind::{Float, Int, String};
 use std::f64::consts::PI;
-
-macro_rules! like {
-    ($name:literal, $flows:expr, $tangent:expr, $since:literal, $inputs:expr, $attributes:expr) => {
-        OpSpec {
-            name: $name,
-            since: $since,
-            inputs: $inputs,
-            outputs: 1..=1,
-            attributes: $attributes,
-            flows: $flows,
-            tangent: $tangent,
-            infer: like_first,
-        }
-    };
-}
 
 pub(super) const OPS: &[OpSpec] = &[
     like!("Acos", All, Slope(acos), 7, 1..=1, &[]),

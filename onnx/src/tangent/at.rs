@@ -2,7 +2,7 @@
 
 use super::emitter::Emitter;
 use super::{Seed, Term};
-use crate::{Attribute, DataType, Dim, Error, Graph, Node, Tensor, Value};
+use crate::{Attribute, DataType, Dim, Error, Graph, Node, Result, Tensor, Value};
 use std::collections::HashMap;
 
 /// Tangents of a node's outputs, by position; `None`, or nothing at the end, is zero.
@@ -91,9 +91,7 @@ impl<'a> At<'a> {
             Seed::LowRank { left, right } => {
                 let (left, right) = (self.emitter.term(*left, data_type), self.emitter.term(*right, data_type));
                 let dims = self.dims(i).unwrap_or_default();
-                let rank = left.ints(&[0, -1]);
-                let flat = right.with("Reshape", &[rank], vec![]);
-                Some(left.with("MatMul", &[flat], vec![]).reshaped(&dims))
+                Some(left.with("MatMul", &[right.reshaped(&[0, -1])], vec![]).reshaped(&dims))
             }
         }
     }
@@ -173,10 +171,20 @@ impl<'a> At<'a> {
         Some(if axis < 0 { axis + rank } else { axis })
     }
 
+    /// The node's attributes, except one of this name.
+    pub(crate) fn attributes_but(&self, left_out: &str) -> Vec<(&'a str, Attribute)> {
+        let kept = self.node.attributes.iter().filter(|(name, _)| *name != left_out);
+        kept.map(|(name, value)| (name.as_str(), value.clone())).collect()
+    }
+
+    /// Number of axes of input 0, for a rule that cannot do without it.
+    pub(crate) fn first_rank(&self) -> Result<i64> {
+        self.rank(0).map(|rank| rank as i64).ok_or_else(|| self.refuse("the number of its axes is not known"))
+    }
+
     /// This node again, with these inputs.
     pub(crate) fn again(&self, inputs: &[Option<Term<'a>>]) -> Vec<Term<'a>> {
-        let attributes = self.node.attributes.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        self.emit(inputs, attributes, self.node.outputs.len())
+        self.emit(inputs, self.attributes_but(""), self.node.outputs.len())
     }
 
     /// This node again, with these inputs and attributes, and one output.
