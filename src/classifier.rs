@@ -59,18 +59,26 @@ impl Classifier {
     /// # Errors
     /// What is wrong with the file; a model without a four-axis image input or class scores.
     pub fn read(path: &Path, output: Option<&str>) -> Result<Classifier, ClassifierError> {
-        let mut model =
-            Model::read(path).map_err(|source| ClassifierError::Model { path: path.to_path_buf(), source })?;
+        let model = Model::read(path).map_err(|source| ClassifierError::Model { path: path.to_path_buf(), source })?;
+        Self::of(model, path, output)
+    }
+
+    /// [`Classifier::read`] of a model that has been read from `path`.
+    ///
+    /// # Errors
+    /// As [`Classifier::read`].
+    pub fn of(mut model: Model, path: &Path, output: Option<&str>) -> Result<Classifier, ClassifierError> {
         let sha256 = model.sha256();
         model.graph.lift_constants();
         let refused = |reason: String| ClassifierError::NotAClassifier { path: path.to_path_buf(), reason };
         // Files need not say the shapes of their outputs.
         let untyped = model.graph.outputs.iter().any(|o| o.value_type.as_ref().is_none_or(|t| t.shape.is_none()));
-        let mut typed = model.clone();
-        let graph = match untyped && typed.infer_shapes().is_ok() {
-            true => &typed.graph,
-            false => &model.graph,
-        };
+        let inferred = untyped.then(|| {
+            let mut typed = model.clone();
+            typed.infer_shapes().ok().map(|()| typed.graph)
+        });
+        let inferred = inferred.flatten();
+        let graph = inferred.as_ref().unwrap_or(&model.graph);
         let input = image_input(graph).map_err(refused)?;
         let (output, classes) = class_scores(graph, output).map_err(refused)?;
         let (kind, logits) = match final_softmax(graph, &output) {

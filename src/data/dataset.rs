@@ -43,6 +43,12 @@ impl Dataset {
         self.indices.as_ref().map_or_else(|| self.source.len(), |indices| indices.len())
     }
 
+    /// Positions of at most `most` images, spread evenly over the set.
+    pub fn spread(&self, most: usize) -> Vec<usize> {
+        let every = self.len().div_ceil(most.max(1)).max(1);
+        (0..self.len()).step_by(every).collect()
+    }
+
     /// Whether there is no image.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -4,7 +4,7 @@ use super::InfluenceGraphError;
 use crate::classifier::Classifier;
 use crate::influence::{ArtefactError, Parameter, SolvedVector};
 use isal_onnx::influence::Direction;
-use isal_onnx::{Scope, Tensor};
+use isal_onnx::{DataType, Scope, Tensor};
 use std::path::PathBuf;
 
 /// A solved vector as a direction of the model's initializers.
@@ -14,6 +14,12 @@ use std::path::PathBuf;
 pub fn direction(vector: &SolvedVector) -> Result<Direction, InfluenceGraphError> {
     let blocks = vector.blocks(&vector.s).map_err(|e| InfluenceGraphError::Artefact(Box::new(e)))?;
     Ok(blocks.into_iter().map(|(p, block)| (p.name.clone(), Tensor::new(p.shape.clone(), block))).collect())
+}
+
+/// Whether every one of these weights is float32; a small step is rounded away in any that is narrower.
+pub fn takes_a_step<'a>(classifier: &Classifier, mut weights: impl Iterator<Item = &'a str>) -> bool {
+    let initializers = &classifier.model.graph.initializers;
+    weights.all(|name| initializers.get(name).is_none_or(|t| t.data_type() == DataType::Float))
 }
 
 /// Reads vectors that were solved for this model, all over one scope.

@@ -3,8 +3,8 @@
 use super::evaluate::{Evaluator, batches, influences};
 use super::exact::{Where, by_plugin, by_tangent};
 use super::proof::{Own, Proof, compare, float_outputs};
-use super::step::{AGREEMENT, Agreement, Columns, Judge, choose};
-use super::{InfluenceGraphError, direction, directions, images, influence_of_pair, provenance};
+use super::step::{Agreement, Columns, Judge, choose};
+use super::{InfluenceGraphError, direction, directions, images, influence_of_pair, provenance, takes_a_step};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Preprocess, Recipe, Size};
 use crate::influence::{PseudoLabels, SolvedVector};
@@ -226,12 +226,10 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     })
 }
 
-/// Paired, unless a weight is no float32, which would round a small step away.
+/// Paired, where every weight takes a small step.
 fn default_form(classifier: &Classifier, directions: &[Direction]) -> ExportForm {
-    let weights =
-        directions.iter().flat_map(|d| d.keys()).filter_map(|name| classifier.model.graph.initializers.get(name));
-    let narrow = weights.map(isal_onnx::Tensor::data_type).any(|t| t != isal_onnx::DataType::Float);
-    if narrow { ExportForm::Tangent } else { ExportForm::Paired }
+    let weights = directions.iter().flat_map(|d| d.keys()).map(String::as_str);
+    if takes_a_step(classifier, weights) { ExportForm::Paired } else { ExportForm::Tangent }
 }
 
 /// What the sample has shown.
@@ -275,9 +273,8 @@ fn measure(
         };
         let agreement = Agreement::between(&found, truth);
         // Whoever cuts the rank asks for an approximation, and is told how good it is.
-        if itself && (agreement.spearman.is_nan() || agreement.spearman < AGREEMENT) {
-            let (spearman, judged_by) = (agreement.spearman, judge.name().to_owned());
-            return Err(InfluenceGraphError::Tangent { spearman, judged_by, wanted: AGREEMENT });
+        if itself {
+            agreement.of_exact(&judge)?;
         }
         return Ok(Measured { sample, step: None, against: Some((judge, agreement)) });
     }

@@ -20,11 +20,9 @@ pub(super) fn sample(
     threads: usize,
     observer: &dyn Observer,
 ) -> Result<Array4<f32>, InfluenceGraphError> {
-    let every = data.len().div_ceil(SAMPLE).max(1);
-    let positions: Vec<usize> = (0..data.len()).step_by(every).collect();
     let options =
         LoaderOptions { batch_size: 32, threads: (threads > 0).then_some(threads), ..LoaderOptions::default() };
-    let mut loader = Loader::over(data.clone(), recipe.clone(), positions, &options)?;
+    let mut loader = Loader::over(data.clone(), recipe.clone(), data.spread(SAMPLE), &options)?;
     let (_, c, h, w) = recipe.batch_shape(0);
     let mut images = Array4::zeros((0, c, h, w));
     for batch in &mut loader {

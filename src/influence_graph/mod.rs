@@ -17,7 +17,7 @@ mod served_pair;
 mod step;
 mod sweep;
 
-pub use directions::direction;
+pub use directions::{direction, takes_a_step};
 pub use error::InfluenceGraphError;
 pub use export::{ExportForm, ExportOptions, Exported, export};
 pub use proof::Proof;

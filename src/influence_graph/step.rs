@@ -86,6 +86,18 @@ impl Agreement {
         agreement
     }
 
+    /// Refuses a tangent graph, exact by construction, that ranks otherwise.
+    ///
+    /// # Errors
+    /// [`InfluenceGraphError::Tangent`] under [`AGREEMENT`].
+    pub(super) fn of_exact(&self, judge: &Judge) -> Result<(), InfluenceGraphError> {
+        if self.spearman >= AGREEMENT {
+            return Ok(());
+        }
+        let judged_by = judge.name().to_owned();
+        Err(InfluenceGraphError::Tangent { spearman: self.spearman, judged_by, wanted: AGREEMENT })
+    }
+
     /// The one that says less for the step.
     fn or_worse(self, other: Agreement) -> Agreement {
         if other.better_than(&self) { self } else { other }

@@ -55,13 +55,12 @@ impl Carried {
         let metadata = InfluenceMetadata::of(&model).ok_or_else(|| {
             refused("is no influence graph: it has no metadata property `isal.influence.form`".to_owned())
         })?;
-        drop(model);
         let property = |key: &str| {
             let lacks =
                 || refused(format!("lacks the metadata property `isal.influence.{key}`, so it cannot be used alone"));
             metadata.get(key).ok_or_else(lacks)
         };
-        let read = Classifier::read(path, Some(property("class scores")?))?;
+        let read = Classifier::of(model, path, Some(property("class scores")?))?;
         let kind = match property("class scores kind")? {
             "logits" => OutputKind::Logits,
             "probabilities" => OutputKind::Probabilities,

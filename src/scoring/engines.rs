@@ -13,7 +13,6 @@ use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{Library, Session};
 use crate::sweep::{InfluenceGraph, Native, Scorer};
 use indexmap::IndexMap;
-use isal_onnx::DataType;
 use isal_onnx::influence::InfluenceMetadata;
 use std::collections::BTreeMap;
 
@@ -96,11 +95,10 @@ pub(super) fn with_influence(
     Ok(Scored { files: files.into_iter().chain(scored.files).collect(), ..scored })
 }
 
-/// The paired graph where every weight in scope is float32; narrower ones round a small step away.
+/// The paired graph where a small step survives in every weight.
 fn fitting(prepared: &Prepared, vector: &SolvedVector) -> Engine {
-    let initializers = &prepared.classifier.model.graph.initializers;
-    let narrow = |name: &String| initializers.get(name).is_some_and(|t| t.data_type() != DataType::Float);
-    if vector.parameters.iter().any(|p| narrow(&p.name)) { Engine::Tangent } else { Engine::Paired }
+    let names = vector.parameters.iter().map(|p| p.name.as_str());
+    if influence_graph::takes_a_step(&prepared.classifier, names) { Engine::Paired } else { Engine::Tangent }
 }
 
 /// Images of the pool on which a graph is held against the exact derivative.
@@ -129,10 +127,8 @@ fn graph_scorer(
         }
         None => {
             let pool = options.pool.dataset();
-            let every = pool.len().div_ceil(STEP_SAMPLE).max(1);
-            let positions: Vec<usize> = (0..pool.len()).step_by(every).collect();
             let loader = LoaderOptions { batch_size: STEP_SAMPLE, ..LoaderOptions::default() };
-            let batch = Loader::over(pool.clone(), prepared.recipe.clone(), positions, &loader)?.next();
+            let batch = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(STEP_SAMPLE), &loader)?.next();
             let images = batch.ok_or(ScoringError::NoScores { images: 0 })??.images;
             let exact = native.score(images.view())?.influence.unwrap_or_default();
             let mut classifier = prepared.classifier.clone();

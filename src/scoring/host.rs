@@ -9,6 +9,7 @@ use crate::classifier::ClassifierError;
 use crate::data::{Dataset, Loader, LoaderOptions};
 use crate::durable::DurableError;
 use crate::influence::spearman;
+use crate::influence_graph::AGREEMENT;
 use crate::observe::Observer;
 use crate::runtime::{ExecutionProvider, Session, SessionOptions};
 use crate::select::Needs;
@@ -70,8 +71,6 @@ pub(super) fn sweep_alone(
 
 /// Images on which an accelerator's influences are compared with the CPU's.
 const SAMPLE: usize = 128;
-/// Rank agreement that is asked for, as when a graph's step is chosen.
-const AGREEMENT: f64 = 0.999;
 
 /// The step of a paired graph was chosen where the graph was written, for the arithmetic there. A device that computes in
 /// fewer bits loses the difference in rounding; then the scores would be noise.
@@ -81,10 +80,8 @@ fn check_precision(
     scorer: &mut InfluenceGraph,
     on_cpu: &mut dyn Scorer,
 ) -> Result<(), ScoringError> {
-    let every = pool.len().div_ceil(SAMPLE).max(1);
-    let positions = (0..pool.len()).step_by(every).collect();
     let loader = LoaderOptions { batch_size: SAMPLE, ..LoaderOptions::default() };
-    let Some(batch) = Loader::over(pool.clone(), prepared.recipe.clone(), positions, &loader)?.next() else {
+    let Some(batch) = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(SAMPLE), &loader)?.next() else {
         return Ok(());
     };
     let images = batch?.images;
