@@ -17,6 +17,7 @@ pub mod influence_graph;
 pub mod observe;
 pub mod operators;
 pub mod plugin;
+mod repeats;
 pub mod report;
 pub mod runtime;
 pub mod scores;

@@ -1,54 +1,92 @@
 //! Images in files of their own, with ids and labels: what folders and manifests become.
+//!
+//! A pool may have very many, and all of them are listed for as long as it is open: names are kept as [`Names`], and what
+//! a file system can say again is not kept.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::decode::{DecodeError, Limits, decode};
+use super::names::Names;
 use super::{DataError, Image, Source};
 
-/// One image file.
-pub(crate) struct Entry {
-    pub(crate) id: String,
-    pub(crate) path: PathBuf,
-    pub(crate) bytes: u64,
-    pub(crate) label: Option<u32>,
+/// Where the files are and what they are called.
+pub(crate) struct Listing {
+    /// Where relative paths begin.
+    pub(crate) root: PathBuf,
+    /// The path of every file, relative to `root` or absolute.
+    pub(crate) paths: Names,
+    /// Its id, where not all ids are those paths.
+    pub(crate) ids: Option<Names>,
+    /// Paths of the files whose name is no UTF-8, by position; `paths` has them with replacement characters.
+    pub(crate) odd: BTreeMap<usize, PathBuf>,
+    /// Their classes.
+    pub(crate) labels: Labels,
+}
+
+/// Classes of images in a row.
+pub(crate) enum Labels {
+    /// None is labelled.
+    Absent,
+    /// The images of class `c` end before position `ends[c]`, where those of the next begin.
+    InBlocks(Vec<usize>),
+    /// One an image; [`Labels::NONE`] where it has none.
+    Each(Vec<u32>),
+}
+
+impl Labels {
+    /// No label among those of [`Labels::Each`].
+    pub(crate) const NONE: u32 = u32::MAX;
+
+    fn get(&self, index: usize) -> Option<u32> {
+        match self {
+            Labels::Absent => None,
+            Labels::InBlocks(ends) => {
+                let class = ends.partition_point(|end| *end <= index);
+                u32::try_from(class).ok().filter(|_| class < ends.len())
+            }
+            Labels::Each(labels) => labels.get(index).copied().filter(|label| *label != Labels::NONE),
+        }
+    }
 }
 
 /// Image files, each decoded when it is asked for.
 pub struct Files {
-    entries: Vec<Entry>,
+    listing: Listing,
     classes: Vec<String>,
     limits: Limits,
 }
 
 impl Files {
     /// These files, in this order; no id may occur twice.
-    pub(crate) fn new(entries: Vec<Entry>, classes: Vec<String>, limits: Limits) -> Result<Self, DataError> {
-        let mut ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
-        ids.sort_unstable();
-        if let Some([id, _]) = ids.array_windows().find(|[a, b]| a == b) {
-            return Err(DataError::DuplicateId { id: (*id).to_string() });
+    pub(crate) fn new(mut listing: Listing, classes: Vec<String>, limits: Limits) -> Result<Self, DataError> {
+        listing.paths.shrink();
+        listing.ids.iter_mut().for_each(Names::shrink);
+        let files = Files { listing, classes, limits };
+        match files.ids().repeated() {
+            Some(id) => Err(DataError::DuplicateId { id }),
+            None => Ok(files),
         }
-        Ok(Files { entries, classes, limits })
     }
 
-    fn entry(&self, index: usize) -> Option<&Entry> {
-        self.entries.get(index)
+    fn ids(&self) -> &Names {
+        self.listing.ids.as_ref().unwrap_or(&self.listing.paths)
     }
 }
 
 impl Source for Files {
     fn len(&self) -> usize {
-        self.entries.len()
+        self.listing.paths.len()
     }
 
     fn id(&self, index: usize) -> String {
-        self.entry(index).map(|entry| entry.id.clone()).unwrap_or_default()
+        self.ids().get(index).unwrap_or_default()
     }
 
     fn label(&self, index: usize) -> Option<u32> {
-        self.entry(index)?.label
+        self.listing.labels.get(index)
     }
 
     fn classes(&self) -> &[String] {
@@ -56,22 +94,26 @@ impl Source for Files {
     }
 
     fn stored_bytes(&self, index: usize) -> u64 {
-        self.entry(index).map_or(0, |entry| entry.bytes)
+        let metadata = self.path(index).and_then(|path| std::fs::metadata(path).ok());
+        metadata.map_or(0, |metadata| metadata.len())
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {
-        Some(self.entry(index)?.path.clone())
+        match self.listing.odd.get(&index) {
+            Some(path) => Some(path.clone()),
+            None => Some(self.listing.root.join(self.listing.paths.get(index)?)),
+        }
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {
-        let entry = self.entry(index).ok_or(DataError::Position { index, len: self.entries.len() })?;
-        load_file(&entry.path, &entry.id, &self.limits)
+        let path = self.path(index).ok_or(DataError::Position { index, len: Source::len(self) })?;
+        load_file(&path, || self.id(index), &self.limits)
     }
 }
 
-/// Reads and decodes one image file.
-fn load_file(path: &Path, id: &str, limits: &Limits) -> Result<Image, DataError> {
-    let failed = |source| DataError::Decode { id: id.to_string(), source };
+/// Reads and decodes one image file; `id` is for messages.
+fn load_file(path: &Path, id: impl Fn() -> String, limits: &Limits) -> Result<Image, DataError> {
+    let failed = |source| DataError::Decode { id: id(), source };
     let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;
     // Opening a named pipe would wait for a writer for ever.
     if !metadata.is_file() {

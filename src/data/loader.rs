@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -90,6 +91,29 @@ impl Default for LoaderOptions {
 /// Floats of a block at which handing it over costs nothing beside making it.
 const BLOCK_FLOATS: usize = 16 << 10;
 
+/// The positions of a pass, in the order in which they come.
+enum Positions {
+    /// Those from 0 to before this one: a pool has too many to list them.
+    All(usize),
+    Listed(Vec<usize>),
+}
+
+impl Positions {
+    fn len(&self) -> usize {
+        match self {
+            Positions::All(len) => *len,
+            Positions::Listed(positions) => positions.len(),
+        }
+    }
+
+    fn slice(&self, range: Range<usize>) -> Vec<usize> {
+        match self {
+            Positions::All(_) => range.collect(),
+            Positions::Listed(positions) => positions.get(range).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
 struct Job {
     number: usize,
     positions: Vec<usize>,
@@ -117,7 +141,7 @@ struct Shared {
 /// are left out, the images after them move up, and [`Loader::skipped`] lists them.
 pub struct Loader {
     shared: Arc<Shared>,
-    order: Vec<usize>,
+    order: Positions,
     batch_size: usize,
     block_len: usize,
     strict: bool,
@@ -151,11 +175,15 @@ impl std::fmt::Debug for Loader {
 impl Loader {
     /// Starts decoding `dataset` by `recipe`.
     pub fn new(dataset: Dataset, recipe: Recipe, options: &LoaderOptions) -> Result<Self, DataError> {
-        let mut order: Vec<usize> = (0..dataset.len()).collect();
-        if let Order::Shuffled { seed } = options.order {
-            Seeded::new("order", &[seed, options.epoch]).shuffle(&mut order);
-        }
-        Self::over(dataset, recipe, order, options)
+        let order = match options.order {
+            Order::Given => Positions::All(dataset.len()),
+            Order::Shuffled { seed } => {
+                let mut positions: Vec<usize> = (0..dataset.len()).collect();
+                Seeded::new("order", &[seed, options.epoch]).shuffle(&mut positions);
+                Positions::Listed(positions)
+            }
+        };
+        Self::start(dataset, recipe, order, options)
     }
 
     /// Starts decoding the given positions, in their order ([`LoaderOptions::order`] is not looked at).
@@ -165,20 +193,24 @@ impl Loader {
         positions: Vec<usize>,
         options: &LoaderOptions,
     ) -> Result<Self, DataError> {
+        let len = dataset.len();
+        if let Some(&index) = positions.iter().find(|&&index| index >= len) {
+            return Err(DataError::Position { index, len });
+        }
+        Self::start(dataset, recipe, Positions::Listed(positions), options)
+    }
+
+    fn start(dataset: Dataset, recipe: Recipe, order: Positions, options: &LoaderOptions) -> Result<Self, DataError> {
         let LoaderOptions { batch_size, epoch, augment, threads, prefetch, strict, .. } = *options;
         for (what, value) in [("batch size", batch_size), ("number of threads", threads.unwrap_or(1))] {
             if value == 0 {
                 return Err(DataError::Zero { what });
             }
         }
-        let len = dataset.len();
-        if let Some(&index) = positions.iter().find(|&&index| index >= len) {
-            return Err(DataError::Position { index, len });
-        }
         let block_len = (BLOCK_FLOATS / recipe.len()).clamp(1, batch_size);
         let threads = threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
-            .min(positions.len().div_ceil(block_len))
+            .min(order.len().div_ceil(block_len))
             .max(1);
         let ahead = (prefetch.max(1).saturating_mul(batch_size)).div_ceil(block_len).max(threads);
         let normaliser = recipe.normaliser();
@@ -200,7 +232,7 @@ impl Loader {
             .collect();
         let mut loader = Loader {
             shared,
-            order: positions,
+            order,
             batch_size,
             block_len,
             strict,
@@ -240,7 +272,7 @@ impl Loader {
     fn order_blocks(&mut self) {
         while self.next_job < self.next_block + self.ahead && self.next_position < self.order.len() {
             let end = (self.next_position + self.block_len).min(self.order.len());
-            let positions = self.order.get(self.next_position..end).unwrap_or_default().to_vec();
+            let positions = self.order.slice(self.next_position..end);
             let job = Job { number: self.next_job, positions };
             // The queue is open while the loader lives.
             if self.jobs.as_ref().is_none_or(|jobs| jobs.send(job).is_err()) {

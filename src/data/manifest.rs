@@ -10,12 +10,14 @@
 //! sorted. Relative paths count from the folder of the list and may not leave it (`..`), so that a list from elsewhere
 //! cannot name files of yours by accident; an absolute path is taken as it is. Missing files fail when they are loaded.
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use super::archive::{at, packing};
 use super::error::TableProblem;
-use super::files::{Entry, Files};
+use super::files::{Files, Labels, Listing};
+use super::names::Names;
 use super::records::numbers_as_classes;
 use super::{DataError, Limits};
 
@@ -24,11 +26,45 @@ const MAX_LINE: u64 = 1 << 20;
 /// A number beyond this is no class number.
 const MAX_LABEL: u32 = 99_999;
 
-struct Row {
-    line: u64,
-    path: String,
-    label: Option<String>,
-    id: Option<String>,
+/// What the lines read so far say.
+#[derive(Default)]
+struct Rows {
+    paths: Names,
+    ids: Option<Names>,
+    /// Every label as it is written, with the place at which it first came.
+    written: HashMap<String, u32>,
+    /// That place, one a line; [`Labels::NONE`] where there is no label.
+    labels: Vec<u32>,
+}
+
+impl Rows {
+    fn add(&mut self, path: &str, label: Option<String>, id: Option<&str>) -> Result<(), TableProblem> {
+        check(path)?;
+        if id.is_some() && self.ids.is_none() {
+            // Until here, every id was the path.
+            self.ids = Some(self.paths.clone());
+        }
+        self.paths.push(path);
+        if let Some(ids) = &mut self.ids {
+            ids.push(id.unwrap_or(path));
+        }
+        let new = u32::try_from(self.written.len()).unwrap_or(Labels::NONE);
+        self.labels.push(label.map_or(Labels::NONE, |label| *self.written.entry(label).or_insert(new)));
+        Ok(())
+    }
+
+    /// All lines of the list at `list`.
+    fn files(mut self, list: &Path, limits: &Limits) -> Result<Files, DataError> {
+        let (classes, places) = classes(&self.written);
+        for label in &mut self.labels {
+            *label = places.get(*label as usize).copied().unwrap_or(Labels::NONE);
+        }
+        self.labels.shrink_to_fit();
+        let labels = if self.written.is_empty() { Labels::Absent } else { Labels::Each(self.labels) };
+        let root = list.parent().unwrap_or(Path::new("")).to_path_buf();
+        let listing = Listing { root, paths: self.paths, ids: self.ids, odd: BTreeMap::new(), labels };
+        Files::new(listing, classes, *limits)
+    }
 }
 
 /// Whether the first line of a CSV file is a list's header.
@@ -51,18 +87,19 @@ pub(super) fn read_csv(path: &Path, reader: impl Read, limits: &Limits) -> Resul
         |name: &str| header.iter().position(|cell| cell.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name));
     let path_column = column("path").ok_or_else(|| at_line(1, TableProblem::MissingColumn { name: "path" }))?;
     let (label_column, id_column) = (column("label"), column("id"));
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     for record in csv.records() {
         let record = record.map_err(syntax)?;
         let line = record.position().map_or(0, csv::Position::line);
         if record.len() != header.len() {
             return Err(at_line(line, TableProblem::Columns { found: record.len(), expected: header.len() }));
         }
-        let cell = |column: Option<usize>| Some(record.get(column?)?.to_string()).filter(|cell| !cell.is_empty());
-        let path = cell(Some(path_column)).unwrap_or_default();
-        rows.push(Row { line, path, label: cell(label_column), id: cell(id_column) });
+        let cell = |column: Option<usize>| record.get(column?).filter(|cell| !cell.is_empty());
+        let written = cell(Some(path_column)).unwrap_or_default();
+        rows.add(written, cell(label_column).map(str::to_string), cell(id_column))
+            .map_err(|problem| at_line(line, problem))?;
     }
-    files(path, rows, limits)
+    rows.files(path, limits)
 }
 
 /// Reads a list of JSON lines from `reader`; `path` is the file's.
@@ -89,7 +126,7 @@ pub(super) fn read_json_lines(path: &Path, reader: impl Read, limits: &Limits) -
         text.filter(|text| !text.is_empty())
     };
     let mut reader = BufReader::new(reader);
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     for line in 1.. {
         let at_line = |problem| DataError::Table { path: path.to_path_buf(), line, problem };
         let mut bytes = Vec::new();
@@ -105,48 +142,38 @@ pub(super) fn read_json_lines(path: &Path, reader: impl Read, limits: &Limits) -
         }
         let parsed: Line = serde_json::from_slice(&bytes)
             .map_err(|error| at_line(TableProblem::Syntax { message: error.to_string() }))?;
-        rows.push(Row { line, path: parsed.path, label: text(parsed.label), id: text(parsed.id) });
+        rows.add(&parsed.path, text(parsed.label), text(parsed.id).as_deref()).map_err(at_line)?;
     }
-    files(path, rows, limits)
+    rows.files(path, limits)
 }
 
-fn files(list: &Path, rows: Vec<Row>, limits: &Limits) -> Result<Files, DataError> {
-    let folder = list.parent().unwrap_or(Path::new(""));
-    let (classes, labels) = classes(rows.iter().map(|row| row.label.as_deref()));
-    let entries = rows.into_iter().zip(labels).map(|(row, label)| {
-        let at_line = |problem| DataError::Table { path: list.to_path_buf(), line: row.line, problem };
-        let path = resolve(folder, &row.path).map_err(at_line)?;
-        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Ok(Entry { id: row.id.unwrap_or(row.path), path, bytes, label })
-    });
-    Files::new(entries.collect::<Result<_, DataError>>()?, classes, *limits)
-}
-
-/// Class names, and of every row its place among them.
-fn classes<'a>(labels: impl Iterator<Item = Option<&'a str>> + Clone) -> (Vec<String>, Vec<Option<u32>>) {
+/// Class names, and of every written label its class.
+fn classes(written: &HashMap<String, u32>) -> (Vec<String>, Vec<u32>) {
     let number = |label: &str| label.parse::<u32>().ok().filter(|number| *number <= MAX_LABEL);
-    if labels.clone().flatten().all(|label| number(label).is_some()) {
-        let numbers: Vec<Option<u32>> = labels.map(|label| number(label?)).collect();
-        let count = numbers.iter().flatten().max().map_or(0, |highest| *highest as usize + 1);
-        return (numbers_as_classes(count), numbers);
+    let mut labels: Vec<(&str, u32)> = written.iter().map(|(label, place)| (label.as_str(), *place)).collect();
+    labels.sort_unstable();
+    let numbers: Option<Vec<u32>> = labels.iter().map(|(label, _)| number(label)).collect();
+    let classes = match &numbers {
+        Some(numbers) => numbers_as_classes(numbers.iter().max().map_or(0, |highest| *highest as usize + 1)),
+        None => labels.iter().map(|(label, _)| label.to_string()).collect(),
+    };
+    let numbers = numbers.unwrap_or_else(|| (0..).take(labels.len()).collect());
+    let mut places = vec![Labels::NONE; labels.len()];
+    for ((_, place), class) in labels.iter().zip(numbers) {
+        places.get_mut(*place as usize).into_iter().for_each(|of| *of = class);
     }
-    let mut names: Vec<String> = labels.clone().flatten().map(str::to_string).collect();
-    names.sort_unstable();
-    names.dedup();
-    let place = |label: &str| names.binary_search_by(|name| name.as_str().cmp(label)).ok().map(|place| place as u32);
-    let places = labels.map(|label| place(label?)).collect();
-    (names, places)
+    (classes, places)
 }
 
-/// The file that a path in a list means.
-fn resolve(folder: &Path, written: &str) -> Result<PathBuf, TableProblem> {
+/// Refuses a path that means no file of the list's folder.
+fn check(written: &str) -> Result<(), TableProblem> {
     let path = Path::new(written);
     if written.is_empty() {
         let (found, expected) = (String::new(), "the path of an image");
         return Err(TableProblem::Value { column: 1, found, expected });
     }
     if path.is_absolute() {
-        return Ok(path.to_path_buf());
+        return Ok(());
     }
     let mut depth = 0_i64;
     for component in path.components() {
@@ -159,5 +186,5 @@ fn resolve(folder: &Path, written: &str) -> Result<PathBuf, TableProblem> {
             return Err(TableProblem::Outside { path: written.to_string() });
         }
     }
-    Ok(folder.join(path))
+    Ok(())
 }

@@ -21,6 +21,7 @@ mod jpeg;
 mod loader;
 mod manifest;
 mod matlab;
+mod names;
 mod numpy;
 mod open;
 mod pickle;

@@ -95,13 +95,39 @@ fn open_whole(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Dat
     }
 }
 
-fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
-    let mut names = Vec::new();
+/// What lies in a folder itself: the files that could be of an archive, and the folders; sorted. Images, of which there may be
+/// very many, are not among them.
+fn top_level(path: &Path) -> Result<(Vec<String>, Vec<String>), DataError> {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(path).map_err(DataError::io(path))? {
-        names.push(entry.map_err(DataError::io(path))?.file_name().to_string_lossy().into_owned());
+        let entry = entry.map_err(DataError::io(path))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_file = match entry.file_type() {
+            Ok(kind) if !kind.is_symlink() => kind.is_file(),
+            _ => entry.path().is_file(),
+        };
+        if !is_file {
+            folders.push(name);
+        } else if !folder::has_image_ending(Path::new(&name)) {
+            files.push(name);
+        }
     }
+    files.sort_unstable();
+    folders.sort_unstable();
+    Ok((files, folders))
+}
+
+/// The first few names in a folder, for messages.
+fn first_names(path: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
-    let (files, folders): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| path.join(name).is_file());
+    names.truncate(5);
+    names
+}
+
+fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
+    let (files, folders) = top_level(path)?;
     if files.iter().any(|name| cifar::part(name).is_some()) {
         return Ok(Arc::new(cifar::open_folder(path, options)?));
     }
@@ -118,8 +144,8 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Da
     if !svhn_files.is_empty() {
         return Ok(Arc::new(svhn::open(&one_part(path, &svhn_files, options)?, &options.limits)?));
     }
-    let visible: Vec<&&String> = folders.iter().filter(|name| !name.starts_with('.')).collect();
-    let is_part = |name: &&&String| PART_FOLDERS.contains(&name.to_ascii_lowercase().as_str());
+    let visible: Vec<&String> = folders.iter().filter(|name| !name.starts_with('.')).collect();
+    let is_part = |name: &&String| PART_FOLDERS.contains(&name.to_ascii_lowercase().as_str());
     let in_parts = !visible.is_empty() && visible.iter().all(is_part);
     if in_parts || options.part.is_some() {
         let parts: Vec<(String, PathBuf)> = visible.iter().map(|name| (name.to_string(), path.join(name))).collect();
@@ -128,8 +154,7 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Da
     }
     let images = folder::open(path, options.limits)?;
     if images.is_empty() {
-        names.truncate(5);
-        return Err(unrecognised(path, Found::Folder(names)));
+        return Err(unrecognised(path, Found::Folder(first_names(path))));
     }
     Ok(Arc::new(images))
 }

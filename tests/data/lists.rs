@@ -148,3 +148,57 @@ fn a_named_pipe_in_place_of_an_image_does_not_wait_for_a_writer() {
     let error = Dataset::open(root.path(), &OpenOptions::default()).unwrap_err();
     assert!(matches!(error, DataError::Unrecognised { .. }), "{error}");
 }
+
+#[test]
+fn an_id_given_late_leaves_the_ids_before_it_paths() {
+    let root = tempfile::tempdir().unwrap();
+    let data = listed(root.path(), "late.csv", "path,id\na.png,\nb.png,second\nc.png,\n").unwrap();
+    assert_eq!(shown(&data), [row("a.png", None), row("second", None), row("c.png", None)]);
+    let paths: Vec<_> = (0..3).map(|index| data.path(index).unwrap()).collect();
+    assert_eq!(paths, ["a.png", "b.png", "c.png"].map(|name| root.path().join(name)));
+    let twice = listed(root.path(), "twice.csv", "path,id\na.png,\nb.png,a.png\n");
+    assert!(matches!(twice, Err(DataError::DuplicateId { id }) if id == "a.png"));
+}
+
+#[test]
+fn every_image_of_many_in_folders_has_its_own_id_class_path_and_pixels() {
+    let root = tempfile::tempdir().unwrap();
+    // `a` comes before `a-b`, though `a-b/` comes before `a/` as text; depth 2 belongs to the class above.
+    let names: Vec<String> = ["a", "a/deep", "a-b"]
+        .iter()
+        .flat_map(|folder| {
+            (0..25).map(move |i| format!("{folder}/{}{i:02}.png", if i % 2 == 0 { "even " } else { "ö" }))
+        })
+        .collect();
+    names.iter().enumerate().for_each(|(value, name)| write_png(&root.path().join(name), value as u8));
+    let data = Dataset::open(root.path(), &OpenOptions::default()).unwrap();
+    let mut expected = names.clone();
+    expected.sort_by_key(|name| name.split('/').map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(data.classes(), ["a", "a-b"]);
+    assert_eq!(data.len(), names.len());
+    for (index, name) in expected.iter().enumerate() {
+        assert_eq!(shown(&data)[index], row(name, u32::from(name.starts_with("a-b"))));
+        assert_eq!(data.path(index), Some(root.path().join(name)));
+        let value = names.iter().position(|n| n == name).unwrap();
+        assert_eq!(usize::from(data.load(index).unwrap().pixels()[0]), value, "{name}");
+    }
+    assert_eq!((data.label(75), data.id(75), data.path(75)), (None, String::new(), None));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_is_no_utf8_is_shown_with_replacement_characters_and_loads() {
+    use std::os::unix::ffi::OsStrExt;
+    let root = tempfile::tempdir().unwrap();
+    let odd = root.path().join(std::ffi::OsStr::from_bytes(b"b\xff.png"));
+    write_png(&root.path().join("a.png"), 1);
+    write_png(&root.path().join("c.png"), 3);
+    std::fs::copy(root.path().join("c.png"), &odd).unwrap();
+    let data = Dataset::open(root.path(), &OpenOptions::default()).unwrap();
+    assert_eq!(shown(&data), [row("a.png", None), row("b\u{fffd}.png", None), row("c.png", None)]);
+    assert_eq!(data.path(1), Some(odd));
+    assert_eq!([0, 1, 2].map(|index| data.load(index).unwrap().pixels()[0]), [1, 3, 3]);
+    std::fs::copy(root.path().join("c.png"), root.path().join(std::ffi::OsStr::from_bytes(b"b\xfe.png"))).unwrap();
+    let alike = Dataset::open(root.path(), &OpenOptions::default());
+    assert!(matches!(alike, Err(DataError::DuplicateId { id }) if id == "b\u{fffd}.png"));
+}
