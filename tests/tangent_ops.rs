@@ -4,12 +4,14 @@
 //! against central differences of fourth order of the node's own outputs: in float64 where ONNX Runtime has that kernel,
 //! else in float32. The plugin's tests hold the same rules in float64 throughout; here it is the runtime's reading of
 //! every emitted node that is in question. Needs ONNX Runtime (`make setup`).
+//!
+//! The same rules hold a twin on the original's side of every kink (`isal_onnx::twins`).
 
 use indexmap::IndexMap;
 use isal::runtime::Library;
 use isal_onnx::tangent::{Tangent, tangents};
 use isal_onnx::testing::{Case, cases, uniform};
-use isal_onnx::{DataType, Model, Tensor};
+use isal_onnx::{DataType, Kinks, Model, Tensor, twins};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Outputs = BTreeMap<String, Vec<f64>>;
@@ -154,4 +156,92 @@ fn onnx_runtime_computes_every_tangent_as_its_own_outputs_differ() {
     assert!(unheld.is_empty(), "operators without a case that ONNX Runtime runs: {unheld:?}");
     // What is not held is refused, with its reason, or has no kernel in either type.
     assert!(counts[0] + counts[1] >= 300, "only {counts:?} cases held");
+}
+
+/// A twin of a node with kinks, held on the pieces of the original, is the original and its tangent along the move: however
+/// long the move is, where a free twin is on other pieces. Gives whether the free one was.
+fn check_held(case: &Case, data_type: DataType, library: &Library) -> Result<Option<bool>, String> {
+    let spec = isal_onnx::ops::find(case.op).ok_or("no such operator")?;
+    let mut random = case.random();
+    let drawn = case.tensors(&mut random);
+    let inputs: Vec<Option<Tensor>> = drawn.iter().map(|i| i.as_ref().map(|(t, _)| as_type(t, data_type))).collect();
+    let moves: IndexMap<String, Tensor> = drawn
+        .iter()
+        .enumerate()
+        .filter_map(|(i, input)| {
+            let (tensor, differentiated) = input.as_ref()?;
+            let long: Vec<f64> = uniform(tensor.dims(), &mut random).to_vec::<f64>()?.iter().map(|u| 4.0 * u).collect();
+            let long = as_type(&Tensor::new(tensor.dims(), &long), data_type);
+            (*differentiated && spec.flows.passes(i)).then(|| (format!("x{i}"), long))
+        })
+        .collect();
+    let plain = case.model(&inputs);
+    let moved = |(name, along): (&String, &Tensor)| {
+        let at = as_float64(plain.graph.initializers.get(name)?)?;
+        let sum: Vec<f64> = at.iter().zip(as_float64(along)?).map(|(x, u)| x + u).collect();
+        Some((name.clone(), as_type(&Tensor::new(along.dims(), &sum), data_type)))
+    };
+    let moved: IndexMap<String, Tensor> = moves.iter().filter_map(moved).collect();
+    let outputs: Vec<String> = plain.graph.outputs.iter().map(|o| o.name.clone()).collect();
+    let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let Ok(with_tangents) = tangents(&plain, &moves, &names) else { return Ok(None) };
+    let environment = library.environment();
+    let Ok(tangent) = run(environment, &with_tangents) else { return Ok(None) };
+    let twin = |kinks| run(environment, &twins(&plain, &moved, &names, kinks).map_err(text)?);
+    let (held, free) = (twin(Kinks::Held)?, twin(Kinks::Free)?);
+    // Rounding of sums and products of a few numbers.
+    let tolerance = if data_type == DataType::Double { 1e-12 } else { 1e-5 };
+    let mut parted = None;
+    for name in &names {
+        let (own, twin) = (tangent.get(*name), format!("twin_of_{name}"));
+        let [Some(own), Some(along), Some(held), Some(free)] =
+            [own, tangent.get(&format!("tangent_of_{name}")), held.get(&twin), free.get(&twin)]
+        else {
+            continue;
+        };
+        let scale = own.iter().chain(along).fold(1.0_f64, |m, x| m.max(x.abs()));
+        for (i, held) in held.iter().enumerate() {
+            let wanted = own[i] + along[i];
+            if (held - wanted).abs() > tolerance * scale || held.is_nan() {
+                return Err(format!("`{name}`[{i}]: {held:e} instead of {wanted:e}"));
+            }
+        }
+        let apart = free.iter().zip(held).any(|(free, held)| (free - held).abs() > 1e-3 * scale);
+        parted = Some(apart || parted == Some(true));
+    }
+    Ok(parted)
+}
+
+fn as_float64(tensor: &Tensor) -> Option<Vec<f64>> {
+    tensor.to_vec::<f64>().or_else(|| Some(tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect()))
+}
+
+#[test]
+fn a_held_twin_is_the_original_and_its_tangent_however_long_the_move() {
+    let library = Library::load(None).expect("ONNX Runtime: run `make setup`");
+    let mut parted: BTreeMap<&str, bool> = BTreeMap::new();
+    for case in cases().iter().filter(|case| !case.training) {
+        if !isal_onnx::ops::find(case.op).is_some_and(|op| matches!(op.tangent, Tangent::Kinked(..))) {
+            continue;
+        }
+        parted.entry(case.op).or_default();
+        for data_type in [DataType::Double, DataType::Float] {
+            if data_type == DataType::Double && NARROW_INSIDE.contains(&case.op) {
+                continue;
+            }
+            match check_held(case, data_type, &library) {
+                Ok(Some(apart)) => {
+                    let seen = parted.entry(case.op).or_default();
+                    *seen |= apart;
+                }
+                Ok(None) => {}
+                Err(error) => panic!("{} in {data_type:?}: {error}", case.label()),
+            }
+        }
+    }
+    // A move that changes no piece would show nothing.
+    let idle: Vec<&&str> = parted.iter().filter(|(_, apart)| !**apart).map(|(op, _)| op).collect();
+    assert!(idle.is_empty(), "no free twin left its pieces: {idle:?}");
+    let kinked = isal_onnx::ops::all().filter(|op| matches!(op.tangent, Tangent::Kinked(..))).count();
+    assert_eq!((parted.len(), kinked), (16, 16));
 }

@@ -33,6 +33,7 @@ pub mod tangent;
 mod tensor;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod twin;
 mod value;
 
 pub use attribute::Attribute;
@@ -46,4 +47,5 @@ pub use parameters::Parameter;
 pub use scope::Scope;
 pub use shape::Expr;
 pub use tensor::{DataType, Element, Tensor};
+pub use twin::{Kinks, twins};
 pub use value::{Dim, ValueInfo, ValueType};

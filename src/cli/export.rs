@@ -1,11 +1,10 @@
 //! `isal export`: files for other stacks.
 
 use super::{BadRequest, Context, Interrupted, Outcome, open_data};
-use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, export};
+use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
 use crate::runtime::ExecutionProvider;
 use crate::scores::SIGN;
-use clap::{Args, Subcommand, ValueEnum};
-use isal_onnx::influence as graph;
+use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -23,8 +22,10 @@ reference set.
 
 The step between the two weight settings is chosen on the images of `--sample`, against the
 plugin's exact derivative where the plugin is there, else against the tangent graph, and where an
-operator has no tangent rule, by how well neighbouring steps agree. A rank agreement under 0.999
-is an error. The tangent form takes no step.
+operator has no tangent rule, by how well neighbouring steps agree. Where no step of the one-sided
+difference reaches a rank agreement of 0.9999, the second weight setting is held on the model's own
+side of every kink, which is tried as well and takes more time to run; under 0.999 is an error. The
+tangent form takes no step.
 
 A shadow model is served beside the model it was made from. With o and o~ the answers (logits) of
 the model and its shadow, and step from the shadow's property `isal.influence.step`:
@@ -34,15 +35,6 @@ Of probabilities p and p~, d = (log(p~) - log(p)) / step, and p in place of soft
 Examples:
   isal export influence --model m.onnx --vector scores/s.safetensors --sample pool/ -o influence.onnx
   isal export influence --model m.onnx --vector s.safetensors --form shadow --step 3e-5 -o shadow.onnx";
-
-/// Which difference the paired form takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Difference {
-    /// Against the model itself, whose outputs stay bit for bit; one pass a vector and one.
-    OneSided,
-    /// Between a step ahead and a step back, whose mean stands in for the prediction; two passes a vector and no other.
-    Central,
-}
 
 /// What to write, from what.
 #[derive(Debug, Args)]
@@ -60,8 +52,8 @@ pub struct InfluenceArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     tangent_rank: Option<u32>,
     /// Which difference the paired form takes
-    #[arg(long, value_enum, default_value = "one-sided")]
-    difference: Difference,
+    #[arg(long, value_enum, default_value_t)]
+    difference: PairedDifference,
     /// Images to choose the step on, such as the pool; they need no labels
     #[arg(long, value_name = "DATA")]
     sample: Option<PathBuf>,
@@ -113,10 +105,7 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         vectors: given.vectors.clone(),
         form: given.tangent_rank.map_or(given.form, |_| Some(given.form.unwrap_or(ExportForm::Tangent))),
         tangent_rank: given.tangent_rank.map(|rank| rank as usize),
-        difference: match given.difference {
-            Difference::OneSided => graph::Difference::OneSided,
-            Difference::Central => graph::Difference::Central,
-        },
+        difference: given.difference,
         step: given.step,
         sample: sample.map(|path| open_data(path, &format!("--sample {}", path.display()))).transpose()?,
         preprocess: super::score::preprocess(&given.model, given.recipe.as_deref(), &given.set)?,
@@ -147,17 +136,17 @@ fn check(given: &InfluenceArguments) -> Result<(), BadRequest> {
     if let Some(step) = given.step.filter(|step| !(*step > 0.0 && *step < 1.0)) {
         return Err(BadRequest(format!("`--step` is {step}, expected a number between 0 and 1, such as 3e-5")));
     }
-    let central = given.difference == Difference::Central;
+    let other = matches!(given.difference, PairedDifference::Central | PairedDifference::Held);
     let shadow = [
         (given.vectors.len() > 1, "several `--vector`: write one shadow model each"),
         (given.expected_top_k > 1, "`--expected-top-k`: its formula is that of the arg-max"),
         (given.per_class, "`--per-class`: it has the model's own outputs alone"),
         (given.embedding, "`--embedding`: it has the model's own outputs alone"),
-        (central, "`--difference central`: the model that is served is the other side"),
+        (other, "`--difference`: the model that is served is the other side"),
     ];
     let tangent = [
         (given.step.is_some(), "`--step`: it takes none"),
-        (central, "`--difference`: it takes the derivative itself"),
+        (given.difference != PairedDifference::Auto, "`--difference`: it takes the derivative itself"),
     ];
     let rank = (given.tangent_rank.is_some(), "`--tangent-rank`, which is the tangent form's");
     let (form, excluded) = match given.form {
@@ -175,12 +164,11 @@ fn check(given: &InfluenceArguments) -> Result<(), BadRequest> {
 
 fn text(given: &InfluenceArguments, exported: &Exported) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
-    let what = match (exported.form, given.difference, given.tangent_rank) {
+    let what = match (exported.form, given.tangent_rank) {
         (ExportForm::Shadow, ..) => "shadow model".to_owned(),
-        (ExportForm::Tangent, _, None) => "tangent graph, exact".to_owned(),
-        (ExportForm::Tangent, _, Some(rank)) => format!("tangent graph of rank {rank}"),
-        (ExportForm::Paired, Difference::OneSided, _) => "paired graph, one-sided".to_owned(),
-        (ExportForm::Paired, Difference::Central, _) => "paired graph, central".to_owned(),
+        (ExportForm::Tangent, None) => "tangent graph, exact".to_owned(),
+        (ExportForm::Tangent, Some(rank)) => format!("tangent graph of rank {rank}"),
+        (ExportForm::Paired, _) => format!("paired graph, {}", exported.difference.unwrap_or_default()),
     };
     let step = exported.relative_step.map_or_else(String::new, |step| format!(", relative step {step:e}"));
     writeln!(text, "{}: {what}{step}, opset {}", exported.file.display(), exported.opset)?;

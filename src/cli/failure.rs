@@ -169,7 +169,7 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return Some("`isal score pool --model ... --labeled ...` writes `influence.onnx` into its folder".to_owned());
     }
     if let Some(InfluenceGraphError::Step { .. }) = cause.downcast_ref() {
-        return Some("`--difference central` is more exact, and `--form tangent` takes no step at all".to_owned());
+        return Some("`--difference held` is more exact, and `--form tangent` takes no step at all".to_owned());
     }
     match cause.downcast_ref::<RuntimeError>()? {
         RuntimeError::Missing { .. } => Some(format!(

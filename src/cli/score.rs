@@ -3,6 +3,7 @@
 use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
 use crate::data::{Labelled, Pool, Preprocess, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
+use crate::influence_graph::PairedDifference;
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
 use crate::scoring::{Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard, Source, score_pool};
@@ -33,12 +34,13 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 14] = [
+const MADE_WITH_THE_GRAPH: [&str; 15] = [
     "model",
     "labeled",
     "reference",
     "reference_fraction",
     "engine",
+    "difference",
     "tangent_rank",
     "solver",
     "damping",
@@ -90,6 +92,9 @@ pub struct PoolOptions {
     /// What computes the influence (default: paired, or tangent where the weights are narrower than float32)
     #[arg(long, value_enum)]
     engine: Option<Engine>,
+    /// Which difference the paired graph takes
+    #[arg(long, value_enum, default_value_t)]
+    difference: PairedDifference,
     /// Cut the tangent graph's direction to R singular vectors a layer: cheaper, and no longer exact; its rank agreement with
     /// the exact influences is printed
     #[arg(long, value_name = "R|exact", value_parser = tangent_rank, default_value = "exact")]
@@ -230,6 +235,9 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
     if given.tangent_rank.0.is_some() && given.engine != Some(Engine::Tangent) {
         return Err(BadRequest("`--tangent-rank` goes with `--engine tangent`".into()).into());
     }
+    if given.difference != PairedDifference::Auto && given.engine.is_some_and(|engine| engine != Engine::Paired) {
+        return Err(BadRequest("`--difference` goes with `--engine paired`".into()).into());
+    }
     let needs = StrategyOptions::named(&given.strategy)?.row().needs;
     if needs == Needs::Influence && given.labeled.is_none() {
         let text = format!("strategy `{}` needs `--labeled`: the images the model was trained on", given.strategy);
@@ -256,6 +264,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         scope,
         expected_top_k: given.expected_top_k as usize,
         engine: given.engine,
+        difference: given.difference,
         tangent_rank: given.tangent_rank.0,
         device: given.device.clone(),
         plugin: context.global.plugin.clone(),

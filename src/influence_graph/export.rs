@@ -3,8 +3,10 @@
 use super::evaluate::{Evaluator, batches, influences};
 use super::exact::{Where, by_plugin, by_tangent};
 use super::proof::{Own, Proof, compare, float_outputs};
-use super::step::{Agreement, Columns, Judge, choose};
-use super::{InfluenceGraphError, direction, directions, images, influence_of_pair, provenance, takes_a_step};
+use super::step::{Agreement, Choice, Columns, Judge, choose};
+use super::{
+    InfluenceGraphError, PairedDifference, direction, directions, images, influence_of_pair, provenance, takes_a_step,
+};
 use crate::classifier::Classifier;
 use crate::data::{Dataset, Preprocess, Recipe, Size};
 use crate::influence::{PseudoLabels, SolvedVector};
@@ -46,7 +48,7 @@ pub struct ExportOptions {
     /// Leading singular vectors that a block of the tangent form keeps; `None`: exact.
     pub tangent_rank: Option<usize>,
     /// Which difference the paired form takes.
-    pub difference: Difference,
+    pub difference: PairedDifference,
     /// The relative step, where it is not to be chosen.
     pub step: Option<f64>,
     /// Images to choose the step on; they need no labels.
@@ -82,6 +84,8 @@ pub struct Exported {
     pub form: ExportForm,
     /// Its operator set, the model's own.
     pub opset: i64,
+    /// Which difference a paired graph takes.
+    pub difference: Option<&'static str>,
     /// `||eps s|| / ||theta||`, of the forms that take a step.
     pub relative_step: Option<f64>,
     /// How the influences do on the sample; absent where there was none, or nothing to compare with.
@@ -116,8 +120,16 @@ struct Made {
 }
 
 impl Source<'_> {
-    /// `relative_step` is not looked at where the form takes none.
-    fn make(&self, relative_step: f64) -> Result<Made, InfluenceGraphError> {
+    /// The differences a form takes by turns until one is close.
+    fn differences(&self) -> &'static [Difference] {
+        match self.form {
+            ExportForm::Paired => self.options.difference.candidates(),
+            ExportForm::Shadow | ExportForm::Tangent => &[Difference::OneSided],
+        }
+    }
+
+    /// `difference` and `relative_step` are not looked at where the form takes none.
+    fn make(&self, difference: Difference, relative_step: f64) -> Result<Made, InfluenceGraphError> {
         let refused = |source| InfluenceGraphError::model(&self.classifier.path, source);
         let model = &self.classifier.model;
         match (self.form, self.directions.as_slice()) {
@@ -132,7 +144,7 @@ impl Source<'_> {
                 Ok(Made { model, shadow: None })
             }
             (ExportForm::Shadow | ExportForm::Paired, directions) => {
-                let how = Paired { relative_step, difference: self.options.difference };
+                let how = Paired { relative_step, difference };
                 let model = paired(model, directions, &self.graph, how).map_err(refused)?;
                 Ok(Made { model, shadow: None })
             }
@@ -142,12 +154,13 @@ impl Source<'_> {
     /// Influences of the sample at a step, had as whoever uses the file will have them.
     fn influences(
         &self,
+        difference: Difference,
         step: f64,
         evaluator: &Evaluator<'_>,
         plain: &mut Session,
         sample: &Array4<f32>,
     ) -> Result<Columns, InfluenceGraphError> {
-        let made = self.make(step)?;
+        let made = self.make(difference, step)?;
         let mut session = evaluator.open(&made.model)?;
         let Some((eps, _)) = made.shadow else {
             return influences(&mut session, sample.view(), self.directions.len());
@@ -200,21 +213,26 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
         }
         _ => None,
     };
-    let step = measured.as_ref().and_then(|m| m.step).or(options.step).filter(|_| form != ExportForm::Tangent);
-    let Made { mut model, shadow } = source.make(step.unwrap_or(f64::NAN))?;
+    let chosen = measured.as_ref().and_then(|m| m.chosen);
+    let step = chosen.map(|c| c.step).or(options.step).filter(|_| form != ExportForm::Tangent);
+    let first = source.differences().first().copied().unwrap_or(Difference::OneSided);
+    let difference = chosen.map_or(first, |c| c.difference);
+    let Made { mut model, shadow } = source.make(difference, step.unwrap_or(f64::NAN))?;
     describe(&mut model, &source, &vectors, pseudo_labels, recipe.as_ref(), measured.as_ref());
     model.write(&options.out).map_err(|e| InfluenceGraphError::model(&options.out, e))?;
     let proof = match &library {
-        Some(library) => prove(&source, library, measured.as_ref().map(|m| &m.sample), observer).inspect_err(|_| {
-            // Nobody shall deploy what has not stood the proof.
-            let _ = std::fs::remove_file(&options.out);
-        })?,
+        Some(library) => prove(&source, difference, library, measured.as_ref().map(|m| &m.sample), observer)
+            .inspect_err(|_| {
+                // Nobody shall deploy what has not stood the proof.
+                let _ = std::fs::remove_file(&options.out);
+            })?,
         None => None,
     };
     Ok(Exported {
         file: options.out.clone(),
         form,
         opset: model.opset(),
+        difference: (form == ExportForm::Paired).then(|| difference.name()),
         relative_step: step,
         agreement: measured.as_ref().and_then(|m| m.against.as_ref().map(|(_, agreement)| *agreement)),
         judged_by: measured.as_ref().and_then(|m| m.against.as_ref().map(|(judge, _)| judge.name().to_owned())),
@@ -235,8 +253,8 @@ fn default_form(classifier: &Classifier, directions: &[Direction]) -> ExportForm
 /// What the sample has shown.
 struct Measured {
     sample: Array4<f32>,
-    /// The step that was chosen on it.
-    step: Option<f64>,
+    /// The difference and the step that were chosen on it.
+    chosen: Option<Choice>,
     /// What judged, and how well the influences agree with it.
     against: Option<(Judge, Agreement)>,
 }
@@ -264,26 +282,27 @@ fn measure(
         found => found,
     };
     let mut plain = evaluator.open_file(&options.model)?;
-    let mut influences = |step| source.influences(step, &evaluator, &mut plain, &sample);
+    let mut influences = |difference, step| source.influences(difference, step, &evaluator, &mut plain, &sample);
     if source.form == ExportForm::Tangent {
-        let Some(judge) = exact else { return Ok(Measured { sample, step: None, against: None }) };
-        let found = influences(f64::NAN)?;
+        let Some(judge) = exact else { return Ok(Measured { sample, chosen: None, against: None }) };
+        let found = influences(Difference::OneSided, f64::NAN)?;
         let Judge::Exact { influences: truth, .. } = &judge else {
-            return Ok(Measured { sample, step: None, against: None });
+            return Ok(Measured { sample, chosen: None, against: None });
         };
         let agreement = Agreement::between(&found, truth);
         // Whoever cuts the rank asks for an approximation, and is told how good it is.
         if itself {
             agreement.of_exact(&judge)?;
         }
-        return Ok(Measured { sample, step: None, against: Some((judge, agreement)) });
+        return Ok(Measured { sample, chosen: None, against: Some((judge, agreement)) });
     }
     let judge = exact.unwrap_or_else(|| {
         observer.say("neighbouring steps are held against each other");
         Judge::Neighbours
     });
-    let choice = choose(&judge.candidates(options.step), &judge, influences, observer)?.accepted(&judge)?;
-    Ok(Measured { sample, step: Some(choice.step), against: Some((judge, choice.agreement)) })
+    let steps = judge.candidates(options.step);
+    let choice = choose(source.differences(), &steps, &judge, influences, observer)?.accepted(&judge)?;
+    Ok(Measured { sample, chosen: Some(choice), against: Some((judge, choice.agreement)) })
 }
 
 fn session_options(options: &ExportOptions) -> SessionOptions {
@@ -338,6 +357,7 @@ fn describe(
 /// Runs the written file on a batch of the sample, or of noise, beside the model.
 fn prove(
     source: &Source<'_>,
+    difference: Difference,
     library: &Library,
     sample: Option<&Array4<f32>>,
     observer: &dyn Observer,
@@ -353,9 +373,9 @@ fn prove(
     };
     let open = |path: &Path| Session::open(library, path, session_options(options));
     let (mut plain, mut written) = (open(&options.model)?, open(&options.out)?);
-    let own = match (source.form, options.difference) {
+    let own = match (source.form, difference) {
         (ExportForm::Shadow, _) => Own::Shifted,
-        (ExportForm::Tangent, _) | (ExportForm::Paired, Difference::OneSided) => Own::Kept,
+        (ExportForm::Tangent, _) | (ExportForm::Paired, Difference::OneSided | Difference::Held) => Own::Kept,
         (ExportForm::Paired, Difference::Central) => Own::Mean,
     };
     let wanted = [

@@ -5,6 +5,7 @@
 //! proof that the file runs and leaves the model's own outputs as they are (`proof`). A sweep writes its graph by
 //! [`Sample::build`], `isal export influence` by [`export()`].
 
+mod difference;
 mod directions;
 mod error;
 mod evaluate;
@@ -17,10 +18,11 @@ mod served_pair;
 mod step;
 mod sweep;
 
+pub use difference::PairedDifference;
 pub use directions::{direction, takes_a_step};
 pub use error::InfluenceGraphError;
 pub use export::{ExportForm, ExportOptions, Exported, export};
 pub use proof::Proof;
 pub use served_pair::influence_of_pair;
-pub use step::{AGREEMENT, Agreement, Choice, Judge, STEPS, choose};
+pub use step::{AGREEMENT, Agreement, CLOSE, Choice, Judge, STEPS, choose};
 pub use sweep::{Sample, SweepForm, saved};

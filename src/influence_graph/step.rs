@@ -11,15 +11,20 @@
 //! shorter one's rounding r times its own, so each disagreement is at least r - 1 times the error it stands for, and the
 //! worse of the two overestimates the step's error from either side. The first and last candidate have one neighbour
 //! only and are never taken. What all steps have in common is not seen this way.
+//!
+//! Where no step of the first difference ranks the images nearly as the judge does ([`CLOSE`]), the next one is tried.
 
 use super::InfluenceGraphError;
 use crate::influence::spearman;
-use crate::observe::Observer;
+use crate::observe::{Observer, Stage};
+use isal_onnx::influence::Difference;
 
 /// Relative steps `||eps s|| / ||theta||` that are tried: from where kinks are crossed to where float32 rounds a step away.
 pub const STEPS: [f64; 9] = [1e-2, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7];
 /// Rank agreement that a step must reach.
 pub const AGREEMENT: f64 = 0.999;
+/// Rank agreement at which a dearer difference is not tried.
+pub const CLOSE: f64 = 0.9999;
 /// Distance of the neighbours that a step given by hand is held against where no derivative is to be had.
 const APART: f64 = 3.0;
 
@@ -120,9 +125,11 @@ impl std::fmt::Display for Agreement {
     }
 }
 
-/// A step and how well it does.
+/// A difference at a step, and how well it does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
+    /// Which difference.
+    pub difference: Difference,
     /// `||eps s|| / ||theta||`.
     pub step: f64,
     /// On the sample.
@@ -144,47 +151,76 @@ impl Choice {
     }
 }
 
-/// Tries every candidate, longest first, and gives the best. `influences` computes those of the sample at a step.
+/// Tries the differences in turn until one is [`CLOSE`], each at every step, longest first, and gives the best that was
+/// found. `influences` computes those of the sample.
 ///
 /// # Errors
-/// Whatever `influences` says; [`InfluenceGraphError::Interrupted`].
+/// Whatever `influences` says of the first difference, and [`InfluenceGraphError::Interrupted`]; where a later one
+/// cannot be had, that is told to the observer.
 pub fn choose(
-    candidates: &[f64],
+    differences: &[Difference],
+    steps: &[f64],
     judge: &Judge,
-    mut influences: impl FnMut(f64) -> Result<Columns, InfluenceGraphError>,
+    mut influences: impl FnMut(Difference, f64) -> Result<Columns, InfluenceGraphError>,
     observer: &dyn Observer,
 ) -> Result<Choice, InfluenceGraphError> {
-    observer.begin("choosing the step", candidates.len() as u64, "steps");
-    let mut found = Vec::with_capacity(candidates.len());
-    for &step in candidates {
+    let mut best: Option<Choice> = None;
+    for &difference in differences {
+        let found = match (at_best(difference, steps, judge, &mut influences, observer), best) {
+            (Ok(found), _) => found,
+            (Err(error), None) | (Err(error @ InfluenceGraphError::Interrupted), _) => return Err(error),
+            (Err(error), Some(_)) => {
+                observer.say(&format!("the {} difference cannot be had: {error}", difference.name()));
+                continue;
+            }
+        };
+        if best.is_none_or(|best| found.agreement.better_than(&best.agreement)) {
+            best = Some(found);
+        }
+        if found.agreement.spearman >= CLOSE {
+            break;
+        }
+    }
+    let nothing = Choice { difference: Difference::OneSided, step: f64::NAN, agreement: Agreement::NONE };
+    Ok(best.unwrap_or(nothing))
+}
+
+/// A difference at the step that does best.
+fn at_best(
+    difference: Difference,
+    steps: &[f64],
+    judge: &Judge,
+    influences: &mut impl FnMut(Difference, f64) -> Result<Columns, InfluenceGraphError>,
+    observer: &dyn Observer,
+) -> Result<Choice, InfluenceGraphError> {
+    let _stage =
+        Stage::begin(observer, &format!("choosing the step, {}", difference.name()), steps.len() as u64, "steps");
+    let mut found = Vec::with_capacity(steps.len());
+    for &step in steps {
         if observer.interrupted() {
-            observer.end();
             return Err(InfluenceGraphError::Interrupted);
         }
-        found.push((step, influences(step)?));
+        found.push((step, influences(difference, step)?));
         observer.advance(1);
     }
-    observer.end();
     let judged: Vec<Choice> = match judge {
-        Judge::Exact { influences, .. } => {
-            let judged = |(step, found): &(f64, Columns)| Choice {
-                step: *step,
-                agreement: Agreement::between(found, influences),
-            };
-            found.iter().map(judged).collect()
-        }
+        Judge::Exact { influences, .. } => found
+            .iter()
+            .map(|(step, found)| Choice { difference, step: *step, agreement: Agreement::between(found, influences) })
+            .collect(),
         Judge::Neighbours => found
             .windows(3)
             .filter_map(|three| match three {
                 [(_, longer), (step, own), (_, shorter)] => {
                     let with = |other: &Columns| Agreement::between(own, other);
-                    Some(Choice { step: *step, agreement: with(longer).or_worse(with(shorter)) })
+                    Some(Choice { difference, step: *step, agreement: with(longer).or_worse(with(shorter)) })
                 }
                 _ => None,
             })
             .collect(),
     };
-    let none = Choice { step: candidates.first().copied().unwrap_or(f64::NAN), agreement: Agreement::NONE };
+    let step = steps.first().copied().unwrap_or(f64::NAN);
+    let none = Choice { difference, step, agreement: Agreement::NONE };
     let better = |best: Choice, next: Choice| if next.agreement.better_than(&best.agreement) { next } else { best };
     Ok(judged.into_iter().reduce(better).unwrap_or(none))
 }
@@ -217,6 +253,15 @@ mod tests {
         vec![(0..50).map(value).collect()]
     }
 
+    /// The choice among steps of one difference.
+    fn one_sided(
+        steps: &[f64],
+        judge: &Judge,
+        mut influences: impl FnMut(f64) -> Result<Columns, InfluenceGraphError>,
+    ) -> Result<Choice, InfluenceGraphError> {
+        choose(&[Difference::OneSided], steps, judge, |_, step| influences(step), &Unobserved)
+    }
+
     fn truth() -> Columns {
         with_errors(1.0, 0.0, 0.0)
     }
@@ -225,7 +270,7 @@ mod tests {
     fn the_exact_judge_takes_the_step_nearest_to_the_truth() {
         let judge = Judge::Exact { influences: truth(), by: "the truth".to_owned() };
         // bend * h = rounding / h at h = sqrt(1e-6 / 1e3): of the candidates 3e-5 is nearest.
-        let chosen = choose(&STEPS, &judge, |h| Ok(with_errors(h, 1e3, 1e-6)), &Unobserved).unwrap();
+        let chosen = one_sided(&STEPS, &judge, |h| Ok(with_errors(h, 1e3, 1e-6))).unwrap();
         assert_eq!(chosen.step, 3e-5);
         let worst = (1e3 * 3e-5 + 1e-6 / 3e-5) / 49.0;
         assert!(chosen.agreement.worst <= worst && chosen.agreement.worst > 0.3 * worst, "{}", chosen.agreement.worst);
@@ -236,15 +281,10 @@ mod tests {
     fn neighbours_find_the_flat_bottom_and_overestimate_the_error() {
         for (bend, rounding) in [(1e3, 1e-6), (1e2, 1e-7), (3e4, 1e-4)] {
             let errors = |h: f64| with_errors(h, bend, rounding);
-            let chosen = choose(&STEPS, &Judge::Neighbours, |h| Ok(errors(h)), &Unobserved).unwrap();
+            let chosen = one_sided(&STEPS, &Judge::Neighbours, |h| Ok(errors(h))).unwrap();
             let true_error = Agreement::between(&errors(chosen.step), &truth());
-            let best = choose(
-                &STEPS,
-                &Judge::Exact { influences: truth(), by: String::new() },
-                |h| Ok(errors(h)),
-                &Unobserved,
-            )
-            .unwrap();
+            let best =
+                one_sided(&STEPS, &Judge::Exact { influences: truth(), by: String::new() }, |h| Ok(errors(h))).unwrap();
             assert!(chosen.agreement.worst >= true_error.worst, "{chosen:?} claims less than {true_error:?}");
             assert!(chosen.agreement.spearman <= true_error.spearman, "{chosen:?} claims more than {true_error:?}");
             let place = |step: f64| STEPS.iter().position(|s| *s == step).unwrap();
@@ -255,7 +295,7 @@ mod tests {
     #[test]
     fn the_ends_are_never_taken_for_want_of_a_second_neighbour() {
         // The shortest is the best here, and only the longer side can vouch for it.
-        let chosen = choose(&STEPS, &Judge::Neighbours, |h| Ok(with_errors(h, 1e3, 0.0)), &Unobserved).unwrap();
+        let chosen = one_sided(&STEPS, &Judge::Neighbours, |h| Ok(with_errors(h, 1e3, 0.0))).unwrap();
         assert_eq!(chosen.step, 1e-6);
     }
 
@@ -265,15 +305,15 @@ mod tests {
         let two = |second: Vec<f64>| vec![truth()[0].clone(), second];
         let mut off = truth()[0].clone();
         off.swap(0, 49);
-        let chosen = choose(&[1e-3], &judge, |_| Ok(two(off.clone())), &Unobserved).unwrap();
+        let chosen = one_sided(&[1e-3], &judge, |_| Ok(two(off.clone()))).unwrap();
         assert!(chosen.agreement.spearman < 0.9 && chosen.agreement.worst == 1.0);
         assert!(matches!(chosen.accepted(&judge), Err(InfluenceGraphError::Step { wanted: AGREEMENT, .. })));
-        let chosen = choose(&[1e-3, 1e-4], &judge, |_| Ok(two(vec![f64::NAN; 50])), &Unobserved).unwrap();
+        let chosen = one_sided(&[1e-3, 1e-4], &judge, |_| Ok(two(vec![f64::NAN; 50]))).unwrap();
         assert!(chosen.agreement.spearman.is_nan() && chosen.accepted(&judge).is_err());
         // A step with NaN loses against any other, whichever comes first.
         for bad in [1e-3, 1e-4] {
             let second = |h: f64| if h == bad { vec![f64::NAN; 50] } else { truth()[0].clone() };
-            let chosen = choose(&[1e-3, 1e-4], &judge, |h| Ok(two(second(h))), &Unobserved).unwrap();
+            let chosen = one_sided(&[1e-3, 1e-4], &judge, |h| Ok(two(second(h)))).unwrap();
             assert_eq!((chosen.step == bad, chosen.agreement.spearman), (false, 1.0));
         }
     }
@@ -284,7 +324,46 @@ mod tests {
         assert_eq!(exact.candidates(Some(5e-5)), [5e-5]);
         let three = Judge::Neighbours.candidates(Some(5e-5));
         assert_eq!(three.len(), 3);
-        let chosen = choose(&three, &Judge::Neighbours, |h| Ok(with_errors(h, 1.0, 0.0)), &Unobserved).unwrap();
+        let chosen = one_sided(&three, &Judge::Neighbours, |h| Ok(with_errors(h, 1.0, 0.0))).unwrap();
         assert_eq!(chosen.step, 5e-5);
+    }
+
+    #[test]
+    fn a_dearer_difference_is_tried_where_the_cheaper_is_not_close_and_taken_where_it_is_better() {
+        let judge = Judge::Exact { influences: truth(), by: "the truth".to_owned() };
+        let both = [Difference::OneSided, Difference::Held];
+        for (one_sided, held, taken, tries) in [
+            // Errors of the size of the images' distance: not close. The other is exact.
+            (5.0, 0.0, Difference::Held, 2),
+            (5.0, 50.0, Difference::OneSided, 2),
+            (1e-3, 0.0, Difference::OneSided, 1),
+        ] {
+            let tried = std::cell::Cell::new(0);
+            let influences = |difference, _| {
+                tried.set(tried.get() + 1);
+                Ok(with_errors(1.0, if difference == Difference::Held { held } else { one_sided }, 0.0))
+            };
+            let chosen = choose(&both, &[1e-3], &judge, influences, &Unobserved).unwrap();
+            assert_eq!((chosen.difference, tried.get()), (taken, tries), "{one_sided} {held}");
+        }
+    }
+
+    #[test]
+    fn a_dearer_difference_that_cannot_be_had_leaves_the_cheaper_one() {
+        let judge = Judge::Exact { influences: truth(), by: "the truth".to_owned() };
+        let both = [Difference::OneSided, Difference::Held];
+        let influences = |difference, _| match difference {
+            Difference::OneSided => Ok(with_errors(1.0, 5.0, 0.0)),
+            _ => Err(InfluenceGraphError::NoStep),
+        };
+        let chosen = choose(&both, &[1e-3], &judge, influences, &Unobserved).unwrap();
+        assert_eq!(chosen.difference, Difference::OneSided);
+        let none = choose(&both[1..], &[1e-3], &judge, influences, &Unobserved);
+        assert!(matches!(none, Err(InfluenceGraphError::NoStep)));
+        let stopped = |difference, _| match difference {
+            Difference::OneSided => Ok(with_errors(1.0, 5.0, 0.0)),
+            _ => Err(InfluenceGraphError::Interrupted),
+        };
+        assert!(matches!(choose(&both, &[1e-3], &judge, stopped, &Unobserved), Err(InfluenceGraphError::Interrupted)));
     }
 }

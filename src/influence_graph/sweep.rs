@@ -2,7 +2,7 @@
 
 use super::evaluate::{Evaluator, influences};
 use super::step::{Agreement, Judge, choose};
-use super::{InfluenceGraphError, STEPS, direction, provenance};
+use super::{InfluenceGraphError, PairedDifference, STEPS, direction, provenance};
 use crate::classifier::Classifier;
 use crate::influence::{Contraction, PseudoLabels, SolvedVector};
 use crate::observe::Observer;
@@ -17,7 +17,10 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepForm {
     /// The network at two weight settings, its step chosen on the sample.
-    Paired,
+    Paired {
+        /// Which difference is taken.
+        difference: PairedDifference,
+    },
     /// The exact derivative, or that along a direction cut to so many singular vectors a layer.
     Tangent {
         /// `None`: exact.
@@ -63,10 +66,10 @@ impl Sample<'_> {
         let judge = Judge::Exact { influences: vec![self.exact.clone()], by: "the exact influences".to_owned() };
         let tried = |built: &Model| influences(&mut evaluator.open(built)?, self.images.view(), 1);
         let (mut built, agreement) = match self.form {
-            SweepForm::Paired => {
-                let chosen = choose(&STEPS, &judge, |step| tried(&self.paired(&s, step)?), observer)?;
-                let chosen = chosen.accepted(&judge)?;
-                (self.paired(&s, chosen.step)?, chosen.agreement)
+            SweepForm::Paired { difference } => {
+                let influences = |difference, step| tried(&self.paired(&s, difference, step)?);
+                let chosen = choose(difference.candidates(), &STEPS, &judge, influences, observer)?.accepted(&judge)?;
+                (self.paired(&s, chosen.difference, chosen.step)?, chosen.agreement)
             }
             SweepForm::Tangent { rank } => {
                 let built = self.tangent(&s, rank)?;
@@ -86,9 +89,9 @@ impl Sample<'_> {
         Ok((InfluenceGraph { session, output: self.classifier.output.clone(), contraction }, metadata))
     }
 
-    fn paired(&self, s: &Direction, relative_step: f64) -> Result<Model, InfluenceGraphError> {
+    fn paired(&self, s: &Direction, difference: Difference, relative_step: f64) -> Result<Model, InfluenceGraphError> {
         let options = self.classifier.influence_options(self.pseudo_labels);
-        let how = Paired { relative_step, difference: Difference::OneSided };
+        let how = Paired { relative_step, difference };
         paired(&self.classifier.model, std::slice::from_ref(s), &options, how)
             .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
     }
@@ -111,7 +114,10 @@ pub fn saved(
     let metadata = InfluenceMetadata::of(&isal_onnx::Model::read(path).ok()?)?;
     let top_k = classifier.influence_options(pseudo_labels).top_k.to_string();
     let same_form = match form {
-        SweepForm::Paired => metadata.get("form") == Some("paired"),
+        SweepForm::Paired { difference } => {
+            let one_of = |found: &str| difference.candidates().iter().any(|candidate| candidate.name() == found);
+            metadata.get("form") == Some("paired") && metadata.get("difference").is_some_and(one_of)
+        }
         SweepForm::Tangent { rank } => {
             let rank = rank.map_or_else(|| "exact".to_owned(), |rank| rank.to_string());
             metadata.get("form") == Some("tangent") && metadata.get("rank") == Some(&rank)

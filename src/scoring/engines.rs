@@ -83,7 +83,7 @@ pub(super) fn with_influence(
         graph => {
             let form = match graph {
                 Engine::Tangent => SweepForm::Tangent { rank: from.tangent_rank },
-                _ => SweepForm::Paired,
+                _ => SweepForm::Paired { difference: from.difference },
             };
             let mut scorer = graph_scorer(options, prepared, &vector, form, &mut native, &mut provenance, observer)?;
             let mut scored = sweep_stage(options, prepared, &mut scorer, provenance, observer)?;
@@ -159,6 +159,7 @@ pub(super) fn describe_graph(
     provenance.insert("engine".into(), format!("{form} graph on ONNX Runtime {}", library.version()));
     provenance.insert("execution provider".into(), scorer.session.provider().to_string());
     for (property, line) in [
+        ("difference", "difference"),
         ("relative step", "relative step"),
         ("rank", "rank of the direction"),
         ("agreement", "agreement with the exact influences"),

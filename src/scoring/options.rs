@@ -3,6 +3,7 @@
 use super::Shard;
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
+use crate::influence_graph::PairedDifference;
 use crate::runtime::ExecutionProvider;
 use crate::select::StrategyOptions;
 use isal_onnx::Scope;
@@ -63,6 +64,8 @@ pub struct ModelSource {
     pub expected_top_k: usize,
     /// What computes the influence; where not given, the paired graph for float32 weights, else the tangent graph.
     pub engine: Option<Engine>,
+    /// Which difference the paired graph takes.
+    pub difference: PairedDifference,
     /// Cuts the tangent graph's direction to so many singular vectors a layer.
     pub tangent_rank: Option<usize>,
     /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.

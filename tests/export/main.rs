@@ -78,6 +78,33 @@ fn the_step_is_chosen_against_the_plugins_derivative_and_the_file_ranks_as_it_do
 }
 
 #[test]
+fn held_at_the_kinks_a_long_step_ranks_images_that_a_free_one_shuffles() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    let export = |difference: &str, step: &str| {
+        place.export(&["--vector", "s", "--sample", "pool", "--step", step, "--difference", difference, "-o", "i.onnx"])
+    };
+    // So long that some image crosses a kink of one of its Relu, and short enough that the smooth parts hardly bend.
+    let (free, held) = (export("one-sided", "1e-4"), export("held", "1e-4"));
+    let worst = |told: &serde_json::Value| told["agreement"]["worst"].as_f64().expect("a worst error");
+    assert!(rank(&held) >= 0.9999 && worst(&held) < 0.5 * worst(&free), "held {held}, free {free}");
+    assert_eq!((&held["difference"], &held["proof"]["bit_for_bit"]), (&"held".into(), &true.into()));
+    let said = InfluenceMetadata::of(&place.model("i.onnx")).expect("properties");
+    assert_eq!(said.get("difference"), Some("held"));
+
+    // At a step that is too long for the one-sided difference, left to itself it takes the held one.
+    let refused = place
+        .command(&["--vector", "s", "--sample", "pool", "--step", "1e-3", "--difference", "one-sided", "-o", "no.onnx"])
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(3) && text.contains("0.999 is needed") && text.contains("held"), "{text}");
+    let chosen = export("auto", "1e-3");
+    assert_eq!(chosen["difference"], "held");
+    assert!(rank(&chosen) >= 0.999, "{chosen}");
+}
+
+#[test]
 fn gradient_embeddings_are_what_the_last_layers_gradient_is_the_product_of() {
     let place = Place::linear();
     place.vector("s", "all", 3);

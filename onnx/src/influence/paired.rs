@@ -11,8 +11,8 @@
 use super::direction::measure;
 use super::frame::Frame;
 use super::{Direction, Form, InfluenceMetadata, InfluenceOptions};
-use crate::reach::reach;
-use crate::{Builder, DataType, Error, Graph, Model, Node, Result, Tensor, Value};
+use crate::twin::{Kinks, Twins, typed};
+use crate::{DataType, Error, Graph, Model, Result, Tensor};
 use std::collections::HashMap;
 
 /// Which difference is taken.
@@ -22,6 +22,21 @@ pub enum Difference {
     OneSided,
     /// Between a step ahead and a step back; more exact, one more pass.
     Central,
+    /// Against the model itself, whose outputs stay bit for bit, the copy held on the model's own side of every kink: what is
+    /// left is the bend of the smooth parts, at the price of a mask for every kinked operator. An operator without a rule is
+    /// not held.
+    Held,
+}
+
+impl Difference {
+    /// As it is written in metadata and options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Difference::OneSided => "one-sided",
+            Difference::Central => "central",
+            Difference::Held => "held",
+        }
+    }
 }
 
 /// How the pair is made.
@@ -41,28 +56,34 @@ pub struct Paired {
 /// A direction that names no float32 initializer, or whose block has other dims, or that is zero; logits that no
 /// parameter reaches; an output already called as one of ours.
 pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOptions, how: Paired) -> Result<Model> {
-    let (frame, mut b) = Frame::open(model, directions, options)?;
+    let (frame, b) = Frame::open(model, directions, options)?;
+    let kinks = if how.difference == Difference::Held { Kinks::Held } else { Kinks::Free };
+    let typed = typed(model, kinks)?;
+    let twins = Twins::new(b, typed.as_ref().unwrap_or(model), kinks);
     let mut tangents = Vec::new();
     let mut centre = None;
     for (number, direction) in directions.iter().enumerate() {
         let eps = step(&model.graph, direction, how.relative_step)?;
         let tail = if number == 0 { String::new() } else { number.to_string() };
         let targets = frame.targets();
-        let ahead = copy(&mut b, &model.graph, direction, eps, &format!("ahead{tail}"), &targets);
+        let ahead = twins.add(ahead_of(&model.graph, direction, eps), &format!("ahead{tail}"), &targets);
         let logits_ahead = ahead.get(&options.logits).copied().ok_or_else(|| frame.unreached())?;
         let (other, divisor) = match how.difference {
-            Difference::OneSided => (frame.value(&b, &options.logits)?, eps),
+            Difference::OneSided | Difference::Held => (twins.with(|b| frame.value(b, &options.logits))?, eps),
             Difference::Central => {
-                let back = copy(&mut b, &model.graph, direction, -eps, &format!("back{tail}"), &targets);
+                let back = twins.add(ahead_of(&model.graph, direction, -eps), &format!("back{tail}"), &targets);
                 let logits_back = back.get(&options.logits).copied().unwrap_or(logits_ahead);
                 centre.get_or_insert((ahead, back));
                 (logits_back, 2.0 * eps)
             }
         };
-        let apart = b.op("Sub", [logits_ahead, other]);
-        let factor = b.constant("per_step", Tensor::scalar((1.0 / divisor) as f32));
-        tangents.push(b.op("Mul", [apart, factor]));
+        tangents.push(twins.with(|b| {
+            let apart = b.op("Sub", [logits_ahead, other]);
+            let factor = b.constant("per_step", Tensor::scalar((1.0 / divisor) as f32));
+            b.op("Mul", [apart, factor])
+        }));
     }
+    let mut b = twins.into_builder();
     let mut means = HashMap::new();
     if let Some((ahead, back)) = &centre {
         b.scope("mean");
@@ -74,13 +95,9 @@ pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOption
             }
         }
     }
-    let difference = match how.difference {
-        Difference::OneSided => "one-sided",
-        Difference::Central => "central",
-    };
     let mut metadata = InfluenceMetadata::default();
     metadata.0.insert("form".into(), Form::Paired.to_string());
-    metadata.0.insert("difference".into(), difference.into());
+    metadata.0.insert("difference".into(), how.difference.name().into());
     metadata.0.insert("relative step".into(), format!("{:e}", how.relative_step));
     frame.close(b, &tangents, means, metadata)
 }
@@ -111,59 +128,9 @@ pub(super) fn moved(theta: &Tensor, s: &Tensor, eps: f64) -> Option<Tensor> {
     Some(Tensor::new(theta.dims(), &sum.collect::<Vec<f32>>()))
 }
 
-/// Adds a copy of what the direction's parameters reach, at `theta + eps s`; gives the copies by original name.
-fn copy(
-    b: &mut Builder,
-    graph: &Graph,
-    direction: &Direction,
-    eps: f64,
-    scope: &str,
-    targets: &[&str],
-) -> HashMap<String, Value> {
-    let found = reach(graph, direction.keys().map(String::as_str), targets.iter().copied());
-    b.scope(scope);
-    let mut renamed: HashMap<String, String> = HashMap::new();
-    let mut copies = HashMap::new();
-    for (name, block) in direction {
-        let Some(moved) = graph.initializers.get(name).and_then(|weight| moved(weight, block, eps)) else { continue };
-        let value = b.constant(name, moved);
-        renamed.insert(name.clone(), b.name(value).to_owned());
-    }
-    for node in found.nodes.iter().filter_map(|position| graph.nodes.get(*position)) {
-        let mut twin = node.clone();
-        rename_reads(&mut twin, &renamed);
-        if !node.name.is_empty() {
-            twin.name = b.fresh(&node.name);
-        }
-        for output in twin.outputs.iter_mut().filter(|o| !o.is_empty()) {
-            let fresh = b.fresh(output);
-            renamed.insert(std::mem::replace(output, fresh.clone()), fresh);
-        }
-        let made = b.push(twin);
-        copies.extend(node.outputs.iter().filter(|o| !o.is_empty()).cloned().zip(made));
-    }
-    b.scope("");
-    copies
-}
-
-/// Renames what a node and its subgraphs read.
-fn rename_reads(node: &mut Node, names: &HashMap<String, String>) {
-    for input in &mut node.inputs {
-        if let Some(new) = names.get(input) {
-            input.clone_from(new);
-        }
-    }
-    for graph in node.subgraphs_mut() {
-        // A name the subgraph makes itself hides the outer one.
-        let mut visible = names.clone();
-        graph.inputs.iter().for_each(|i| drop(visible.remove(&i.name)));
-        graph.initializers.keys().for_each(|i| drop(visible.remove(i)));
-        graph.nodes.iter().flat_map(|n| &n.outputs).for_each(|o| drop(visible.remove(o)));
-        graph.nodes.iter_mut().for_each(|inner| rename_reads(inner, &visible));
-        for output in &mut graph.outputs {
-            if let Some(new) = visible.get(&output.name) {
-                output.name.clone_from(new);
-            }
-        }
-    }
+/// `theta + eps s` by name.
+fn ahead_of(graph: &Graph, direction: &Direction, eps: f64) -> Vec<(String, Tensor)> {
+    let one =
+        |(name, block): (&String, &Tensor)| Some((name.clone(), moved(graph.initializers.get(name)?, block, eps)?));
+    direction.iter().filter_map(one).collect()
 }

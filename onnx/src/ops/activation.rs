@@ -7,33 +7,34 @@
 //! input may be inside a convolution that a runtime has fused with the activation.
 
 use super::Flow::{All, Nothing, Only};
-use super::Tangent::{Rule, Slope, Zero};
+use super::Tangent::{Kinked, Rule, Slope, Zero};
 use super::{Kind, OpSpec};
 use crate::Result;
+use crate::tangent::Pieces::{Curved, Linear};
 use crate::tangent::{At, Tangents, Term};
 use Kind::{Float, Int, String};
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, TAU};
 
 pub(super) const OPS: &[OpSpec] = &[
     like!("Celu", All, Slope(celu), 12, 1..=1, &[("alpha", Float)]),
-    like!("Clip", Only(&[0]), Rule(clip), 1, 1..=3, &[("min", Float), ("max", Float)]),
+    like!("Clip", Only(&[0]), Kinked(Curved, clip), 1, 1..=3, &[("min", Float), ("max", Float)]),
     like!("Elu", All, Slope(elu), 1, 1..=1, &[("alpha", Float)]),
     like!("Gelu", All, Slope(gelu), 20, 1..=1, &[("approximate", String)]),
-    like!("HardSigmoid", All, Slope(hard_sigmoid), 1, 1..=1, &[("alpha", Float), ("beta", Float)]),
-    like!("HardSwish", All, Slope(hard_swish), 14, 1..=1, &[]),
+    like!("HardSigmoid", All, Kinked(Curved, hard_sigmoid), 1, 1..=1, &[("alpha", Float), ("beta", Float)]),
+    like!("HardSwish", All, Kinked(Curved, hard_swish), 14, 1..=1, &[]),
     like!("Hardmax", Nothing, Zero, 1, 1..=1, &[("axis", Int)]),
-    like!("LeakyRelu", All, Slope(leaky_relu), 1, 1..=1, &[("alpha", Float)]),
+    like!("LeakyRelu", All, Kinked(Linear, leaky_relu), 1, 1..=1, &[("alpha", Float)]),
     like!("LogSoftmax", All, Rule(log_softmax), 1, 1..=1, &[("axis", Int)]),
     like!("Mish", All, Slope(mish), 18, 1..=1, &[]),
-    like!("Relu", All, Rule(relu), 1, 1..=1, &[]),
-    like!("Selu", All, Slope(selu), 1, 1..=1, &[("alpha", Float), ("gamma", Float)]),
-    like!("Shrink", All, Rule(shrink), 9, 1..=1, &[("bias", Float), ("lambd", Float)]),
+    like!("Relu", All, Kinked(Linear, relu), 1, 1..=1, &[]),
+    like!("Selu", All, Kinked(Curved, selu), 1, 1..=1, &[("alpha", Float), ("gamma", Float)]),
+    like!("Shrink", All, Kinked(Curved, shrink), 9, 1..=1, &[("bias", Float), ("lambd", Float)]),
     like!("Sigmoid", All, Slope(sigmoid), 1, 1..=1, &[]),
     like!("Softmax", All, Rule(softmax), 1, 1..=1, &[("axis", Int)]),
     like!("Softplus", All, Slope(softplus), 1, 1..=1, &[]),
     like!("Softsign", All, Slope(softsign), 1, 1..=1, &[]),
     like!("Swish", All, Slope(swish), 24, 1..=1, &[("alpha", Float)]),
-    like!("ThresholdedRelu", All, Rule(thresholded_relu), 10, 1..=1, &[("alpha", Float)]),
+    like!("ThresholdedRelu", All, Kinked(Linear, thresholded_relu), 10, 1..=1, &[("alpha", Float)]),
 ];
 
 /// On the positive side 1, on the other exp(x/a) = y/a + 1.
@@ -49,11 +50,11 @@ fn elu<'a>(at: &At<'a>) -> Term<'a> {
 }
 
 /// On the positive side gamma, on the other gamma a exp(x) = y + gamma a.
-fn selu<'a>(at: &At<'a>) -> Term<'a> {
+fn selu<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     let (x, y) = (at.x(0), at.y(0));
     let gamma = at.float("gamma", 1.050_701_022_148_132_3);
     let other = y + gamma * at.float("alpha", 1.673_263_192_176_818_8);
-    x.above(0.0).cast(y.data_type()) * (gamma - other) + other
+    times(at, || x.above(0.0).cast(y.data_type()) * (gamma - other) + other)
 }
 
 /// With the normal distribution's P and p, P(x) + x p(x); with tanh in its place, the derivative of that form.
@@ -70,22 +71,24 @@ fn gelu<'a>(at: &At<'a>) -> Term<'a> {
     cumulative + x * (x.squared() * -0.5).op("Exp") * (1.0 / TAU.sqrt())
 }
 
-fn hard_sigmoid<'a>(at: &At<'a>) -> Term<'a> {
+fn hard_sigmoid<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     let y = at.y(0);
-    y.above(0.0).and(y.below(1.0)).cast(y.data_type()) * at.float("alpha", 0.2)
+    times(at, || y.above(0.0).and(y.below(1.0)).cast(y.data_type()) * at.float("alpha", 0.2))
 }
 
 /// x/3 + 1/2 between -3 and 3; 0 before, 1 after.
-fn hard_swish<'a>(at: &At<'a>) -> Term<'a> {
+fn hard_swish<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     let x = at.x(0);
-    let inside = x.op("Abs").below(3.0).cast(x.data_type());
-    inside * (x * (1.0 / 3.0) + 0.5) + x.above(3.0).cast(x.data_type())
+    times(at, || {
+        let inside = x.op("Abs").below(3.0).cast(x.data_type());
+        inside * (x * (1.0 / 3.0) + 0.5) + x.above(3.0).cast(x.data_type())
+    })
 }
 
-fn leaky_relu<'a>(at: &At<'a>) -> Term<'a> {
+fn leaky_relu<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     let alpha = at.float("alpha", 0.01);
     let told = if alpha > 0.0 { at.y(0) } else { at.x(0) };
-    told.above(0.0).cast(told.data_type()) * (1.0 - alpha) + alpha
+    times(at, || told.above(0.0).cast(told.data_type()) * (1.0 - alpha) + alpha)
 }
 
 /// With t = tanh(softplus(x)), t + x (1 - t^2) sigmoid(x).
@@ -120,10 +123,15 @@ fn one_or<'a>(mask: Term<'a>, other: Term<'a>) -> Term<'a> {
     mask.cast(other.data_type()) * (1.0 - other) + other
 }
 
+/// The tangent times a slope.
+fn times<'a>(at: &At<'a>, slope: impl FnOnce() -> Term<'a>) -> Result<Tangents<'a>> {
+    Ok(vec![at.dx(0).map(|dx| slope() * dx)])
+}
+
 /// The tangent where the mask holds, else 0: times the mask as a number, which ONNX Runtime computes several times faster
 /// than a Where.
 fn where_it_holds<'a>(at: &At<'a>, mask: impl FnOnce() -> Term<'a>) -> Result<Tangents<'a>> {
-    Ok(vec![at.dx(0).map(|dx| mask().cast(dx.data_type()) * dx)])
+    times(at, || mask().cast(at.x(0).data_type()))
 }
 
 fn relu<'a>(at: &At<'a>) -> Result<Tangents<'a>> {

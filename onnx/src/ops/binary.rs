@@ -2,10 +2,10 @@
 //! and Sum from 8).
 
 use super::Flow::{All, Nothing, Only};
-use super::Tangent::{EachLinear, Rule, Zero};
+use super::Tangent::{EachLinear, Kinked, Rule, Zero};
 use super::{ANY, Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact, MAX_ELEMENTS};
-use crate::tangent::{At, Tangents, Term, sum};
+use crate::tangent::{At, Pieces, Tangents, Term, sum};
 use crate::{DataType, Result};
 use Kind::{Int, String};
 
@@ -45,7 +45,7 @@ pub(super) const OPS: &[OpSpec] = &[
     two!("Div", All, Rule(div_tangent), 1, &[], div),
     two!("Mod", Only(&[0]), Rule(modulo_tangent), 10, &[("fmod", Int)], modulo),
     two!("Pow", All, Rule(pow_tangent), 1, &[], pow),
-    two!("PRelu", All, Rule(prelu_tangent), 1, &[], prelu),
+    two!("PRelu", All, Kinked(Pieces::Curved, prelu_tangent), 1, &[], prelu),
     two!("BitShift", Nothing, Zero, 11, &[("direction", String)], arithmetic),
     two!("BitwiseAnd", Nothing, Zero, 18, &[], arithmetic),
     two!("BitwiseOr", Nothing, Zero, 18, &[], arithmetic),
@@ -58,8 +58,8 @@ pub(super) const OPS: &[OpSpec] = &[
     two!("GreaterOrEqual", Nothing, Zero, 12, &[], greater_or_equal),
     two!("Less", Nothing, Zero, 1, &[], less),
     two!("LessOrEqual", Nothing, Zero, 12, &[], less_or_equal),
-    many!("Max", Rule(extreme_tangent), max),
-    many!("Min", Rule(extreme_tangent), min),
+    many!("Max", Kinked(Pieces::Linear, extreme_tangent), max),
+    many!("Min", Kinked(Pieces::Linear, extreme_tangent), min),
     many!("Mean", Rule(mean_tangent), variadic),
     many!("Sum", Rule(sum_tangent), variadic),
     OpSpec {

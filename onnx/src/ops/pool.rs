@@ -4,11 +4,11 @@
 //! Runtime do in every version.
 
 use super::Flow::{All, Only};
-use super::Tangent::{Linear, Refused, Rule};
+use super::Tangent::{Kinked, Linear, Refused, Rule};
 use super::window::Window;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
-use crate::tangent::{At, Tangents, Term};
+use crate::tangent::{At, Pieces, Tangents, Term};
 use crate::{DataType, Result};
 use Kind::{Float, Int, Ints, String};
 
@@ -64,7 +64,7 @@ pub(super) const OPS: &[OpSpec] = &[
             ("strides", Ints),
         ],
         flows: All,
-        tangent: Rule(max_pool_tangent),
+        tangent: Kinked(Pieces::Linear, max_pool_tangent),
         infer: max_pool,
     },
     OpSpec {
@@ -104,7 +104,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: All,
-        tangent: Rule(global_max_tangent),
+        tangent: Kinked(Pieces::Linear, global_max_tangent),
         infer: global,
     },
     OpSpec {

@@ -3,11 +3,11 @@
 //! Meaning changed: the axes become an input, in ReduceSum with opset 13, in the others with 18.
 
 use super::Flow::{Nothing, Only};
-use super::Tangent::{Linear, Rule, Zero};
+use super::Tangent::{Kinked, Linear, Rule, Zero};
 use super::site::product;
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
-use crate::tangent::{At, Tangents, Term};
+use crate::tangent::{At, Pieces, Tangents, Term};
 use crate::{DataType, Result};
 use Kind::{Int, Ints};
 
@@ -45,9 +45,9 @@ pub(super) const OPS: &[OpSpec] = &[
     reduction!("ReduceL2", Rule(l2_tangent), reduce),
     reduction!("ReduceLogSum", Rule(log_sum_tangent), reduce),
     reduction!("ReduceLogSumExp", Rule(log_sum_exp_tangent), reduce),
-    reduction!("ReduceMax", Rule(extreme_tangent), reduce_max),
+    reduction!("ReduceMax", Kinked(Pieces::Linear, extreme_tangent), reduce_max),
     reduction!("ReduceMean", Linear, reduce),
-    reduction!("ReduceMin", Rule(extreme_tangent), reduce_min),
+    reduction!("ReduceMin", Kinked(Pieces::Linear, extreme_tangent), reduce_min),
     reduction!("ReduceProd", Rule(prod_tangent), reduce_prod),
     reduction!("ReduceSum", Linear, reduce_sum),
     reduction!("ReduceSumSquare", Rule(sum_square_tangent), reduce),

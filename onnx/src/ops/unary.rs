@@ -3,10 +3,10 @@
 //! Meaning changed: Dropout takes its ratio as an input from opset 12.
 
 use super::Flow::{All, Nothing, Only};
-use super::Tangent::{Linear, Rule, Slope, Zero};
+use super::Tangent::{Kinked, Linear, Rule, Slope, Zero};
 use super::{Kind, OpSpec, Site};
 use crate::shape::{Element, Expr, Fact};
-use crate::tangent::{At, Tangents, Term};
+use crate::tangent::{At, Pieces, Tangents, Term};
 use crate::{DataType, Result};
 use Kind::{Float, Int, String};
 use std::f64::consts::PI;
@@ -37,7 +37,7 @@ pub(super) const OPS: &[OpSpec] = &[
         outputs: 1..=1,
         attributes: &[],
         flows: All,
-        tangent: Slope(sign),
+        tangent: Kinked(Pieces::Linear, abs_tangent),
         infer: abs,
     },
     OpSpec {
@@ -355,8 +355,8 @@ fn tanh<'a>(at: &At<'a>) -> Term<'a> {
     1.0 - at.y(0).squared()
 }
 
-fn sign<'a>(at: &At<'a>) -> Term<'a> {
-    at.x(0).op("Sign")
+fn abs_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
+    Ok(vec![at.dx(0).map(|dx| at.x(0).op("Sign") * dx)])
 }
 
 fn reciprocal_slope<'a>(at: &At<'a>) -> Term<'a> {

@@ -8,11 +8,13 @@
 
 mod at;
 mod emitter;
+mod held;
 mod seed;
 mod term;
 
 pub(crate) use at::sum;
 pub use at::{At, Tangents};
+pub(crate) use held::Held;
 pub use seed::Seed;
 pub use term::Term;
 
@@ -34,10 +36,21 @@ pub enum Tangent {
     EachLinear,
     /// Element by element in its first input: this factor times the tangent.
     Slope(for<'a> fn(&At<'a>) -> Term<'a>),
+    /// A formula, of an operator whose pieces meet in kinks.
+    Kinked(Pieces, for<'a> fn(&At<'a>) -> Result<Tangents<'a>>),
     /// A formula.
     Rule(for<'a> fn(&At<'a>) -> Result<Tangents<'a>>),
     /// No rule, and why.
     Refused(&'static str),
+}
+
+/// What an operator with kinks is between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pieces {
+    /// Linear in its inputs, on each piece: what the formula gives for the inputs themselves is the output.
+    Linear,
+    /// Anything smooth.
+    Curved,
 }
 
 impl Tangent {
@@ -48,7 +61,7 @@ impl Tangent {
             Tangent::Linear => "linear",
             Tangent::EachLinear => "linear in each",
             Tangent::Slope(_) => "slope",
-            Tangent::Rule(_) => "rule",
+            Tangent::Kinked(..) | Tangent::Rule(_) => "rule",
             Tangent::Refused(_) => "refused",
         }
     }
@@ -147,7 +160,7 @@ fn step<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
         Tangent::Linear => at.linear(&flowing),
         Tangent::EachLinear => vec![at.each_linear(&flowing)],
         Tangent::Slope(slope) => vec![at.dx(0).map(|dx| slope(at) * dx)],
-        Tangent::Rule(rule) => rule(at)?,
+        Tangent::Kinked(_, rule) | Tangent::Rule(rule) => rule(at)?,
         Tangent::Refused(why) => return Err(at.refuse(why)),
     };
     match at.emitter.take_failure() {

@@ -1,11 +1,11 @@
-//! How exact the two differences of the paired graph are, model by model: a row of a Markdown table each.
+//! How exact the differences of the paired graph are, model by model: a row of a Markdown table each.
 //!
 //! The truth is the plugin's derivative in float64; the paired graphs run in float32 on ONNX Runtime, at every step of
 //! a list, and each difference is shown at its best. A model's vector is what `isal score pool`
 //! solved for it, where a file is named; else the gradient of the loss on the first images.
 //!
 //! ```text
-//! cargo run --release --example one_sided_or_central -- POOL MODEL.onnx[=s.safetensors]...
+//! cargo run --release --example paired_differences -- POOL MODEL.onnx[=s.safetensors]...
 //! ```
 
 use anyhow::{Context as _, bail};
@@ -21,7 +21,7 @@ use ndarray::{Array2, Array4, ArrayView4, Axis, s};
 use std::path::Path;
 
 /// Steps that are tried; where the best stands at an end, the list is too short for that model.
-const STEPS: [f64; 5] = [3e-5, 1e-5, 3e-6, 1e-6, 3e-7];
+const STEPS: [f64; 10] = [1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7];
 /// Images of the pool that are ranked.
 const IMAGES: usize = 120;
 /// Images whose gradient stands in for a solved vector.
@@ -44,14 +44,14 @@ fn main() -> anyhow::Result<()> {
     let library = Library::load(None)?;
     let plugin = Plugin::find(None)?;
     println!(
-        "| model | vector | one-sided: step, Spearman, worst error, lowest tenth | central: the same | central's predictions |"
+        "| model | vector | one-sided: step, Spearman, worst error, lowest tenth | held: the same | central: the same | central's predictions |"
     );
-    println!("|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|");
     for argument in arguments {
         let (model, vector) = argument.split_once('=').map_or((argument.as_str(), None), |(m, v)| (m, Some(v)));
         match row(model, vector, &pool, &library, &plugin) {
             Ok(row) => println!("{row}"),
-            Err(error) => println!("| {model} | {error:#} | | | |"),
+            Err(error) => println!("| {model} | {error:#} | | | | |"),
         }
     }
     Ok(())
@@ -79,7 +79,7 @@ fn row(path: &str, vector: Option<&str>, pool: &Dataset, library: &Library, plug
     let own = outputs(&mut plain, images.view(), &classifier.output)?;
     let mut best: Vec<Figure> = Vec::new();
     let (mut moved, mut flipped) = (0.0, 0);
-    for difference in [Difference::OneSided, Difference::Central] {
+    for difference in [Difference::OneSided, Difference::Held, Difference::Central] {
         let mut figures: Vec<(Figure, Array2<f32>)> = Vec::new();
         for relative_step in STEPS {
             let options = InfluenceOptions {
@@ -116,10 +116,11 @@ fn row(path: &str, vector: Option<&str>, pool: &Dataset, library: &Library, plug
             flipped = own.outer_iter().zip(predictions.outer_iter()).filter(|(a, b)| top(a) != top(b)).count();
         }
     }
-    let shown = |f: &Figure| format!("{:.0e}, {:.6}, {:.1e}, {:.0} %", f.step, f.spearman, f.worst, 100.0 * f.lowest);
+    let [one_sided, held, central] = best[..] else { bail!("three differences were tried") };
+    let shown = |f: Figure| format!("{:.0e}, {:.6}, {:.1e}, {:.0} %", f.step, f.spearman, f.worst, 100.0 * f.lowest);
     let name = Path::new(path).parent().and_then(Path::file_name).map_or_else(|| path.into(), |n| n.to_string_lossy());
     let predictions = format!("{moved:.1e} of scale, {flipped} labels flipped");
-    Ok(format!("| {name} | {scope} | {} | {} | {predictions} |", shown(&best[0]), shown(&best[1])))
+    Ok(format!("| {name} | {scope} | {} | {} | {} | {predictions} |", shown(one_sided), shown(held), shown(central)))
 }
 
 fn session(library: &Library, path: &Path) -> anyhow::Result<Session> {

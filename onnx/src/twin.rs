@@ -1,0 +1,145 @@
+//! Twins: what some initializers reach, once more in the same graph, at other values of them.
+//!
+//! Everything else is shared. A twin can be held on the original's side of every kink ([`crate::tangent`] knows the operators
+//! that have them).
+
+use crate::reach::reach;
+use crate::tangent::Held;
+use crate::{Builder, Error, Graph, Model, Node, Result, Tensor, Value};
+use indexmap::IndexMap;
+use std::collections::{HashMap, HashSet};
+
+/// Whether a twin may be on other pieces of Relu, MaxPool and their kin than the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinks {
+    /// It may: every operator again, as it is.
+    Free,
+    /// It may not, as far as its operators have rules.
+    Held,
+}
+
+/// `model` with the values `of` once more, as `twin_of_NAME`, at `moved` values of initializers. A value that none of them
+/// reaches has no twin.
+///
+/// # Errors
+/// [`Error::Graph`] for a name that is taken; what shape inference says of a model that is to be held.
+pub fn twins(model: &Model, moved: &IndexMap<String, Tensor>, of: &[&str], kinks: Kinks) -> Result<Model> {
+    let typed = typed(model, kinks)?;
+    let twins = Twins::new(Builder::extend(model.graph.clone()), typed.as_ref().unwrap_or(model), kinks);
+    let values = twins.add(moved.clone(), "twin", of);
+    let mut builder = twins.into_builder();
+    for name in of {
+        let Some(value) = values.get(*name) else { continue };
+        let output = format!("twin_of_{name}");
+        if builder.get(&output).is_some() {
+            return Err(Error::Graph { graph: model.graph.name.clone(), reason: format!("it has a value `{output}`") });
+        }
+        builder.output(&output, *value, model.graph.value_type(name));
+    }
+    let mut graph = builder.finish()?;
+    graph.prune();
+    Ok(Model { graph, ..model.clone() })
+}
+
+/// The model with its shapes inferred, where its twins are to be held.
+pub(crate) fn typed(model: &Model, kinks: Kinks) -> Result<Option<Model>> {
+    if kinks == Kinks::Free {
+        return Ok(None);
+    }
+    let mut typed = model.clone();
+    typed.infer_shapes()?;
+    Ok(Some(typed))
+}
+
+/// A graph that is given twins.
+pub(crate) struct Twins<'a> {
+    graph: &'a Graph,
+    builder: Held<'a>,
+    kinks: Kinks,
+}
+
+impl<'a> Twins<'a> {
+    /// `builder` has extended the graph of `model`, which is [`typed`] where twins are to be held.
+    pub(crate) fn new(builder: Builder, model: &'a Model, kinks: Kinks) -> Twins<'a> {
+        Twins { graph: &model.graph, builder: Held::new(builder, model), kinks }
+    }
+
+    pub(crate) fn into_builder(self) -> Builder {
+        self.builder.into_builder()
+    }
+
+    /// Runs `f` on the builder.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Builder) -> R) -> R {
+        self.builder.with(f)
+    }
+
+    /// Adds twins of what the `moved` initializers reach on the way to `targets`; gives them by the originals' names.
+    pub(crate) fn add(
+        &self,
+        moved: impl IntoIterator<Item = (String, Tensor)>,
+        scope: &str,
+        targets: &[&str],
+    ) -> HashMap<String, Value> {
+        let mut twins: HashMap<String, Value> = self.builder.with(|b| {
+            b.scope(scope);
+            moved.into_iter().map(|(name, tensor)| (name.clone(), b.constant(&name, tensor))).collect()
+        });
+        let found = reach(self.graph, twins.keys().map(String::as_str), targets.iter().copied());
+        for &position in &found.nodes {
+            let Some(node) = self.graph.nodes.get(position) else { continue };
+            let held = match self.kinks {
+                Kinks::Free => None,
+                Kinks::Held => self.builder.outputs(position, &twins, scope),
+            };
+            let outputs = held.unwrap_or_else(|| self.builder.with(|b| twin(b, node, &twins)));
+            let named = node.outputs.iter().zip(outputs).filter(|(name, _)| !name.is_empty());
+            twins.extend(named.filter_map(|(name, value)| Some((name.clone(), value?))));
+        }
+        self.builder.with(|b| {
+            b.scope("");
+        });
+        twins
+    }
+}
+
+/// The node again, reading what has a copy from it; gives its outputs by position.
+fn twin(b: &mut Builder, node: &Node, twins: &HashMap<String, Value>) -> Vec<Option<Value>> {
+    let mut twin = node.clone();
+    let mut read = HashSet::new();
+    node.reads(&mut read);
+    let renamed = read.into_iter().filter_map(|name| {
+        let twin = b.name(*twins.get(&name)?).to_owned();
+        Some((name, twin))
+    });
+    rename_reads(&mut twin, &renamed.collect());
+    if !node.name.is_empty() {
+        twin.name = b.fresh(&node.name);
+    }
+    for output in twin.outputs.iter_mut().filter(|o| !o.is_empty()) {
+        *output = b.fresh(output);
+    }
+    let mut made = b.push(twin).into_iter();
+    node.outputs.iter().map(|name| if name.is_empty() { None } else { made.next() }).collect()
+}
+
+/// Renames what a node and its subgraphs read.
+fn rename_reads(node: &mut Node, names: &HashMap<String, String>) {
+    for input in &mut node.inputs {
+        if let Some(new) = names.get(input) {
+            input.clone_from(new);
+        }
+    }
+    for graph in node.subgraphs_mut() {
+        // A name the subgraph makes itself hides the outer one.
+        let mut visible = names.clone();
+        graph.inputs.iter().for_each(|i| drop(visible.remove(&i.name)));
+        graph.initializers.keys().for_each(|i| drop(visible.remove(i)));
+        graph.nodes.iter().flat_map(|n| &n.outputs).for_each(|o| drop(visible.remove(o)));
+        graph.nodes.iter_mut().for_each(|inner| rename_reads(inner, &visible));
+        for output in &mut graph.outputs {
+            if let Some(new) = visible.get(&output.name) {
+                output.name.clone_from(new);
+            }
+        }
+    }
+}
