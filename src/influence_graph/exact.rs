@@ -4,7 +4,6 @@ use super::InfluenceGraphError;
 use super::evaluate::{Evaluator, batches, influences};
 use super::step::Judge;
 use crate::classifier::Classifier;
-use crate::durable::DurableError;
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
@@ -46,11 +45,8 @@ pub(super) fn by_plugin(
         threads: u32::try_from(at.threads).unwrap_or(0),
         ..LoadOptions::default()
     };
-    // From its file: a model whose data lies beside it may be too large for one message.
-    let path = &classifier.path;
-    let bytes = std::fs::read(path).map_err(|source| DurableError::Io { doing: "read", path: path.clone(), source })?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut engine = match PluginEngine::load(&plugin, &bytes, Some(folder), &load) {
+    // The classifier as it was read: weights that its file keeps in Constant nodes are parameters there.
+    let mut engine = match PluginEngine::from_model(&plugin, &classifier.model, &load) {
         Ok(engine) => engine,
         Err(PluginError::Call { message, .. }) => {
             observer.say(&format!("the gradient plugin does not take this model: {message}"));

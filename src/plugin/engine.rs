@@ -63,13 +63,27 @@ impl Drop for PluginEngine {
 }
 
 impl PluginEngine {
-    /// Loads a model that is at hand.
+    /// Loads a model that is at hand. One over 2 GB, which one message cannot hold, goes through a temporary folder.
     ///
     /// # Errors
-    /// [`PluginError::Call`] with the plugin's reason; [`PluginError::Model`] for a model over 2 GB, which has to be
-    /// loaded by [`PluginEngine::load`] from its file and folder.
+    /// [`PluginError::Call`] with the plugin's reason; [`PluginError::Model`] where the model cannot be written.
     pub fn from_model(plugin: &Plugin, model: &isal_onnx::Model, options: &LoadOptions) -> Result<Self, PluginError> {
-        Self::load(plugin, &model.to_bytes()?, None, options)
+        match model.to_bytes() {
+            Err(isal_onnx::Error::Limit { .. }) => Self::from_folder(plugin, model, options),
+            bytes => Self::load(plugin, &bytes?, None, options),
+        }
+    }
+
+    fn from_folder(plugin: &Plugin, model: &isal_onnx::Model, options: &LoadOptions) -> Result<Self, PluginError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            |source| isal_onnx::Error::Io { path, source }
+        };
+        let folder = tempfile::tempdir().map_err(io(&std::env::temp_dir()))?;
+        let path = folder.path().join("model.onnx");
+        model.write(&path)?;
+        let bytes = std::fs::read(&path).map_err(io(&path))?;
+        Self::load(plugin, &bytes, Some(folder.path()), options)
     }
 
     /// Loads a model from the bytes of its file; `folder` is where external data is looked for.
