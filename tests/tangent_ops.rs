@@ -177,8 +177,8 @@ fn check_held(case: &Case, data_type: DataType, library: &Library) -> Result<Opt
         .collect();
     let plain = case.model(&inputs);
     let moved = |(name, along): (&String, &Tensor)| {
-        let at = as_float64(plain.graph.initializers.get(name)?)?;
-        let sum: Vec<f64> = at.iter().zip(as_float64(along)?).map(|(x, u)| x + u).collect();
+        let at = plain.graph.initializers.get(name)?.to_float64()?;
+        let sum: Vec<f64> = at.iter().zip(along.to_float64()?).map(|(x, u)| x + u).collect();
         Some((name.clone(), as_type(&Tensor::new(along.dims(), &sum), data_type)))
     };
     let moved: IndexMap<String, Tensor> = moves.iter().filter_map(moved).collect();
@@ -210,10 +210,6 @@ fn check_held(case: &Case, data_type: DataType, library: &Library) -> Result<Opt
         parted = Some(apart || parted == Some(true));
     }
     Ok(parted)
-}
-
-fn as_float64(tensor: &Tensor) -> Option<Vec<f64>> {
-    tensor.to_vec::<f64>().or_else(|| Some(tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect()))
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A tensor as ONNX stores one: element type, dims, little-endian bytes.
 
 use crate::{Error, Result};
+use half::{bf16, f16};
 use std::sync::Arc;
 
 /// Element types of `TensorProto.DataType`, with their numbers.
@@ -147,6 +148,19 @@ impl Tensor {
         Self::new(Vec::new(), &[value])
     }
 
+    /// A tensor of a floating type, float32 where `data_type` is none, of values that are rounded to it.
+    ///
+    /// # Panics
+    /// As [`Tensor::new`].
+    pub fn floats(data_type: DataType, dims: &[usize], values: &[f64]) -> Self {
+        match data_type {
+            DataType::Double => Self::new(dims, values),
+            DataType::Float16 => Self::new(dims, &values.iter().map(|x| f16::from_f64(*x)).collect::<Vec<_>>()),
+            DataType::Bfloat16 => Self::new(dims, &values.iter().map(|x| bf16::from_f64(*x)).collect::<Vec<_>>()),
+            _ => Self::new(dims, &values.iter().map(|x| *x as f32).collect::<Vec<_>>()),
+        }
+    }
+
     /// A tensor from its little-endian bytes (the layout of `TensorProto.raw_data`).
     ///
     /// # Errors
@@ -248,6 +262,30 @@ impl Tensor {
     /// The elements of an int64 or int32 tensor (shapes, axes, indices).
     pub fn to_ints(&self) -> Option<Vec<i64>> {
         self.to_vec::<i64>().or_else(|| Some(self.to_vec::<i32>()?.into_iter().map(i64::from).collect()))
+    }
+
+    /// The elements of a tensor of numbers or booleans; `None` for strings and types that Rust has no number for. Past 2^53
+    /// neighbouring integers fall together.
+    pub fn to_float64(&self) -> Option<Vec<f64>> {
+        fn wide<T: Element>(tensor: &Tensor, f: impl Fn(T) -> f64) -> Option<Vec<f64>> {
+            Some(tensor.to_vec::<T>()?.into_iter().map(f).collect())
+        }
+        match self.data_type {
+            DataType::Float => wide::<f32>(self, f64::from),
+            DataType::Double => self.to_vec::<f64>(),
+            DataType::Float16 => wide::<f16>(self, f64::from),
+            DataType::Bfloat16 => wide::<bf16>(self, f64::from),
+            DataType::Int8 => wide::<i8>(self, f64::from),
+            DataType::Int16 => wide::<i16>(self, f64::from),
+            DataType::Int32 => wide::<i32>(self, f64::from),
+            DataType::Int64 => wide::<i64>(self, |x| x as f64),
+            DataType::Uint8 => wide::<u8>(self, f64::from),
+            DataType::Uint16 => wide::<u16>(self, f64::from),
+            DataType::Uint32 => wide::<u32>(self, f64::from),
+            DataType::Uint64 => wide::<u64>(self, |x| x as f64),
+            DataType::Bool => Some(self.bytes().iter().map(|b| f64::from(u8::from(*b != 0))).collect()),
+            _ => None,
+        }
     }
 
     /// The same data under other dims.

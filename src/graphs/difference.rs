@@ -4,8 +4,8 @@
 //! that value, by its own name. The order of nodes, the graph's name, the producer and doc strings decide nothing and are
 //! left out.
 
+use super::distance::Distance;
 use super::listing::domain_name;
-use super::numbers::{Distance, numbers};
 use indexmap::IndexMap;
 use isal_onnx::{Attribute, Graph, Model, Node, Tensor, ValueInfo};
 use std::collections::HashMap;
@@ -157,7 +157,7 @@ impl Found {
             Some(_) => None,
         };
         let same = to == Some(from);
-        let pair = to.filter(|_| whole.is_none()).and_then(|to| Some((numbers(from)?, numbers(to)?)));
+        let pair = to.filter(|_| whole.is_none()).and_then(|to| Some((from.to_float64()?, to.to_float64()?)));
         let distance = pair.map(|(from, to)| Distance::between(&from, &to));
         if from.data_type().is_float() {
             self.moved.extend(distance);
@@ -291,7 +291,7 @@ fn attribute(a: &Attribute, b: &Attribute) -> Option<Change> {
     let (from, mut to) = (a.to_string(), b.to_string());
     if from == to {
         let moved = match (a, b) {
-            (Attribute::Tensor(a), Attribute::Tensor(b)) => numbers(a).zip(numbers(b)),
+            (Attribute::Tensor(a), Attribute::Tensor(b)) => a.to_float64().zip(b.to_float64()),
             _ => None,
         };
         to.push_str(&moved.map_or_else(

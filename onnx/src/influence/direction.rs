@@ -1,7 +1,6 @@
 //! A direction in parameter space, held against the parameters it belongs to.
 
-use crate::{DataType, Error, Graph, Result, Tensor};
-use half::{bf16, f16};
+use crate::{Error, Graph, Result, Tensor};
 use indexmap::IndexMap;
 
 /// A direction in parameter space: a float32 block for each parameter that takes part, by initializer name.
@@ -22,31 +21,11 @@ pub(super) fn measure(graph: &Graph, direction: &Direction) -> Result<Norms> {
         if weight.dims() != block.dims() {
             return Err(wrong(format!("the direction has dims {:?}, the weight {:?}", block.dims(), weight.dims())));
         }
-        let theta = reals(weight).ok_or_else(|| wrong(format!("{:?} weights do not move", weight.data_type())))?;
+        let theta = weight.to_float64().filter(|_| weight.data_type().is_float());
+        let theta = theta.ok_or_else(|| wrong(format!("{:?} weights do not move", weight.data_type())))?;
         let s = block.to_vec::<f32>().ok_or_else(|| wrong("a direction is float32".to_owned()))?;
         weights += theta.iter().map(|x| x.powi(2)).sum::<f64>();
         along += s.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
     }
     Ok(Norms { weights: weights.sqrt(), along: along.sqrt() })
-}
-
-/// The elements of a tensor of floats.
-pub(super) fn reals(tensor: &Tensor) -> Option<Vec<f64>> {
-    match tensor.data_type() {
-        DataType::Float => Some(tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect()),
-        DataType::Double => tensor.to_vec::<f64>(),
-        DataType::Float16 => Some(tensor.to_vec::<f16>()?.into_iter().map(f64::from).collect()),
-        DataType::Bfloat16 => Some(tensor.to_vec::<bf16>()?.into_iter().map(f64::from).collect()),
-        _ => None,
-    }
-}
-
-/// A tensor of a floating type.
-pub(super) fn tensor_of(data_type: DataType, dims: &[usize], values: &[f64]) -> Tensor {
-    match data_type {
-        DataType::Double => Tensor::new(dims, values),
-        DataType::Float16 => Tensor::new(dims, &values.iter().map(|x| f16::from_f64(*x)).collect::<Vec<_>>()),
-        DataType::Bfloat16 => Tensor::new(dims, &values.iter().map(|x| bf16::from_f64(*x)).collect::<Vec<_>>()),
-        _ => Tensor::new(dims, &values.iter().map(|x| *x as f32).collect::<Vec<_>>()),
-    }
 }

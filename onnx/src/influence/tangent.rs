@@ -4,7 +4,7 @@
 //! it needs a rule for every operator on the way. The direction enters scaled to the length of the weights, so that
 //! tangents are of the size of the values they belong to, and the logits' derivative is scaled back in float32.
 
-use super::direction::{measure, reals, tensor_of};
+use super::direction::measure;
 use super::frame::Frame;
 use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, low_rank};
 use crate::tangent::{Seed, differentiate};
@@ -70,10 +70,10 @@ fn plant(
     b.scope(scope);
     let mut seeds = HashMap::new();
     for (name, block) in direction {
-        let (Some(weight), Some(values)) = (model.graph.initializers.get(name), reals(block)) else { continue };
+        let (Some(weight), Some(values)) = (model.graph.initializers.get(name), block.to_float64()) else { continue };
         let values: Vec<f64> = values.into_iter().map(|x| x * scale).collect();
         let mut constant = |stem: &str, dims: &[usize], values: &[f64]| -> Value {
-            b.constant(stem, tensor_of(weight.data_type(), dims, values))
+            b.constant(stem, Tensor::floats(weight.data_type(), dims, values))
         };
         let cut = how.rank.and_then(|rank| low_rank::cut(block.dims(), &values, rank));
         let seed = match cut {

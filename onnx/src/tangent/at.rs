@@ -139,14 +139,7 @@ impl<'a> At<'a> {
 
     /// Input `i` as one number, when it is constant.
     pub(crate) fn number(&self, i: usize) -> Option<f64> {
-        let constant = self.constant(i).filter(|t| t.len() == 1)?;
-        let float = |t: &Tensor| Some(f64::from(*t.to_vec::<f32>()?.first()?));
-        let half = |t: &Tensor| Some(t.to_vec::<half::f16>()?.first()?.to_f64());
-        let double = |t: &Tensor| t.to_vec::<f64>()?.first().copied();
-        float(&constant)
-            .or_else(|| half(&constant))
-            .or_else(|| double(&constant))
-            .or_else(|| constant.to_ints()?.first().map(|n| *n as f64))
+        self.constant(i).filter(|t| t.len() == 1)?.to_float64()?.first().copied()
     }
 
     /// Input `i` as a truth value, when it is constant.

@@ -2,7 +2,6 @@
 
 use super::Term;
 use crate::{Attribute, Builder, DataType, Tensor, Value, ops};
-use half::{bf16, f16};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -83,7 +82,7 @@ impl Emitter {
         if let Some(value) = state.scalars.get(&(data_type, x.to_bits())) {
             return *value;
         }
-        let value = state.builder.constant("scalar", number(data_type, x));
+        let value = state.builder.constant("scalar", Tensor::floats(data_type, &[], &[x]));
         state.scalars.insert((data_type, x.to_bits()), value);
         value
     }
@@ -109,15 +108,5 @@ impl Emitter {
 
     pub(super) fn term(&self, value: Value, data_type: DataType) -> Term<'_> {
         Term { emitter: self, value, data_type }
-    }
-}
-
-/// A scalar of a floating type, else an int64.
-fn number(data_type: DataType, x: f64) -> Tensor {
-    match data_type {
-        DataType::Double => Tensor::scalar(x),
-        DataType::Float16 => Tensor::scalar(f16::from_f64(x)),
-        DataType::Bfloat16 => Tensor::scalar(bf16::from_f64(x)),
-        _ => Tensor::scalar(x as f32),
     }
 }
