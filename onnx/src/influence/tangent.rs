@@ -35,7 +35,7 @@ pub fn tangent(
     let (frame, mut b) = Frame::open(model, directions, options)?;
     let mut typed = model.clone();
     typed.infer_shapes()?;
-    let mut tangents = Vec::new();
+    let (mut seeds, mut scales) = (Vec::new(), Vec::new());
     for (number, direction) in directions.iter().enumerate() {
         let norms = measure(&model.graph, direction)?;
         let scale = norms.weights / norms.along;
@@ -43,11 +43,14 @@ pub fn tangent(
             return Err(frame.refuse(format!("a direction of norm {:e} has no length", norms.along)));
         }
         let tail = if number == 0 { String::new() } else { number.to_string() };
-        let seeds = plant(&mut b, model, direction, scale, how, &format!("s{tail}"));
-        let (grown, found) = differentiate(b, &typed, &seeds, &[&options.logits])?;
-        b = grown;
+        seeds.push(plant(&mut b, model, direction, scale, how, &format!("s{tail}")));
+        scales.push(scale);
+    }
+    let (mut b, found) = differentiate(b, &typed, &seeds, &[&options.logits])?;
+    b.scope("isal");
+    let mut tangents = Vec::new();
+    for (found, scale) in found.iter().zip(scales) {
         let derivative = found.get(&options.logits).copied().ok_or_else(|| frame.unreached())?;
-        b.scope("isal");
         let derivative = frame.as_float32(&mut b, derivative);
         let factor = b.constant("per_scale", Tensor::scalar((1.0 / scale) as f32));
         tangents.push(b.op("Mul", [derivative, factor]));

@@ -84,14 +84,14 @@ pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str
     typed.infer_shapes()?;
     let mut builder = Builder::extend(model.graph.clone());
     builder.scope("s");
-    let seeds = directions
+    let seeds: HashMap<String, Seed> = directions
         .iter()
         .map(|(name, direction)| (name.clone(), Seed::Dense(builder.constant(name, direction.clone()))))
         .collect();
     builder.scope("");
-    let (mut builder, found) = differentiate(builder, &typed, &seeds, of)?;
+    let (mut builder, found) = differentiate(builder, &typed, &[seeds], of)?;
     for name in of {
-        let Some(tangent) = found.get(*name) else { continue };
+        let Some(tangent) = found.first().and_then(|found| found.get(*name)) else { continue };
         let output = format!("tangent_of_{name}");
         if builder.get(&output).is_some() {
             return Err(Error::Graph { graph: model.graph.name.clone(), reason: format!("it has a value `{output}`") });
@@ -104,8 +104,8 @@ pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str
     Ok(Model { graph, ..model.clone() })
 }
 
-/// Adds to `builder`, which has extended the graph of `model`, the derivatives of `targets` along `seeds`; a target that
-/// no seed reaches has none. `model` has its shapes inferred.
+/// Adds to `builder`, which has extended the graph of `model`, the derivatives of `targets` along each of `directions`, and
+/// gives them by name; a target that no seed reaches has none. `model` has its shapes inferred.
 ///
 /// # Errors
 /// [`Error::Node`] for a node on the way whose operator has no rule, or whose rule does not cover its attributes, opset or
@@ -113,17 +113,35 @@ pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str
 pub(crate) fn differentiate(
     builder: Builder,
     model: &Model,
+    directions: &[HashMap<String, Seed>],
+    targets: &[&str],
+) -> Result<(Builder, Vec<HashMap<String, Value>>)> {
+    let emitter = Emitter::new(builder, model.opset());
+    let mut tangents = Vec::with_capacity(directions.len());
+    for seeds in directions {
+        tangents.push(along(&emitter, &model.graph, seeds, targets)?);
+    }
+    let builder = emitter.into_builder();
+    check(&builder, model, &tangents)?;
+    let wanted = |tangents: HashMap<String, Value>| {
+        targets.iter().filter_map(|name| Some(((*name).to_owned(), *tangents.get(*name)?))).collect()
+    };
+    Ok((builder, tangents.into_iter().map(wanted).collect()))
+}
+
+/// Tangents of all that one direction's seeds reach on the way to `targets`.
+fn along(
+    emitter: &Emitter,
+    graph: &Graph,
     seeds: &HashMap<String, Seed>,
     targets: &[&str],
-) -> Result<(Builder, HashMap<String, Value>)> {
-    let graph = &model.graph;
+) -> Result<HashMap<String, Value>> {
     let found = reach(graph, seeds.keys().map(String::as_str), targets.iter().copied());
-    let emitter = Emitter::new(builder, model.opset());
     let mut tangents: HashMap<String, Value> = HashMap::new();
     for &position in &found.nodes {
         let Some(node) = graph.nodes.get(position) else { continue };
         let moved: Vec<Option<Value>> = {
-            let at = At { emitter: &emitter, graph, node, position, tangents: &tangents, seeds };
+            let at = At { emitter, graph, node, position, tangents: &tangents, seeds };
             if !at.moves() {
                 continue;
             }
@@ -137,10 +155,7 @@ pub(crate) fn differentiate(
         }
     }
     emitter.scope("");
-    let wanted = targets.iter().filter_map(|name| Some(((*name).to_owned(), *tangents.get(*name)?))).collect();
-    let builder = emitter.into_builder();
-    check(&builder, model, &tangents)?;
-    Ok((builder, wanted))
+    Ok(tangents)
 }
 
 /// Tangents of one node's outputs.
@@ -170,11 +185,11 @@ fn step<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
 }
 
 /// Every tangent has the type and shape of its value, as far as both are known.
-fn check(builder: &Builder, model: &Model, tangents: &HashMap<String, Value>) -> Result<()> {
+fn check(builder: &Builder, model: &Model, tangents: &[HashMap<String, Value>]) -> Result<()> {
     let mut whole = Model { graph: builder.graph().clone(), ..model.clone() };
     whole.graph.sort()?;
     whole.infer_shapes()?;
-    let mut named: Vec<(&String, &Value)> = tangents.iter().collect();
+    let mut named: Vec<(&String, &Value)> = tangents.iter().flatten().collect();
     named.sort_by_key(|(name, _)| *name);
     for (name, value) in named {
         let tangent = builder.name(*value);
