@@ -69,7 +69,6 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     let library = Library::load(context.global.onnxruntime.as_deref())?;
     let session_options = SessionOptions { provider: options.execution_provider, threads: context.global.threads };
     let mut plain = Session::open(&library, &path, session_options)?;
-    let influence_path = scratch.path().join("influence.onnx");
     let influence_options = InfluenceOptions {
         logits: classifier.logits.clone(),
         classes: classifier.classes,
@@ -77,9 +76,13 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
         per_class: false,
         embedding: false,
     };
-    let how = Paired { relative_step: 3e-5, difference: Difference::OneSided };
-    paired(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&influence_path)?;
-    let mut pair = Session::open(&library, &influence_path, session_options)?;
+    let pair = |difference: Difference| -> anyhow::Result<Session> {
+        let path = scratch.path().join(format!("{}.onnx", difference.name()));
+        let how = Paired { relative_step: 3e-5, difference };
+        paired(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&path)?;
+        Ok(Session::open(&library, &path, session_options)?)
+    };
+    let (mut free, mut held) = (pair(Difference::OneSided)?, pair(Difference::Held)?);
     let tangent_path = scratch.path().join("tangent.onnx");
     let how = TangentOptions { rank: options.tangent_rank };
     tangent(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&tangent_path)?;
@@ -105,7 +108,11 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
         },
         Contender {
             name: "paired graph, prediction and influence".into(),
-            run: Box::new(|| pair.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
+            run: Box::new(|| free.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
+        },
+        Contender {
+            name: "paired graph, held at the kinks".into(),
+            run: Box::new(|| held.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
         },
         Contender {
             name: "tangent graph, prediction and influence".into(),
