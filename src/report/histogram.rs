@@ -1,39 +1,130 @@
 //! The distribution of influence as an SVG histogram, the selected part in another shade and pattern of text.
 
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
 use std::fmt::Write as _;
 
 const BINS: usize = 60;
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 200.0;
-/// Share of the values cut off at either end, so that one outlier does not flatten the rest.
+/// Share of the values cut off at the upper end, so that one outlier does not flatten the rest.
 const TAIL: f64 = 0.002;
 
-/// Bars over the range of `all`, those of `selected` drawn in front. The height of a bar is the square root of
-/// its count, so that a small selection stays visible beside a large pool.
-pub(super) fn svg(all: &[f64], selected: &[f64]) -> String {
-    let mut sorted: Vec<f64> = all.iter().copied().filter(|v| v.is_finite()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let (Some(&first), Some(&last)) = (sorted.first(), sorted.last()) else { return String::new() };
-    let cut = (sorted.len() as f64 * TAIL) as usize;
-    // The selected end is what the picture is for: it is never cut.
-    let low = first;
-    let high = sorted.get(sorted.len() - 1 - cut).copied().unwrap_or(last);
-    let span = (high - low).max(f64::MIN_POSITIVE);
-    let count = |values: &[f64]| {
-        let mut bins = [0usize; BINS];
-        for value in values.iter().filter(|v| v.is_finite()) {
-            let bin = ((value - low) / span * BINS as f64) as usize;
-            bins[bin.min(BINS - 1)] += 1;
+/// A number in the total order of floats.
+#[derive(Debug, Clone, Copy)]
+struct Total(f64);
+
+impl Ord for Total {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Total {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Total {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Total {}
+
+/// A first pass over the values: from where to where the bars go. Of the values themselves it keeps the upper end alone.
+#[derive(Debug, Clone)]
+pub struct Extent {
+    finite: usize,
+    lowest: Option<Total>,
+    /// The highest values, the lowest of them on top.
+    highest: BinaryHeap<Reverse<Total>>,
+    room: usize,
+}
+
+impl Extent {
+    /// For at most so many values.
+    pub fn expecting(values: usize) -> Extent {
+        Extent { finite: 0, lowest: None, highest: BinaryHeap::new(), room: cut(values) + 1 }
+    }
+
+    /// Takes note of a value; one that is not finite has no place in the picture.
+    pub fn add(&mut self, value: f64) {
+        if !value.is_finite() {
+            return;
         }
-        bins
-    };
-    let (pool, chosen) = (count(&sorted), count(selected));
+        let value = Total(value);
+        self.finite += 1;
+        self.lowest = Some(self.lowest.map_or(value, |lowest| lowest.min(value)));
+        if self.highest.len() < self.room {
+            self.highest.push(Reverse(value));
+        } else if self.highest.peek().is_some_and(|least| least.0 < value) {
+            self.highest.pop();
+            self.highest.push(Reverse(value));
+        }
+    }
+
+    /// Empty bars over the range of the values.
+    pub fn bars(self) -> Histogram {
+        let highest = self.highest.into_sorted_vec();
+        // The selected end is what the picture is for: it is never cut.
+        let range = self.lowest.zip(highest.get(cut(self.finite)).or(highest.last()));
+        let range = range.map(|(low, high)| (low.0, high.0.0));
+        Histogram { range, pool: [0; BINS], selected: [0; BINS] }
+    }
+}
+
+/// How many of so many values are cut off.
+fn cut(values: usize) -> usize {
+    (values as f64 * TAIL) as usize
+}
+
+/// Bars over the range of all values, those of the selected drawn in front. The height of a bar is the square root of its
+/// count, so that a small selection stays visible beside a large pool.
+#[derive(Debug, Clone)]
+pub struct Histogram {
+    /// `None` where no value is finite.
+    range: Option<(f64, f64)>,
+    pool: [usize; BINS],
+    selected: [usize; BINS],
+}
+
+impl Histogram {
+    /// Counts a value of the pool.
+    pub fn add(&mut self, value: f64) {
+        count(self.range, value, &mut self.pool);
+    }
+
+    /// Counts a value of the selection.
+    pub fn select(&mut self, value: f64) {
+        count(self.range, value, &mut self.selected);
+    }
+
+    pub(super) fn svg(&self) -> String {
+        self.range.map_or_else(String::new, |(low, high)| svg(low, high, &self.pool, &self.selected))
+    }
+}
+
+fn count(range: Option<(f64, f64)>, value: f64, bins: &mut [usize; BINS]) {
+    let Some((low, high)) = range.filter(|_| value.is_finite()) else { return };
+    let bin = ((value - low) / span(low, high) * BINS as f64) as usize;
+    bins[bin.min(BINS - 1)] += 1;
+}
+
+fn span(low: f64, high: f64) -> f64 {
+    (high - low).max(f64::MIN_POSITIVE)
+}
+
+fn svg(low: f64, high: f64, pool: &[usize; BINS], chosen: &[usize; BINS]) -> String {
+    let span = span(low, high);
     let tallest = pool.iter().copied().max().unwrap_or(1).max(1) as f64;
     let mut svg = format!(
         "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"histogram of influence\" style=\"width:100%\">",
         HEIGHT + 40.0
     );
-    for (bins, colour) in [(&pool, "#b6c2cf"), (&chosen, "#bc4c00")] {
+    for (bins, colour) in [(pool, "#b6c2cf"), (chosen, "#bc4c00")] {
         for (i, n) in bins.iter().enumerate().filter(|(_, n)| **n > 0) {
             let height = HEIGHT * (*n as f64 / tallest).sqrt();
             let (x, width) = (WIDTH * i as f64 / BINS as f64, WIDTH / BINS as f64 - 1.0);
@@ -71,12 +162,22 @@ pub(super) fn svg(all: &[f64], selected: &[f64]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::svg;
+    use super::*;
+
+    fn drawn(all: &[f64], selected: &[f64]) -> Histogram {
+        let mut extent = Extent::expecting(all.len());
+        all.iter().for_each(|value| extent.add(*value));
+        assert!(extent.highest.len() <= cut(all.len()) + 1, "more is kept than the upper end");
+        let mut bars = extent.bars();
+        all.iter().for_each(|value| bars.add(*value));
+        selected.iter().for_each(|value| bars.select(*value));
+        bars
+    }
 
     #[test]
     fn every_finite_value_is_counted_once() {
         let values: Vec<f64> = (0..500).map(|i| f64::from(i) - 100.0).chain([f64::NAN, f64::INFINITY]).collect();
-        let picture = svg(&values, &[-100.0, -99.0]);
+        let picture = drawn(&values, &[-100.0, -99.0]).svg();
         let counted: usize = picture
             .split("<title>")
             .skip(1)
@@ -87,7 +188,20 @@ mod tests {
 
     #[test]
     fn equal_or_missing_values_make_no_division_by_zero() {
-        assert!(!svg(&[1.0, 1.0], &[]).contains("NaN"));
-        assert_eq!(svg(&[f64::NAN], &[]), "");
+        assert!(!drawn(&[1.0, 1.0], &[]).svg().contains("NaN"));
+        assert_eq!(drawn(&[f64::NAN], &[]).svg(), "");
+    }
+
+    #[test]
+    fn the_range_leaves_out_the_highest_two_in_a_thousand() {
+        // 0 to 2999 in another order, and one that is no number: 5 of 2999.9 are cut, so the sixth highest is the end.
+        let mut values: Vec<f64> = (0..3_000).map(|i| f64::from(i * 7 % 3_000)).collect();
+        values[5] = f64::NAN;
+        let bars = drawn(&values, &[]);
+        assert_eq!(bars.range, Some((0.0, 2_994.0)));
+        let mut few = drawn(&[3.0, 1.0, 2.0], &[]);
+        assert_eq!(few.range, Some((1.0, 3.0)));
+        few.select(1.5);
+        assert_eq!((few.pool[0], few.pool[30], few.pool[59], few.selected[15]), (1, 1, 1, 1));
     }
 }

@@ -6,6 +6,8 @@
 
 mod histogram;
 
+pub use histogram::{Extent, Histogram};
+
 use crate::scores::SIGN;
 use base64::Engine as _;
 use indexmap::IndexMap;
@@ -40,10 +42,8 @@ pub struct Page {
     pub summary: Vec<String>,
     /// Selected images in rank order, the first [`THUMBNAILS`] of them.
     pub pictures: Vec<Picture>,
-    /// Influence of every scored pool image; empty when the strategy has none.
-    pub influences: Vec<f64>,
-    /// Influence of the selected images.
-    pub selected: Vec<f64>,
+    /// Influence over the pool and over the selection; absent when the strategy has none.
+    pub histogram: Option<Histogram>,
     /// How many of each pseudo-label: in the pool, and in the selection.
     pub classes: IndexMap<String, (usize, usize)>,
     /// Where the numbers come from.
@@ -72,9 +72,9 @@ impl Page {
         for sentence in &self.summary {
             write!(page, "<p>{}</p>", escape(sentence))?;
         }
-        if !self.influences.is_empty() {
+        if let Some(histogram) = &self.histogram {
             write!(page, "<h2>Influence over the pool</h2><p class=\"note\">{}.</p>", escape(SIGN))?;
-            page.push_str(&histogram::svg(&self.influences, &self.selected));
+            page.push_str(&histogram.svg());
         }
         if !self.pictures.is_empty() {
             self.write_pictures(page)?;
@@ -148,7 +148,9 @@ mod tests {
 
     #[test]
     fn the_page_states_the_sign_wherever_it_shows_influence() {
-        let page = Page { influences: vec![-1.0, 0.0, 2.0], selected: vec![-1.0], ..Page::default() }.html();
+        let mut extent = Extent::expecting(3);
+        [-1.0, 0.0, 2.0].iter().for_each(|value| extent.add(*value));
+        let page = Page { histogram: Some(extent.bars()), ..Page::default() }.html();
         assert!(page.contains("more negative influence"));
         let without = Page::default().html();
         assert!(!without.contains("<svg"));

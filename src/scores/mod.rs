@@ -5,9 +5,16 @@
 
 mod parquet;
 mod parts;
+mod rows;
+mod stored;
+mod table_file;
 mod text;
 
-pub use parts::{Part, Parts};
+pub use parts::{Finished, Part, Parts};
+pub use rows::Rows;
+pub use stored::Stored;
+
+use parquet::Field;
 
 use crate::durable::{self, DurableError};
 use indexmap::IndexMap;
@@ -109,18 +116,27 @@ impl ScoreFormat {
     }
 }
 
+/// Writes a table, all or nothing, in the format that the extension names. The bytes depend on the rows alone, not on where
+/// they are.
+///
+/// # Errors
+/// [`ScoreError`].
+pub fn write(provenance: &IndexMap<String, String>, rows: Rows, path: &Path) -> Result<(), ScoreError> {
+    let format = ScoreFormat::of(path)?;
+    durable::write(path, |file| match format {
+        ScoreFormat::Parquet => parquet::write(provenance, rows, file, path),
+        ScoreFormat::Csv => text::write_csv(rows, file, path),
+        ScoreFormat::Jsonl => text::write_jsonl(rows, file, path),
+    })
+}
+
 impl ScoreTable {
     /// Writes the table, all or nothing, in the format that the extension names.
     ///
     /// # Errors
     /// [`ScoreError`].
     pub fn write(&self, path: &Path) -> Result<(), ScoreError> {
-        let format = ScoreFormat::of(path)?;
-        durable::write(path, |file| match format {
-            ScoreFormat::Parquet => parquet::write(self, file, path),
-            ScoreFormat::Csv => text::write_csv(&self.rows, file, path),
-            ScoreFormat::Jsonl => text::write_jsonl(&self.rows, file, path),
-        })
+        write(&self.provenance, Rows::Memory(&self.rows), path)
     }
 
     /// Reads a Parquet table back.

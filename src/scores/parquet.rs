@@ -1,14 +1,14 @@
 //! A score table as Parquet: one column a field, provenance in the key-value metadata.
 
-use super::{ScoreError, ScoreRow, ScoreTable};
-use parquet::basic::Compression;
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int32Type};
+use super::table_file::{CHUNK, Column, Values};
+use super::{Rows, ScoreError, ScoreRow, ScoreTable, Stored};
+use indexmap::IndexMap;
+use parquet::basic::{Compression, Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::record::{Row, RowAccessor};
 use parquet::schema::parser::parse_message_type;
 use std::io::Write;
 use std::path::Path;
@@ -23,29 +23,137 @@ const SCHEMA: &str = "message scores {
     REQUIRED DOUBLE margin;
     OPTIONAL INT32 label (UINT_32);
 }";
+
+/// A column as [`SCHEMA`] has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ColumnSpec {
+    pub(super) name: &'static str,
+    pub(super) physical: Type,
+    pub(super) optional: bool,
+}
+
+/// A place in [`COLUMNS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Id,
+    Influence,
+    PseudoLabel,
+    Confidence,
+    Entropy,
+    Margin,
+    Label,
+}
+
+/// The columns in the order of [`SCHEMA`].
+pub(super) const COLUMNS: [ColumnSpec; 7] = [
+    ColumnSpec { name: "id", physical: Type::BYTE_ARRAY, optional: false },
+    ColumnSpec { name: "influence", physical: Type::DOUBLE, optional: true },
+    ColumnSpec { name: "pseudo_label", physical: Type::INT32, optional: false },
+    ColumnSpec { name: "confidence", physical: Type::DOUBLE, optional: false },
+    ColumnSpec { name: "entropy", physical: Type::DOUBLE, optional: false },
+    ColumnSpec { name: "margin", physical: Type::DOUBLE, optional: false },
+    ColumnSpec { name: "label", physical: Type::INT32, optional: true },
+];
+
 /// Rows of a row group: large enough to compress, small enough that a reader can take one at a time.
 const GROUP: usize = 65_536;
 
-/// Writes the table into `file`; `path` is for messages.
-pub(super) fn write(table: &ScoreTable, file: impl Write + Send, path: &Path) -> Result<(), ScoreError> {
-    write_columns(table, file).map_err(|source| ScoreError::Parquet { path: path.to_path_buf(), source })
-}
-
-fn write_columns(table: &ScoreTable, file: impl Write + Send) -> Result<(), ParquetError> {
-    let metadata = table.provenance.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
+/// Writes a table into `file`; `path` is for messages.
+pub(super) fn write(
+    provenance: &IndexMap<String, String>,
+    rows: Rows,
+    file: impl Write + Send,
+    path: &Path,
+) -> Result<(), ScoreError> {
+    let failed = |source| ScoreError::Parquet { path: path.to_path_buf(), source };
+    let metadata = provenance.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())).collect();
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by(concat!("isal ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_key_value_metadata(Some(metadata))
+        .set_write_batch_size(CHUNK)
         .build();
-    let mut writer = SerializedFileWriter::new(file, Arc::new(parse_message_type(SCHEMA)?), Arc::new(properties))?;
-    for rows in table.rows.chunks(GROUP) {
-        let mut group = writer.next_row_group()?;
-        write_group(rows, &mut group)?;
-        group.close()?;
+    let schema = Arc::new(parse_message_type(SCHEMA).map_err(failed)?);
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(failed)?;
+    match rows {
+        Rows::Memory(rows) => {
+            for rows in rows.chunks(GROUP) {
+                let mut group = writer.next_row_group().map_err(failed)?;
+                write_group(rows, &mut group).map_err(failed)?;
+                group.close().map_err(failed)?;
+            }
+        }
+        Rows::Files(stored) => {
+            let mut columns = StoredColumns::of(stored);
+            for start in (0..stored.len()).step_by(GROUP) {
+                let mut group = writer.next_row_group().map_err(failed)?;
+                columns.copy(GROUP.min(stored.len() - start), &mut group, &failed)?;
+                group.close().map_err(failed)?;
+            }
+        }
     }
-    writer.close()?;
+    writer.close().map_err(failed)?;
     Ok(())
+}
+
+/// The columns of rows in files. A row group is written column after column, so every column has a place of its own in the
+/// files, and no group is ever in memory.
+struct StoredColumns<'a> {
+    id: Column<'a, ByteArrayType>,
+    influence: Column<'a, DoubleType>,
+    pseudo_label: Column<'a, Int32Type>,
+    beliefs: [Column<'a, DoubleType>; 3],
+    label: Column<'a, Int32Type>,
+}
+
+impl<'a> StoredColumns<'a> {
+    fn of(stored: &'a Stored) -> Self {
+        StoredColumns {
+            id: stored.column(Field::Id),
+            influence: stored.column(Field::Influence),
+            pseudo_label: stored.column(Field::PseudoLabel),
+            beliefs: [Field::Confidence, Field::Entropy, Field::Margin].map(|field| stored.column(field)),
+            label: stored.column(Field::Label),
+        }
+    }
+
+    /// Writes the next `rows` rows as a group.
+    fn copy<W: Write + Send>(
+        &mut self,
+        rows: usize,
+        group: &mut SerializedRowGroupWriter<'_, W>,
+        failed: &impl Fn(ParquetError) -> ScoreError,
+    ) -> Result<(), ScoreError> {
+        copy(&mut self.id, rows, group, failed)?;
+        copy(&mut self.influence, rows, group, failed)?;
+        copy(&mut self.pseudo_label, rows, group, failed)?;
+        self.beliefs.iter_mut().try_for_each(|column| copy(column, rows, group, failed))?;
+        copy(&mut self.label, rows, group, failed)
+    }
+}
+
+/// Writes the next `rows` rows of a column. Batches of [`CHUNK`] are what a writer makes of a whole column too, so that the
+/// pages, and with them the bytes, are those of [`write_group`].
+fn copy<T: DataType, W: Write + Send>(
+    from: &mut Column<T>,
+    rows: usize,
+    group: &mut SerializedRowGroupWriter<'_, W>,
+    failed: &impl Fn(ParquetError) -> ScoreError,
+) -> Result<(), ScoreError> {
+    let mut to = column(group).map_err(failed)?;
+    let mut values = Values::none();
+    let mut left = rows;
+    while left > 0 {
+        values.clear();
+        let read = from.read(CHUNK.min(left), &mut values)?;
+        if read == 0 {
+            return Err(failed(ParquetError::General(format!("{left} rows were lost since they were scored"))));
+        }
+        let levels = Some(values.levels.as_slice()).filter(|levels| !levels.is_empty());
+        to.typed::<T>().write_batch(&values.values, levels, None).map_err(failed)?;
+        left -= read;
+    }
+    to.close().map_err(failed)
 }
 
 /// Columns in the order of [`SCHEMA`]. Parquet holds an unsigned 32-bit number in a signed one of the same bits.
@@ -91,35 +199,10 @@ fn column<'a, W: Write + Send>(
 
 /// Reads a table that [`write`] made.
 pub(super) fn read(path: &Path) -> Result<ScoreTable, ScoreError> {
-    let refused = |source| ScoreError::Parquet { path: path.to_path_buf(), source };
-    let file = std::fs::File::open(path).map_err(|e| refused(ParquetError::External(Box::new(e))))?;
-    let reader = SerializedFileReader::new(file).map_err(refused)?;
-    let mut table = ScoreTable::default();
-    for pair in reader.metadata().file_metadata().key_value_metadata().into_iter().flatten() {
-        table.provenance.insert(pair.key.clone(), pair.value.clone().unwrap_or_default());
+    let (stored, provenance) = Stored::open(path)?;
+    let mut rows = Vec::new();
+    for chunk in stored.chunks() {
+        rows.extend(chunk?);
     }
-    for row in reader.get_row_iter(None).map_err(refused)? {
-        let row = row.map_err(refused)?;
-        table.rows.push(score_row(&row).map_err(|reason| ScoreError::Content { path: path.to_path_buf(), reason })?);
-    }
-    Ok(table)
-}
-
-fn score_row(row: &Row) -> Result<ScoreRow, String> {
-    let place = |name: &str| {
-        row.get_column_iter()
-            .position(|(column, _)| column == name)
-            .ok_or_else(|| format!("not a score table: no column `{name}`"))
-    };
-    let double = |name: &str| row.get_double(place(name)?).map_err(|e| format!("column `{name}`: {e}"));
-    let (influence, label) = (place("influence")?, place("label")?);
-    Ok(ScoreRow {
-        id: row.get_string(place("id")?).map_err(|e| format!("column `id`: {e}"))?.clone(),
-        influence: row.get_double(influence).ok(),
-        pseudo_label: row.get_uint(place("pseudo_label")?).map_err(|e| format!("column `pseudo_label`: {e}"))?,
-        confidence: double("confidence")?,
-        entropy: double("entropy")?,
-        margin: double("margin")?,
-        label: row.get_uint(label).ok(),
-    })
+    Ok(ScoreTable { provenance, rows })
 }

@@ -3,7 +3,7 @@
 //! A part covers a fixed range of pool positions and is a small score table of its own, so a sweep that
 //! starts again reads the parts that are there, scores the rest, and ends with the same table.
 
-use super::{ScoreError, ScoreRow, ScoreTable};
+use super::{Rows, ScoreError, ScoreRow, Stored};
 use crate::durable::DurableError;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,15 @@ pub struct Part {
     /// Rows of the images that could be scored, in pool order.
     pub rows: Vec<ScoreRow>,
     /// Ids of the images that could not, with the reason.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// What is kept in memory of a part on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Finished {
+    /// How many rows it has.
+    pub rows: usize,
+    /// Ids of the images that could not be scored, with the reason.
     pub skipped: Vec<(String, String)>,
 }
 
@@ -55,31 +64,34 @@ impl Parts {
         self.folder.join(format!("{:09}-{:09}.parquet", range.start, range.end))
     }
 
-    /// A part that an earlier run of the same sweep finished.
-    pub fn read(&self, range: &Range<usize>) -> Option<Part> {
+    /// A part that an earlier run of the same sweep finished. All of it is read once, to see that it can be.
+    pub fn finished(&self, range: &Range<usize>) -> Option<Finished> {
         // A part that cannot be read, or is another sweep's, is simply scored again.
-        let mut table = ScoreTable::read_parquet(&self.path(range)).ok()?;
-        if table.provenance.get(KEY) != Some(&self.key) {
+        let (stored, provenance) = Stored::open(&self.path(range)).ok()?;
+        if provenance.get(KEY) != Some(&self.key) {
             return None;
         }
-        let skipped: Vec<(String, String)> = serde_json::from_str(table.provenance.get(SKIPPED)?).ok()?;
-        let rows = std::mem::take(&mut table.rows);
-        (rows.len() + skipped.len() == range.len()).then_some(Part { rows, skipped })
+        let skipped: Vec<(String, String)> = serde_json::from_str(provenance.get(SKIPPED)?).ok()?;
+        let rows = stored.chunks().try_fold(0, |rows, chunk| chunk.ok().map(|chunk| rows + chunk.len()))?;
+        (rows + skipped.len() == range.len()).then_some(Finished { rows, skipped })
     }
 
     /// Keeps a finished part.
     ///
     /// # Errors
     /// [`ScoreError`].
-    pub fn write(&self, range: &Range<usize>, part: &Part) -> Result<(), ScoreError> {
+    pub fn write(&self, range: &Range<usize>, part: Part) -> Result<Finished, ScoreError> {
         let path = self.path(range);
         let skipped = serde_json::to_string(&part.skipped)
             .map_err(|e| ScoreError::Text { path: path.clone(), source: Box::new(e) })?;
-        let table = ScoreTable {
-            provenance: [(KEY.to_owned(), self.key.clone()), (SKIPPED.to_owned(), skipped)].into_iter().collect(),
-            rows: part.rows.clone(),
-        };
-        table.write(&path)
+        let provenance = [(KEY.to_owned(), self.key.clone()), (SKIPPED.to_owned(), skipped)].into_iter().collect();
+        super::write(&provenance, Rows::Memory(&part.rows), &path)?;
+        Ok(Finished { rows: part.rows.len(), skipped: part.skipped })
+    }
+
+    /// The rows of all parts, which are finished and have `rows` in all.
+    pub fn stored(&self, rows: usize) -> Stored {
+        Stored::new(self.ranges().map(|range| self.path(&range)).collect(), rows)
     }
 }
 
@@ -94,18 +106,19 @@ mod tests {
         let ranges: Vec<_> = parts.ranges().collect();
         assert_eq!(ranges, [0..2, 2..4, 4..5]);
         let part = Part { rows: Vec::new(), skipped: vec![("x.png".to_owned(), "truncated".to_owned())] };
-        parts.write(&ranges[2], &part).expect("written");
-        assert_eq!(parts.read(&ranges[2]), Some(part));
-        assert_eq!(parts.read(&ranges[0]), None, "never written");
+        let written = parts.write(&ranges[2], part.clone()).expect("written");
+        assert_eq!(written, Finished { rows: 0, skipped: part.skipped });
+        assert_eq!(parts.finished(&ranges[2]), Some(written));
+        assert_eq!(parts.finished(&ranges[0]), None, "never written");
         let other = Parts::open(folder.path(), "model b", 2, 0..5).expect("opened");
-        assert_eq!(other.read(&ranges[2]), None, "another sweep's");
+        assert_eq!(other.finished(&ranges[2]), None, "another sweep's");
     }
 
     #[test]
     fn a_part_that_lacks_images_is_scored_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let parts = Parts::open(folder.path(), "k", 3, 0..3).expect("opened");
-        parts.write(&(0..3), &Part::default()).expect("written");
-        assert_eq!(parts.read(&(0..3)), None);
+        parts.write(&(0..3), Part::default()).expect("written");
+        assert_eq!(parts.finished(&(0..3)), None);
     }
 }

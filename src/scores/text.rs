@@ -1,6 +1,6 @@
 //! A score table as CSV and as JSON lines.
 
-use super::{ScoreError, ScoreRow};
+use super::{Rows, ScoreError};
 use std::io::Write;
 use std::path::Path;
 
@@ -9,23 +9,20 @@ fn refused<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl Fn
 }
 
 /// One header line, one line a row; an absent value is an empty field.
-pub(super) fn write_csv(rows: &[ScoreRow], file: impl Write, path: &Path) -> Result<(), ScoreError> {
+pub(super) fn write_csv(rows: Rows, file: impl Write, path: &Path) -> Result<(), ScoreError> {
     let mut writer = csv::Writer::from_writer(file);
     if rows.is_empty() {
         let header = ["id", "influence", "pseudo_label", "confidence", "entropy", "margin", "label"];
         writer.write_record(header).map_err(refused(path))?;
     }
-    for row in rows {
-        writer.serialize(row).map_err(refused(path))?;
-    }
+    rows.each(|row| writer.serialize(row).map_err(refused(path)))?;
     writer.flush().map_err(refused(path))
 }
 
-/// One object a line, fields as in [`ScoreRow`].
-pub(super) fn write_jsonl(rows: &[ScoreRow], mut file: impl Write, path: &Path) -> Result<(), ScoreError> {
-    for row in rows {
+/// One object a line, fields as in [`super::ScoreRow`].
+pub(super) fn write_jsonl(rows: Rows, mut file: impl Write, path: &Path) -> Result<(), ScoreError> {
+    rows.each(|row| {
         serde_json::to_writer(&mut file, row).map_err(refused(path))?;
-        file.write_all(b"\n").map_err(refused(path))?;
-    }
-    Ok(())
+        file.write_all(b"\n").map_err(refused(path))
+    })
 }

@@ -1,12 +1,12 @@
 //! A strategy that goes by sample ids alone: only the images it draws are looked at.
 
 use super::prepared::Prepared;
-use super::stages::Scored;
+use super::stages::{Held, Scored, scores_path};
 use super::{ScoreOptions, ScoringError};
 use crate::durable::DurableError;
 use crate::observe::Observer;
-use crate::scores::{ScoreFormat, ScoreRow, ScoreTable};
-use crate::select::select;
+use crate::scores::{self, Rows, ScoreError, ScoreRow};
+use crate::select::{Ranked, Ranking};
 use crate::sweep::{Scorer, SweepOptions, SweepTimes, part_size, sweep};
 use indexmap::IndexMap;
 use std::collections::HashMap;
@@ -22,10 +22,8 @@ pub(super) fn scored(
     mut provenance: IndexMap<String, String>,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
-    let path = options.scores.clone().unwrap_or_else(|| options.out.join("scores.parquet"));
-    ScoreFormat::of(&path)?;
+    let path = scores_path(options.scores.as_deref(), &options.out)?;
     let pool = options.pool.dataset();
-    let (order, places) = drawing_order(options)?;
     let batch_size = options.batch_size.unwrap_or(BATCH);
     let sweep_options = SweepOptions {
         batch_size,
@@ -38,52 +36,59 @@ pub(super) fn scored(
         path: options.out.clone(),
         source,
     })?;
-    let (mut rows, mut skipped, mut times) = (Vec::new(), Vec::new(), SweepTimes::default());
-    let mut next = order.into_iter();
+    // Rows with their position in the pool.
+    let mut rows: Vec<(usize, ScoreRow)> = Vec::new();
+    let (mut skipped, mut times) = (Vec::new(), SweepTimes::default());
+    let mut last = None;
     while rows.len() < options.budget {
-        let mut drawn: Vec<usize> = next.by_ref().take(options.budget - rows.len()).collect();
-        if drawn.is_empty() {
-            break;
-        }
-        drawn.sort_unstable();
-        let images = pool.subset(&drawn)?;
+        let drawn = draw(options, options.budget - rows.len(), last.as_ref())?;
+        let Some(last_drawn) = drawn.last() else { break };
+        last = Some(last_drawn.clone());
+        let places: HashMap<String, usize> = drawn.into_iter().map(|drawn| (drawn.id, drawn.held)).collect();
+        let mut positions: Vec<usize> = places.values().copied().collect();
+        positions.sort_unstable();
+        let images = pool.subset(&positions)?;
         let key = format!("{} images before", rows.len() + skipped.len());
-        let parts = crate::scores::Parts::open(scratch.path(), &key, part_size(batch_size), 0..drawn.len())?;
-        let (part, took) = sweep(&images, &prepared.recipe, scorer, &parts, &sweep_options, observer)?;
-        rows.extend(part.rows);
-        skipped.extend(part.skipped);
-        times = times.and(took);
+        let parts = scores::Parts::open(scratch.path(), &key, part_size(batch_size), 0..positions.len())?;
+        let swept = sweep(&images, &prepared.recipe, scorer, &parts, &sweep_options, observer)?;
+        Rows::Files(&swept.rows).each(|row| {
+            rows.extend(places.get(&row.id).map(|at| (*at, row.clone())));
+            Ok::<(), ScoreError>(())
+        })?;
+        skipped.extend(swept.skipped);
+        times = times.and(swept.times);
     }
-    rows.sort_by_key(|row: &ScoreRow| places.get(&row.id).copied());
+    rows.sort_by_key(|(at, _)| *at);
+    let rows: Vec<ScoreRow> = rows.into_iter().map(|(_, row)| row).collect();
     provenance.insert(super::prepared::BATCH_SIZE.into(), batch_size.to_string());
     provenance.insert("images scored".into(), format!("the {} drawn, of {}", rows.len(), pool.len()));
-    let table = ScoreTable { provenance, rows };
-    table.write(&path)?;
     for (id, reason) in &skipped {
         observer.say(&format!("warning: pool image `{id}` left out: {reason}"));
     }
     let times = (times.images > 0).then_some(times);
-    Ok(Scored { table, skipped, times, files: IndexMap::from([("scores", path)]) })
+    let files = IndexMap::from([("scores", path.clone())]);
+    Ok(Scored { provenance, rows: Held::Memory(rows), path, skipped, times, files })
 }
 
-/// Positions of the pool in the order in which they are drawn, and the position of each id.
-fn drawing_order(options: &ScoreOptions) -> Result<(Vec<usize>, HashMap<String, usize>), ScoringError> {
+/// The next `most` images of the pool in the order in which they are drawn, after `last`, with their positions.
+fn draw(options: &ScoreOptions, most: usize, last: Option<&Ranked<usize>>) -> Result<Vec<Ranked<usize>>, ScoringError> {
     let pool = options.pool.dataset();
-    let unscored = |id: String| {
+    let mut ranking = Ranking::of(most);
+    for at in 0..pool.len() {
         let number = f64::NAN;
-        ScoreRow {
-            id,
+        let unscored = ScoreRow {
+            id: pool.id(at),
             influence: None,
             pseudo_label: 0,
             confidence: number,
             entropy: number,
             margin: number,
             label: None,
+        };
+        let key = options.strategy.key(&unscored)?;
+        if last.is_none_or(|last| last.is_before(key, &unscored.id)) {
+            ranking.offer(key, &unscored.id, || at);
         }
-    };
-    let rows: Vec<ScoreRow> = (0..pool.len()).map(|i| unscored(pool.id(i))).collect();
-    let drawn = select(&rows, rows.len().max(1), &options.strategy)?;
-    let places: HashMap<String, usize> = rows.into_iter().enumerate().map(|(i, row)| (row.id, i)).collect();
-    let order = drawn.selected.iter().filter_map(|chosen| places.get(&chosen.id).copied()).collect();
-    Ok((order, places))
+    }
+    Ok(ranking.lowest())
 }

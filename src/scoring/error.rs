@@ -111,7 +111,7 @@ pub enum ScoringError {
     Scores(#[from] ScoreError),
     /// The selection.
     #[error(transparent)]
-    Select(#[from] SelectError),
+    Select(SelectError),
     /// Files and locks.
     #[error(transparent)]
     Durable(#[from] DurableError),
@@ -125,6 +125,16 @@ impl ScoringError {
             ScoringError::Influence(error) => matches!(error, InfluenceError::Cancelled),
             ScoringError::Graph(error) => matches!(error, InfluenceGraphError::Interrupted),
             _ => false,
+        }
+    }
+}
+
+impl From<SelectError> for ScoringError {
+    /// Scores that cannot be read are no fault of the selection that was asked for.
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::Scores(error) => ScoringError::Scores(error),
+            other => ScoringError::Select(other),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::outcome::{self, Outcome, Written};
 use super::shard::{Shard, ShardFacts};
-use super::stages::Scored;
+use super::stages::{Held, Scored, scores_path};
+use super::tally::Tally;
 use super::{ScoringError, refuse_no_scores};
 use crate::data::{Dataset, OpenOptions};
 use crate::durable::FolderLock;
 use crate::observe::Observer;
-use crate::scores::{ScoreFormat, ScoreTable};
+use crate::scores::{Rows, Stored};
 use crate::select::{StrategyOptions, select};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -99,11 +100,12 @@ pub enum MergeError {
     },
 }
 
-/// One slice, read.
+/// One slice; its rows stay in its file.
 struct Slice {
     path: PathBuf,
     facts: ShardFacts,
-    table: ScoreTable,
+    provenance: IndexMap<String, String>,
+    rows: Stored,
 }
 
 /// Joins slices and selects from the whole.
@@ -117,21 +119,24 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
             return Err(MergeError::IntoAShard { out: options.out.clone() }.into());
         }
         let path = if given.is_dir() { given.join("scores.parquet") } else { given.clone() };
-        let mut table = ScoreTable::read_parquet(&path)?;
-        let facts = ShardFacts::take(&mut table, &path)?;
-        slices.push(Slice { path, facts, table });
+        let (rows, mut provenance) = Stored::open(&path)?;
+        let facts = ShardFacts::take(&mut provenance, rows.len(), &path)?;
+        slices.push(Slice { path, facts, provenance, rows });
     }
     check(&mut slices)?;
     let _lock = FolderLock::take(&options.out)?;
-    let (table, skipped, classes, named) = joined(slices);
-    refuse_no_scores(&table.rows, options.strategy.row().needs)?;
-    let selection = select(&table.rows, options.budget, &options.strategy)?;
-    let pool = pool(options, &table, &named, observer)?;
-    let path = options.scores.clone().unwrap_or_else(|| options.out.join("scores.parquet"));
-    ScoreFormat::of(&path)?;
-    table.write(&path)?;
-    let scored = Scored { table, skipped, times: None, files: IndexMap::from([("scores", path)]) };
-    outcome::write(&Written { out: &options.out, pool: pool.as_ref(), classes: &classes }, scored, selection)
+    let Joined { provenance, rows, skipped, classes, named } = joined(slices);
+    let view = Rows::Files(&rows);
+    refuse_no_scores(view, options.strategy.row().needs)?;
+    let selection = select(view, options.budget, &options.strategy)?;
+    // Before anything is written: the score file may be named as one that is read here.
+    let tally = Tally::of(view, Some(&selection))?;
+    let pool = pool(options, &provenance, &named, observer)?;
+    let path = scores_path(options.scores.as_deref(), &options.out)?;
+    let files = IndexMap::from([("scores", path.clone())]);
+    let scored = Scored { provenance, rows: Held::Files(rows), path, skipped, times: None, files };
+    scored.keep()?;
+    outcome::write(&Written { out: &options.out, pool: pool.as_ref(), classes: &classes }, scored, tally, selection)
 }
 
 /// Sorts slices by number and refuses any that is missing, doubled or of another sweep.
@@ -179,7 +184,7 @@ fn difference(slice: &Slice, first: &Slice) -> Option<(String, String, String)> 
         ])
     };
     let all = |of: &Slice| {
-        let mut all = of.table.provenance.clone();
+        let mut all = of.provenance.clone();
         all.retain(|key, _| !NAMES.contains(&key.as_str()));
         all.extend(facts(of));
         all
@@ -190,18 +195,26 @@ fn difference(slice: &Slice, first: &Slice) -> Option<(String, String, String)> 
     Some((key.clone(), value(&ours, key), value(&theirs, key)))
 }
 
-type Joined = (ScoreTable, Vec<(String, String)>, Vec<String>, String);
+/// The whole of which the slices were cut.
+#[derive(Default)]
+struct Joined {
+    provenance: IndexMap<String, String>,
+    /// In pool order, as are the skipped images.
+    rows: Stored,
+    skipped: Vec<(String, String)>,
+    classes: Vec<String>,
+    /// The pool as the first slice's run named it.
+    named: String,
+}
 
-/// Rows and skipped images in pool order, the classes, and the pool as the first slice's run named it.
 fn joined(slices: Vec<Slice>) -> Joined {
-    let mut whole: Joined = Default::default();
-    for (place, Slice { facts, table, .. }) in slices.into_iter().enumerate() {
+    let mut whole = Joined::default();
+    for (place, Slice { facts, provenance, rows, .. }) in slices.into_iter().enumerate() {
         if place == 0 {
-            whole =
-                (ScoreTable { provenance: table.provenance, rows: Vec::new() }, Vec::new(), facts.classes, facts.pool);
+            whole = Joined { provenance, classes: facts.classes, named: facts.pool, ..Joined::default() };
         }
-        whole.0.rows.extend(table.rows);
-        whole.1.extend(facts.skipped);
+        whole.rows.append(rows);
+        whole.skipped.extend(facts.skipped);
     }
     whole
 }
@@ -209,11 +222,11 @@ fn joined(slices: Vec<Slice>) -> Joined {
 /// The pool for the thumbnails: the one given, or where it was, if it is still the same.
 fn pool(
     options: &MergeOptions,
-    table: &ScoreTable,
+    provenance: &IndexMap<String, String>,
     named: &str,
     observer: &dyn Observer,
 ) -> Result<Option<Dataset>, MergeError> {
-    let expected = table.provenance.get("pool sha256").cloned().unwrap_or_default();
+    let expected = provenance.get("pool sha256").cloned().unwrap_or_default();
     if let Some(pool) = &options.pool {
         let found = pool.fingerprint();
         return if found == expected {

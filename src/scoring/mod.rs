@@ -20,6 +20,7 @@ mod samples;
 mod shard;
 mod solving;
 mod stages;
+mod tally;
 
 pub use error::ScoringError;
 pub use ihvp::SolveKey;
@@ -31,11 +32,12 @@ pub use shard::Shard;
 
 use crate::durable::FolderLock;
 use crate::observe::Observer;
-use crate::scores::ScoreRow;
+use crate::scores::{Rows, ScoreRow};
 use crate::select::{Needs, select};
 use carried::Carried;
 use outcome::Written;
 use prepared::prepare;
+use tally::Tally;
 
 /// Scores a pool and selects from it.
 ///
@@ -60,26 +62,29 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
             (carried.prepared, scored)
         }
     };
+    scored.keep()?;
     let written = Written { out: &options.out, pool: Some(options.pool.dataset()), classes: &prepared.classes };
     if let Some(shard) = options.shard {
         return outcome::write_shard(&written, shard, scored);
     }
-    refuse_no_scores(&scored.table.rows, options.strategy.row().needs)?;
-    let mut selection = select(&scored.table.rows, options.budget, &options.strategy)?;
+    let rows = scored.rows.view();
+    refuse_no_scores(rows, options.strategy.row().needs)?;
+    let mut selection = select(rows, options.budget, &options.strategy)?;
+    let tally = Tally::of(rows, Some(&selection))?;
     if options.strategy.row().needs == Needs::Nothing {
         // Drawn from all of them, though only those drawn were scored.
         selection.pool = options.pool.len();
     }
-    outcome::write(&written, scored, selection)
+    outcome::write(&written, scored, tally, selection)
 }
 
 /// Refuses a table in which no image has the number that the strategy goes by.
-fn refuse_no_scores(rows: &[ScoreRow], needs: Needs) -> Result<(), ScoringError> {
+fn refuse_no_scores(rows: Rows, needs: Needs) -> Result<(), ScoringError> {
     let finite = |row: &ScoreRow| match needs {
         Needs::Influence => row.influence.is_none_or(f64::is_finite),
         Needs::Beliefs | Needs::Nothing => row.confidence.is_finite(),
     };
-    if !rows.is_empty() && !rows.iter().any(finite) {
+    if !rows.is_empty() && !rows.any(finite)? {
         return Err(ScoringError::NoScores { images: rows.len() });
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! What a scoring run leaves for people and for programs: words, `run.json`, `selection.json`, `report.html`.
 
 use super::stages::Scored;
+use super::tally::Tally;
 use super::{ScoringError, Shard};
 use crate::data::{Dataset, Image};
 use crate::durable;
 use crate::report::{Page, Picture, THUMBNAILS};
-use crate::scores::{SIGN, ScoreRow, ScoreTable};
+use crate::scores::SIGN;
 use crate::select::{Selected, Selection};
 use crate::sweep::SweepTimes;
 use image::{ExtendedColorType, ImageEncoder as _};
@@ -50,22 +51,28 @@ pub(super) struct Written<'a> {
 }
 
 /// Writes everything and describes it.
-pub(super) fn write(written: &Written, scored: Scored, selection: Selection) -> Result<Outcome, ScoringError> {
+pub(super) fn write(
+    written: &Written,
+    scored: Scored,
+    tally: Tally,
+    selection: Selection,
+) -> Result<Outcome, ScoringError> {
     let selection_path = written.out.join("selection.json");
     selection.write(&selection_path)?;
     let mut files = IndexMap::from([("selection", selection_path)]);
     files.extend(scored.files.iter().map(|(what, path)| (*what, path.clone())));
     files.insert("report", written.out.join("report.html"));
-    let mut summary = about_the_scores(written, &scored);
-    summary.extend(about_the_selection(&scored.table.rows, &selection));
-    let page = page(written, &scored, &selection, summary.clone());
+    let mut summary = about_the_scores(written, &scored, &tally);
+    summary.extend(about_the_selection(&tally, &selection));
+    let page = page(written, &scored, tally, &selection, summary.clone());
     durable::write_bytes(&written.out.join("report.html"), page.html().as_bytes())?;
     finish(written, scored, files, summary, Some(selection))
 }
 
 /// Describes a slice: its score file is all that it leaves.
 pub(super) fn write_shard(written: &Written, shard: Shard, scored: Scored) -> Result<Outcome, ScoringError> {
-    let mut summary = about_the_scores(written, &scored);
+    let tally = Tally::of(scored.rows.view(), None)?;
+    let mut summary = about_the_scores(written, &scored, &tally);
     summary.push(format!("Shard {shard}: a selection is made from all {} shards, by `isal score merge`.", shard.of()));
     let files = scored.files.clone();
     finish(written, scored, files, summary, None)
@@ -80,42 +87,35 @@ fn finish(
 ) -> Result<Outcome, ScoringError> {
     let path = written.out.join("run.json");
     files.insert("run", path.clone());
-    let Scored { table: ScoreTable { provenance, .. }, skipped, times, .. } = scored;
+    let Scored { provenance, skipped, times, .. } = scored;
     let outcome = Outcome { schema: "isal-run/1", sign: SIGN, summary, files, provenance, skipped, times, selection };
     durable::write_bytes(&path, &serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
     Ok(outcome)
 }
 
-fn about_the_scores(written: &Written, scored: &Scored) -> Vec<String> {
-    let rows = &scored.table.rows;
-    let mut said = solved(&scored.table.provenance, written.classes.len());
+fn about_the_scores(written: &Written, scored: &Scored, tally: &Tally) -> Vec<String> {
+    let mut said = solved(&scored.provenance, written.classes.len());
     let left_out = match scored.skipped.len() {
         0 => String::new(),
         n => format!(" ({n} left out, listed in run.json)"),
     };
     let speed = scored.times.map_or_else(String::new, |times| format!(": {}", times.sentence()));
-    said.push(format!("{} pool images scored{left_out}{speed}.", rows.len()));
-    let influences = finite_influences(rows);
-    if !influences.is_empty() {
-        let negative = influences.iter().filter(|i| **i < 0.0).count();
+    said.push(format!("{} pool images scored{left_out}{speed}.", tally.images));
+    if tally.influences > 0 {
         said.push(format!(
             "{:.1} % of the pool has a negative influence: labelling those images is expected to lower the reference loss.",
-            100.0 * negative as f64 / influences.len() as f64
+            100.0 * tally.negative as f64 / tally.influences as f64
         ));
     }
     said
 }
 
-fn finite_influences(rows: &[ScoreRow]) -> Vec<f64> {
-    rows.iter().filter_map(|r| r.influence).filter(|i| i.is_finite()).collect()
-}
-
-fn about_the_selection(rows: &[ScoreRow], selection: &Selection) -> Vec<String> {
-    let (mut said, influences) = (Vec::new(), finite_influences(rows));
+fn about_the_selection(tally: &Tally, selection: &Selection) -> Vec<String> {
+    let mut said = Vec::new();
     let mut chosen = format!("Selected {} of them by `{}`", selection.selected.len(), selection.strategy.row().name);
     let selected: Vec<f64> = selection.selected.iter().filter_map(|s| s.influence).collect();
     if let (Some(first), Some(last)) = (selected.first(), selected.last()) {
-        let mean = influences.iter().sum::<f64>() / influences.len().max(1) as f64;
+        let mean = tally.mean();
         chosen += &format!(", influence {first:.3e} to {last:.3e} (pool mean {mean:.3e}; more negative = more useful)");
     }
     said.push(chosen + ".");
@@ -125,7 +125,12 @@ fn about_the_selection(rows: &[ScoreRow], selection: &Selection) -> Vec<String> 
     if selection.not_finite > 0 {
         said.push(format!("Warning: {} images have no finite score and were not considered.", selection.not_finite));
     }
-    said.extend(accuracy(rows, selection));
+    // For the reader's eyes only.
+    if let (Some(pool), Some(selected)) = (tally.pool.percent(), tally.selected.percent()) {
+        said.push(format!(
+            "The pool carries labels (not used for scoring): the model is right on {pool:.1} % of the pool and {selected:.1} % of the selection."
+        ));
+    }
     said
 }
 
@@ -160,30 +165,11 @@ fn solved(provenance: &IndexMap<String, String>, classes: usize) -> Vec<String> 
     said
 }
 
-/// Where the pool happens to carry labels: how often the pseudo-labels are right. For the reader's eyes only.
-fn accuracy(rows: &[ScoreRow], selection: &Selection) -> Option<String> {
-    let chosen: HashSet<&str> = selection.selected.iter().map(|s| s.id.as_str()).collect();
-    let right = |rows: &mut dyn Iterator<Item = &ScoreRow>| {
-        let (mut right, mut all) = (0_usize, 0_usize);
-        for row in rows {
-            let Some(label) = row.label else { continue };
-            all += 1;
-            right += usize::from(label == row.pseudo_label);
-        }
-        (all > 0).then(|| 100.0 * right as f64 / all as f64)
-    };
-    let pool = right(&mut rows.iter())?;
-    let selected = right(&mut rows.iter().filter(|r| chosen.contains(r.id.as_str())))?;
-    Some(format!(
-        "The pool carries labels (not used for scoring): the model is right on {pool:.1} % of the pool and {selected:.1} % of the selection."
-    ))
-}
-
-fn page(written: &Written, scored: &Scored, selection: &Selection, summary: Vec<String>) -> Page {
+fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection, summary: Vec<String>) -> Page {
     let class = |label: u32| written.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
     let mut classes: IndexMap<String, (usize, usize)> = written.classes.iter().map(|c| (c.clone(), (0, 0))).collect();
-    for row in &scored.table.rows {
-        classes.entry(class(row.pseudo_label)).or_default().0 += 1;
+    for (label, images) in &tally.pseudo_labels {
+        classes.entry(class(*label)).or_default().0 += images;
     }
     for chosen in &selection.selected {
         classes.entry(class(chosen.pseudo_label)).or_default().1 += 1;
@@ -205,15 +191,13 @@ fn page(written: &Written, scored: &Scored, selection: &Selection, summary: Vec<
             png: places.get(&chosen.id).and_then(|i| thumbnail(&written.pool?.load(*i).ok()?)),
         })
         .collect();
-    let influence = |row: &ScoreRow| row.influence;
     Page {
         title: format!("{} images to label next", selection.selected.len()),
         summary,
         pictures,
-        influences: scored.table.rows.iter().filter_map(influence).collect(),
-        selected: selection.selected.iter().filter_map(|s| s.influence).collect(),
+        histogram: tally.histogram,
         classes,
-        provenance: scored.table.provenance.clone(),
+        provenance: scored.provenance.clone(),
     }
 }
 

@@ -5,8 +5,8 @@
 //! some of them empty.
 
 use super::merge::MergeError;
-use crate::scores::ScoreTable;
 use crate::sweep::part_size;
+use indexmap::IndexMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -79,7 +79,7 @@ const OWN: &str = "shard";
 
 impl ShardFacts {
     /// Adds the facts to a table's provenance.
-    pub(super) fn store(&self, table: &mut ScoreTable) {
+    pub(super) fn store(&self, provenance: &mut IndexMap<String, String>) {
         let Range { start, end } = self.positions;
         for (key, value) in [
             ("shard", self.shard.to_string()),
@@ -88,20 +88,24 @@ impl ShardFacts {
             ("shard classes", serde_json::json!(self.classes).to_string()),
             ("shard pool", self.pool.clone()),
         ] {
-            table.provenance.insert(key.to_owned(), value);
+            provenance.insert(key.to_owned(), value);
         }
     }
 
-    /// Takes the facts out of a table's provenance; what stays is what an unbroken sweep would have written.
+    /// Takes the facts out of the provenance of a table of `rows` rows; what stays is what an unbroken sweep would have written.
     ///
     /// # Errors
     /// [`MergeError::NotAShard`] for the table of a whole pool, or facts that contradict the rows.
-    pub(super) fn take(table: &mut ScoreTable, path: &Path) -> Result<ShardFacts, MergeError> {
+    pub(super) fn take(
+        provenance: &mut IndexMap<String, String>,
+        rows: usize,
+        path: &Path,
+    ) -> Result<ShardFacts, MergeError> {
         let refused = |reason: String| MergeError::NotAShard { path: path.to_path_buf(), reason };
         let mut fact = |key: &str| {
             let lacks =
                 || refused(format!("it has no `{key}` in its provenance; `isal score pool --shard` writes one"));
-            table.provenance.shift_remove(key).ok_or_else(lacks)
+            provenance.shift_remove(key).ok_or_else(lacks)
         };
         let unclear = |key: &str, text: &str| refused(format!("its `{key}` is `{text}`"));
         let shard: Shard = fact("shard")?.parse().map_err(refused)?;
@@ -115,8 +119,8 @@ impl ShardFacts {
         let text = fact("shard classes")?;
         let classes = serde_json::from_str(&text).map_err(|_| unclear("shard classes", &text))?;
         let pool = fact("shard pool")?;
-        table.provenance.retain(|key, _| !key.starts_with(OWN));
-        let (rows, images) = (table.rows.len() + skipped.len(), positions.len());
+        provenance.retain(|key, _| !key.starts_with(OWN));
+        let (rows, images) = (rows + skipped.len(), positions.len());
         if rows != images {
             return Err(refused(format!("it holds {rows} images, shard {shard} has {images}")));
         }

@@ -5,20 +5,56 @@ use super::shard::ShardFacts;
 use super::{ScoreOptions, ScoringError, batch_size, draw};
 use crate::observe::Observer;
 use crate::runtime::{Library, Session, SessionOptions};
-use crate::scores::{Part, Parts, ScoreTable};
+use crate::scores::{self, Parts, Rows, ScoreFormat, ScoreRow, Stored};
 use crate::select::Needs;
-use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, part_size, sweep};
+use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, Swept, part_size, sweep};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
+/// Where scored rows are.
+pub(super) enum Held {
+    /// So few that they are all at hand.
+    Memory(Vec<ScoreRow>),
+    /// In the files of the parts, or of the slices of a pool.
+    Files(Stored),
+}
+
+impl Held {
+    pub(super) fn view(&self) -> Rows<'_> {
+        match self {
+            Held::Memory(rows) => Rows::Memory(rows),
+            Held::Files(stored) => Rows::Files(stored),
+        }
+    }
+}
+
 /// What the sweep stage leaves.
 pub(super) struct Scored {
-    pub(super) table: ScoreTable,
+    /// Where the numbers come from.
+    pub(super) provenance: IndexMap<String, String>,
+    pub(super) rows: Held,
+    /// The score file that is to have them.
+    pub(super) path: PathBuf,
     pub(super) skipped: Vec<(String, String)>,
     /// Absent when the table was there already.
     pub(super) times: Option<SweepTimes>,
     /// What was written so far, by what it is.
     pub(super) files: IndexMap<&'static str, PathBuf>,
+}
+
+impl Scored {
+    /// Writes the score file. That is for when nothing of the sweep is held any more, so that what it takes to write a file
+    /// does not come on top.
+    pub(super) fn keep(&self) -> Result<(), ScoringError> {
+        Ok(scores::write(&self.provenance, self.rows.view(), &self.path)?)
+    }
+}
+
+/// The score file, where it was named or not.
+pub(super) fn scores_path(named: Option<&Path>, out: &Path) -> Result<PathBuf, ScoringError> {
+    let path = named.map_or_else(|| out.join("scores.parquet"), Path::to_path_buf);
+    ScoreFormat::of(&path)?;
+    Ok(path)
 }
 
 /// ONNX Runtime and how this run uses it. What `auto` takes is said.
@@ -55,7 +91,7 @@ pub(super) fn predictions(
     sweep_stage(options, prepared, &mut scorer, provenance, observer)
 }
 
-/// Sweeps the pool, or takes the table that the same sweep left.
+/// Sweeps the pool, or takes the parts that the same sweep left.
 pub(super) fn sweep_stage(
     options: &ScoreOptions,
     prepared: &Prepared,
@@ -66,8 +102,7 @@ pub(super) fn sweep_stage(
     let batch_size = batch_size::settle(options, prepared, scorer, &mut provenance, observer)?;
     let total = options.pool.len();
     let positions = options.shard.map_or(0..total, |shard| shard.positions(total, batch_size));
-    let scores_path = options.scores.clone().unwrap_or_else(|| options.out.join("scores.parquet"));
-    crate::scores::ScoreFormat::of(&scores_path)?;
+    let path = scores_path(options.scores.as_deref(), &options.out)?;
     let key = serde_json::to_string(&provenance).unwrap_or_default();
     let parts = Parts::open(&options.out.join("parts"), &key, part_size(batch_size), positions.clone())?;
     let sweep_options = SweepOptions {
@@ -76,14 +111,12 @@ pub(super) fn sweep_stage(
         strict: options.strict,
         classes: prepared.classes.clone(),
     };
-    let (Part { rows, skipped }, times) =
+    let Swept { rows, skipped, times } =
         sweep(options.pool.dataset(), &prepared.recipe, scorer, &parts, &sweep_options, observer)?;
-    let mut table = ScoreTable { provenance, rows };
     if let Some(shard) = options.shard {
         let (skipped, classes, pool) = (skipped.clone(), prepared.classes.clone(), options.pool_name.clone());
-        ShardFacts { shard, positions, total, skipped, classes, pool }.store(&mut table);
+        ShardFacts { shard, positions, total, skipped, classes, pool }.store(&mut provenance);
     }
-    table.write(&scores_path)?;
     for (id, reason) in skipped.iter().take(5) {
         observer.say(&format!("warning: pool image `{id}` left out: {reason}"));
     }
@@ -91,5 +124,6 @@ pub(super) fn sweep_stage(
         observer.say(&format!("warning: and {} more pool images left out; all are in run.json", skipped.len() - 5));
     }
     let times = (times.images > 0).then_some(times);
-    Ok(Scored { table, skipped, times, files: IndexMap::from([("scores", scores_path)]) })
+    let files = IndexMap::from([("scores", path.clone())]);
+    Ok(Scored { provenance, rows: Held::Files(rows), path, skipped, times, files })
 }

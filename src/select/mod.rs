@@ -9,9 +9,11 @@ mod influence;
 mod least_confidence;
 mod margin;
 mod random;
+mod ranking;
 mod selection;
 mod strategy;
 
 pub use random::Random;
+pub use ranking::{Ranked, Ranking};
 pub use selection::{SCHEMA, SelectError, Selected, Selection};
 pub use strategy::{Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, select};

@@ -7,7 +7,6 @@
 use sha2::{Digest, Sha256};
 
 use super::strategy::{Needs, StrategyOptions, StrategyRow};
-use crate::scores::ScoreRow;
 
 pub(super) const ROW: StrategyRow = StrategyRow {
     name: "random",
@@ -25,8 +24,8 @@ pub struct Random {
 }
 
 impl Random {
-    pub(super) fn key(self, row: &ScoreRow) -> f64 {
-        let digest = Sha256::new().chain_update(self.seed.to_le_bytes()).chain_update(row.id.as_bytes()).finalize();
+    pub(super) fn key(self, id: &str) -> f64 {
+        let digest = Sha256::new().chain_update(self.seed.to_le_bytes()).chain_update(id.as_bytes()).finalize();
         let bits = digest.iter().take(8).fold(0u64, |bits, byte| bits << 8 | u64::from(*byte));
         // 53 bits, as many as a float64 holds.
         (bits >> 11) as f64 / (1u64 << 53) as f64

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::strategy::StrategyOptions;
 use crate::durable::{self, DurableError};
-use crate::scores::SIGN;
+use crate::scores::{SIGN, ScoreError};
 
 /// Name and version of the form of `selection.json`.
 pub const SCHEMA: &str = "isal-selection/1";
@@ -42,6 +42,9 @@ pub enum SelectError {
     /// The file system refused the write.
     #[error(transparent)]
     Durable(#[from] DurableError),
+    /// The scores could not be read.
+    #[error(transparent)]
+    Scores(#[from] ScoreError),
     /// The file could not be read.
     #[error("cannot read `{}`", path.display())]
     Read {

@@ -1,11 +1,11 @@
 //! Every strategy, the one slice that lists them, and the selection itself.
 
-use rayon::slice::ParallelSliceMut;
-
 use super::random::Random;
+use super::ranking::{Ranked, Ranking};
 use super::selection::{SelectError, Selected, Selection};
 use super::{entropy, influence, least_confidence, margin, random};
-use crate::scores::ScoreRow;
+use crate::repeats::Repeats;
+use crate::scores::{Rows, ScoreRow};
 
 /// What a sweep must have left behind for a strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,12 +83,15 @@ impl StrategyOptions {
     }
 
     /// The number by which the strategy orders `row`, the lowest first.
-    fn key(&self, row: &ScoreRow) -> Result<f64, SelectError> {
+    ///
+    /// # Errors
+    /// [`SelectError::NoInfluence`] of a strategy that goes by it.
+    pub fn key(&self, row: &ScoreRow) -> Result<f64, SelectError> {
         match self {
             StrategyOptions::Influence(_) => {
                 row.influence.ok_or_else(|| SelectError::NoInfluence { id: row.id.clone() })
             }
-            StrategyOptions::Random(options) => Ok(options.key(row)),
+            StrategyOptions::Random(options) => Ok(options.key(&row.id)),
             StrategyOptions::Entropy(_) => Ok(entropy::key(row)),
             StrategyOptions::Margin(_) => Ok(margin::key(row)),
             StrategyOptions::LeastConfidence(_) => Ok(least_confidence::key(row)),
@@ -96,59 +99,64 @@ impl StrategyOptions {
     }
 }
 
-/// Selects up to `budget` of the pool's `rows`.
+/// Selects up to `budget` of the pool's `rows`, and keeps no more of them than that.
 ///
 /// A pool with fewer candidates than the budget is selected whole, and [`Selection::shortfall`] says how many
 /// are missing. The result does not depend on the order of `rows`.
 ///
 /// # Errors
-/// A budget of zero, an empty pool, a doubled sample id, a strategy that needs influences over rows without.
-pub fn select(rows: &[ScoreRow], budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
+/// A budget of zero, an empty pool, a doubled sample id, a strategy that needs influences over rows without; rows that
+/// cannot be read.
+pub fn select(rows: Rows, budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
     if budget == 0 {
         return Err(SelectError::NoBudget);
     }
     if rows.is_empty() {
         return Err(SelectError::EmptyPool);
     }
-    let mut candidates = Vec::with_capacity(rows.len());
+    let mut ranking = Ranking::of(budget);
+    let mut ids = Repeats::expecting(rows.len());
     let mut not_finite = 0;
-    for row in rows {
+    rows.each(|row| {
         let key = options.key(row)?;
         if key.is_finite() {
-            candidates.push((key, row));
+            ranking.offer(key, &row.id, || Seen::of(row));
         } else {
             not_finite += 1;
         }
+        ids.add(&row.id);
+        Ok::<(), SelectError>(())
+    })?;
+    if let Some(mut suspects) = ids.suspects() {
+        rows.each(|row| {
+            suspects.add(&row.id);
+            Ok::<(), SelectError>(())
+        })?;
+        if let Some(id) = suspects.first() {
+            return Err(SelectError::DoubledId { id });
+        }
     }
-    refuse_doubled_ids(rows)?;
-    // The ids are distinct, so the order is total and an unstable sort gives one result. Adding zero makes
-    // -0.0 and 0.0 the same key.
-    candidates.par_sort_unstable_by(|(a, x), (b, y)| (a + 0.0).total_cmp(&(b + 0.0)).then_with(|| x.id.cmp(&y.id)));
-    candidates.truncate(budget);
-    let selected: Vec<Selected> = candidates
-        .iter()
-        .enumerate()
-        .map(|(position, (key, row))| Selected {
-            rank: position + 1,
-            id: row.id.clone(),
-            score: *key,
-            influence: row.influence.filter(|x| x.is_finite()),
-            pseudo_label: row.pseudo_label,
-            confidence: Some(row.confidence).filter(|x| x.is_finite()),
-        })
-        .collect();
-    Ok(Selection::new(*options, budget, rows.len(), not_finite, selected))
+    let selected = (1..).zip(ranking.lowest()).map(|(rank, Ranked { key, id, held })| Selected {
+        rank,
+        id,
+        score: key,
+        influence: held.influence.filter(|x| x.is_finite()),
+        pseudo_label: held.pseudo_label,
+        confidence: Some(held.confidence).filter(|x| x.is_finite()),
+    });
+    Ok(Selection::new(*options, budget, rows.len(), not_finite, selected.collect()))
 }
 
-fn refuse_doubled_ids(rows: &[ScoreRow]) -> Result<(), SelectError> {
-    let mut ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-    ids.par_sort_unstable();
-    match ids.windows(2).find_map(|pair| match pair {
-        [a, b] if a == b => Some(*a),
-        _ => None,
-    }) {
-        Some(id) => Err(SelectError::DoubledId { id: id.to_owned() }),
-        None => Ok(()),
+/// What a selection says of an image besides its id and key.
+struct Seen {
+    influence: Option<f64>,
+    pseudo_label: u32,
+    confidence: f64,
+}
+
+impl Seen {
+    fn of(row: &ScoreRow) -> Seen {
+        Seen { influence: row.influence, pseudo_label: row.pseudo_label, confidence: row.confidence }
     }
 }
 
@@ -156,6 +164,10 @@ fn refuse_doubled_ids(rows: &[ScoreRow]) -> Result<(), SelectError> {
 #[allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
 mod tests {
     use super::*;
+
+    fn select(rows: &[ScoreRow], budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
+        super::select(Rows::Memory(rows), budget, options)
+    }
 
     fn row(id: &str, influence: f64, confidence: f64) -> ScoreRow {
         let margin = 2.0 * confidence - 1.0;

@@ -1,8 +1,8 @@
 //! The pool, batch by batch, through a scorer.
 //!
 //! Decoding runs ahead on threads of its own, scoring follows, and finished ranges of the pool go to disk on another
-//! thread while the next is scored; the queues between them are bounded. Memory is bounded by the batch and the score
-//! columns. Batches depend on positions in the pool alone, so a sweep that was killed and goes on makes the same batches,
+//! thread while the next is scored; the queues between them are bounded. Rows that are on disk are not kept, so memory is
+//! bounded by the batch and the part, whatever the pool. Batches depend on positions in the pool alone, so a sweep that was killed and goes on makes the same batches,
 //! and the same bytes.
 
 mod probe;
@@ -19,7 +19,7 @@ use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};
 use crate::influence::{EngineError, InfluenceError};
 use crate::observe::{Observer, Stage};
 use crate::runtime::RuntimeError;
-use crate::scores::{Part, Parts, ScoreError, ScoreRow};
+use crate::scores::{Finished, Part, Parts, ScoreError, ScoreRow, Stored};
 use std::ops::Range;
 use std::time::Instant;
 use writer::Writer;
@@ -51,6 +51,17 @@ pub enum SweepError {
         /// Images to score.
         total: usize,
     },
+}
+
+/// What a sweep leaves.
+#[derive(Debug, Clone)]
+pub struct Swept {
+    /// Rows of the images that could be scored, in pool order, in the files of the parts.
+    pub rows: Stored,
+    /// Ids of the images that could not, with the reason.
+    pub skipped: Vec<(String, String)>,
+    /// Where the time went.
+    pub times: SweepTimes,
 }
 
 /// How a sweep runs.
@@ -85,10 +96,10 @@ pub fn sweep(
     parts: &Parts,
     options: &SweepOptions,
     observer: &dyn Observer,
-) -> Result<(Part, SweepTimes), SweepError> {
+) -> Result<Swept, SweepError> {
     let began = Instant::now();
     let ranges: Vec<Range<usize>> = parts.ranges().collect();
-    let mut finished: Vec<Option<Part>> = ranges.iter().map(|range| parts.read(range)).collect();
+    let mut finished: Vec<Option<Finished>> = ranges.iter().map(|range| parts.finished(range)).collect();
     let open: Vec<usize> = (0..ranges.len()).filter(|i| finished[*i].is_none()).collect();
     let total: usize = ranges.iter().map(Range::len).sum();
     let left: usize = open.iter().map(|i| ranges[*i].len()).sum();
@@ -132,12 +143,12 @@ pub fn sweep(
         let safe = ranges.iter().zip(&finished).filter(|(_, part)| part.is_some());
         return Err(SweepError::Interrupted { done: safe.map(|(range, _)| range.len()).sum(), total });
     }
-    let mut whole = Part::default();
+    let (mut rows, mut skipped) = (0, Vec::new());
     for part in finished.into_iter().flatten() {
-        whole.rows.extend(part.rows);
-        whole.skipped.extend(part.skipped);
+        rows += part.rows;
+        skipped.extend(part.skipped);
     }
-    Ok((whole, times))
+    Ok(Swept { rows: parts.stored(rows), skipped, times })
 }
 
 /// How the scoring of all parts came to its end.

@@ -1,6 +1,6 @@
 //! Finished parts go to disk on a thread of their own, while the next ones are scored.
 
-use crate::scores::{Part, Parts, ScoreError};
+use crate::scores::{Finished, Part, Parts, ScoreError};
 use crossbeam_channel::{Sender, bounded};
 use std::ops::Range;
 use std::thread::{Scope, ScopedJoinHandle};
@@ -21,8 +21,8 @@ pub(super) struct Writer<'scope> {
 /// What the thread leaves.
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    /// Parts that are safe on disk.
-    pub(super) parts: Vec<Placed>,
+    /// Parts that are safe on disk, with their places.
+    pub(super) parts: Vec<(usize, Finished)>,
     /// Seconds spent on them.
     pub(super) seconds: f64,
     /// Why it stopped before the end.
@@ -42,10 +42,10 @@ impl<'scope> Writer<'scope> {
             for (place, part) in finished {
                 let Some(range) = ranges.get(place) else { continue };
                 let began = Instant::now();
-                let result = parts.write(range, &part);
+                let result = parts.write(range, part);
                 written.seconds += began.elapsed().as_secs_f64();
                 match result {
-                    Ok(()) => written.parts.push((place, part)),
+                    Ok(finished) => written.parts.push((place, finished)),
                     // Leaving drops the queue's other end, which is how the sweep learns of it.
                     Err(error) => {
                         written.failure = Some(error);

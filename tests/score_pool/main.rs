@@ -4,6 +4,8 @@ mod alone;
 mod batch_size;
 mod digits;
 mod forms;
+#[cfg(target_os = "linux")]
+mod memory;
 mod overlap;
 mod place;
 mod providers;

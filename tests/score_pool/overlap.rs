@@ -3,7 +3,7 @@
 use isal::data::{DataError, Dataset, Image, Preprocess, Recipe, Source};
 use isal::influence::Belief;
 use isal::observe::Observer;
-use isal::scores::Parts;
+use isal::scores::{Parts, Rows};
 use isal::sweep::{Scored, Scorer, SweepError, SweepOptions, part_size, sweep};
 use ndarray::ArrayView4;
 use std::path::PathBuf;
@@ -102,7 +102,9 @@ impl Setting {
         let mut scorer = Watching { scored: 0, before };
         let swept = sweep(&dataset, &recipe, &mut scorer, &parts, &options, &observer);
         assert_eq!(observer.0.load(Ordering::SeqCst), 0, "a stage is still open");
-        Ok(swept?.0.rows.iter().map(|row| row.influence.expect("an influence")).collect())
+        let mut influences = Vec::new();
+        Rows::Files(&swept?.rows).influences(|influence| influences.push(influence))?;
+        Ok(influences)
     }
 }
 

@@ -1,0 +1,76 @@
+//! Score rows, wherever they are.
+
+use super::table_file::{CHUNK, Values};
+use super::{Field, ScoreError, ScoreRow, Stored};
+use parquet::data_type::DoubleType;
+
+/// The rows of a score table, in pool order: all at hand, or in files that every pass reads anew.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows<'a> {
+    /// In memory.
+    Memory(&'a [ScoreRow]),
+    /// In files.
+    Files(&'a Stored),
+}
+
+impl Rows<'_> {
+    /// How many there are.
+    pub fn len(self) -> usize {
+        match self {
+            Rows::Memory(rows) => rows.len(),
+            Rows::Files(stored) => stored.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` with every row, in order, until it refuses one.
+    ///
+    /// # Errors
+    /// What `visit` says; [`ScoreError`] from the files.
+    pub fn each<E: From<ScoreError>>(self, mut visit: impl FnMut(&ScoreRow) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Rows::Memory(rows) => rows.iter().try_for_each(visit),
+            Rows::Files(stored) => stored.chunks().try_for_each(|chunk| chunk?.iter().try_for_each(&mut visit)),
+        }
+    }
+
+    /// Whether any row passes the test; those after it are not looked at.
+    ///
+    /// # Errors
+    /// [`ScoreError`] from the files.
+    pub fn any(self, mut test: impl FnMut(&ScoreRow) -> bool) -> Result<bool, ScoreError> {
+        match self {
+            Rows::Memory(rows) => Ok(rows.iter().any(test)),
+            Rows::Files(stored) => {
+                for chunk in stored.chunks() {
+                    if chunk?.iter().any(&mut test) {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Calls `visit` with the influence of every row that has one.
+    ///
+    /// # Errors
+    /// [`ScoreError`] from the files.
+    pub fn influences(self, mut visit: impl FnMut(f64)) -> Result<(), ScoreError> {
+        match self {
+            Rows::Memory(rows) => rows.iter().filter_map(|row| row.influence).for_each(visit),
+            Rows::Files(stored) => {
+                let (mut column, mut values) = (stored.column::<DoubleType>(Field::Influence), Values::none());
+                while column.read(CHUNK, &mut values)? > 0 {
+                    values.values.drain(..).for_each(&mut visit);
+                    values.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+}

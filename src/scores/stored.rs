@@ -1,0 +1,168 @@
+//! Score rows that lie in Parquet files: gone through piece by piece, as often as is asked, and never in memory all at once.
+
+use super::table_file::{Chunks, Column, TableFile};
+use super::{Field, ScoreError};
+use indexmap::IndexMap;
+use parquet::data_type::DataType;
+use std::path::{Path, PathBuf};
+
+/// Rows of several score files, one file after the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stored {
+    files: Vec<PathBuf>,
+    rows: usize,
+}
+
+impl Stored {
+    /// The rows of `files`, which are `rows` in all.
+    pub(super) fn new(files: Vec<PathBuf>, rows: usize) -> Stored {
+        Stored { files, rows }
+    }
+
+    /// The rows of one file, and its provenance.
+    ///
+    /// # Errors
+    /// [`ScoreError::Content`] where it is no score table.
+    pub fn open(path: &Path) -> Result<(Stored, IndexMap<String, String>), ScoreError> {
+        let file = TableFile::open(path)?;
+        Ok((Stored::new(vec![path.to_path_buf()], file.rows()), file.provenance()))
+    }
+
+    /// Adds the rows of other files after these.
+    pub fn append(&mut self, other: Stored) {
+        self.files.extend(other.files);
+        self.rows += other.rows;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    pub(super) fn chunks(&self) -> Chunks<'_> {
+        Chunks::of(&self.files, self.rows)
+    }
+
+    pub(super) fn column<T: DataType>(&self, field: Field) -> Column<'_, T> {
+        Column::of(&self.files, field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Rows, ScoreFormat, ScoreRow, ScoreTable, write};
+    use super::*;
+
+    /// Rows that repeat, differ, lack values and are not numbers.
+    fn rows(count: u32) -> Vec<ScoreRow> {
+        let row = |i: u32| ScoreRow {
+            id: format!("class {}/ä {i:06}.png", i % 7),
+            influence: (!i.is_multiple_of(5)).then(|| if i.is_multiple_of(11) { f64::NAN } else { f64::from(i).sin() }),
+            pseudo_label: i % 10,
+            confidence: f64::from(i % 100) / 100.0,
+            entropy: f64::from(i).sqrt(),
+            margin: 0.5,
+            label: i.is_multiple_of(3).then_some(u32::MAX - i),
+        };
+        (0..count).map(row).collect()
+    }
+
+    /// The rows in files of these lengths.
+    fn stored(folder: &Path, rows: &[ScoreRow], lengths: &[usize]) -> Stored {
+        let (mut stored, mut left) = (Stored::default(), rows);
+        for (number, length) in lengths.iter().cycle().enumerate() {
+            let (these, after) = left.split_at(*length.min(&left.len()));
+            let path = folder.join(format!("{number}.parquet"));
+            write(&IndexMap::new(), Rows::Memory(these), &path).expect("written");
+            stored.append(Stored::open(&path).expect("a table").0);
+            left = after;
+            if left.is_empty() {
+                break;
+            }
+        }
+        stored
+    }
+
+    #[test]
+    fn rows_in_files_make_the_bytes_that_the_same_rows_in_memory_make() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // More than one row group, in parts that end nowhere near a group's or a page's end; one of them is empty.
+        let rows = rows(150_000);
+        let stored = stored(folder.path(), &rows, &[1_024, 1_000, 0, 70_000, 1]);
+        assert_eq!(stored.len(), rows.len());
+        let provenance = IndexMap::from([("sign".to_owned(), "as it is".to_owned())]);
+        for name in ["whole.parquet", "whole.csv", "whole.jsonl"] {
+            let (memory, files) = (folder.path().join(name), folder.path().join(format!("joined-{name}")));
+            assert!(ScoreFormat::of(&memory).is_ok());
+            write(&provenance, Rows::Memory(&rows), &memory).expect("written");
+            write(&provenance, Rows::Files(&stored), &files).expect("written");
+            let read = |path: &Path| std::fs::read(path).expect("read");
+            assert!(read(&memory) == read(&files), "{name} differs");
+        }
+        let read = ScoreTable::read_parquet(&folder.path().join("joined-whole.parquet")).expect("read");
+        let bits = |row: &ScoreRow| (row.id.clone(), row.influence.map(f64::to_bits), row.label, row.entropy.to_bits());
+        assert!(read.rows.iter().map(bits).eq(rows.iter().map(bits)), "the rows come back");
+    }
+
+    #[test]
+    fn every_pass_sees_all_rows_in_order_and_stops_where_it_is_told() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let rows = rows(5_000);
+        let stored = stored(folder.path(), &rows, &[1_500, 7]);
+        let view = Rows::Files(&stored);
+        let ids = |view: Rows| {
+            let mut ids = Vec::new();
+            view.each(|row| {
+                ids.push(row.id.clone());
+                Ok::<(), ScoreError>(())
+            })
+            .expect("read");
+            ids
+        };
+        assert_eq!(ids(view), ids(Rows::Memory(&rows)));
+        let influences = |view: Rows| {
+            let mut influences = Vec::new();
+            view.influences(|influence| influences.push(influence.to_bits())).expect("read");
+            influences
+        };
+        assert_eq!(influences(view), influences(Rows::Memory(&rows)));
+        let mut seen = 0;
+        let found = view.any(|row| {
+            seen += 1;
+            row.id == rows[2_000].id
+        });
+        assert_eq!((found.expect("read"), seen), (true, 2_001));
+        assert!(!view.any(|row| row.id.is_empty()).expect("read"));
+    }
+
+    #[test]
+    fn files_that_lost_rows_or_are_other_tables_are_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let stored = stored(folder.path(), &rows(3_000), &[1_000]);
+        write(&IndexMap::new(), Rows::Memory(&rows(400)), &folder.path().join("2.parquet")).expect("written");
+        let pass = Rows::Files(&stored).each(|_| Ok::<(), ScoreError>(()));
+        assert!(pass.is_err_and(|e| e.to_string().contains("lost")), "a pass");
+        let whole = folder.path().join("whole.parquet");
+        let written = write(&IndexMap::new(), Rows::Files(&stored), &whole).expect_err("refused").to_string();
+        assert!(written.contains("600 rows were lost"), "{written}");
+        assert!(!whole.exists(), "nothing is left of it");
+
+        let other = folder.path().join("other.parquet");
+        let of_schema = |schema: &str| {
+            let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).expect("a schema"));
+            let file = std::fs::File::create(&other).expect("a file");
+            let writer = parquet::file::writer::SerializedFileWriter::new(file, schema, Default::default());
+            writer.expect("a writer").close().expect("closed");
+            Stored::open(&other).expect_err("refused").to_string()
+        };
+        let said = of_schema("message scores { REQUIRED BYTE_ARRAY id (UTF8); }");
+        assert!(said.contains("no column `influence`"), "{said}");
+        let said = of_schema("message scores { REQUIRED BYTE_ARRAY id (UTF8); REQUIRED DOUBLE influence; }");
+        assert!(said.contains("column `influence` is required DOUBLE, expected optional DOUBLE"), "{said}");
+    }
+}
