@@ -30,8 +30,8 @@ fn peak(process: u32) -> Option<usize> {
     line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
-/// Runs the command, and gives the most memory it ever had, in KiB. The mark never falls, so the last look at it counts; the
-/// first may be at the process before it became this command.
+/// Runs the command, and gives the most memory it ever had, in KiB, or less where it ended soon after that. The mark never
+/// falls, so the last look at it counts; the first may be at the process before it became this command.
 fn watched(place: &Place, arguments: &[&str]) -> usize {
     let mut child = Command::new(assert_cmd::cargo::cargo_bin!("isal"))
         .current_dir(place.folder.path())
@@ -55,16 +55,17 @@ fn twenty_times_the_pool_takes_as_much_memory() {
     let (few, many) = (2_000, 40_000);
     pool(&place, "few", few);
     pool(&place, "many", many);
-    let score = |name: &str, images: usize| {
-        let out = format!("out-{name}");
+    let score = |name: &str, images: usize, out: &str| {
         let model = ["score", "pool", "--model", "model.onnx", "--pool", name, "--strategy", "entropy"];
-        let how = ["--budget", "20", "--batch-size", "32", "--threads", "1", "-o", &out];
+        let how = ["--budget", "20", "--batch-size", "32", "--threads", "1", "-o", out];
         let peak = watched(&place, &[&model[..], &how].concat());
         let run = place.json(&format!("{out}/run.json"));
         assert!(run["summary"].to_string().contains(&format!("{images} pool images scored")), "{run}");
         peak
     };
-    let (of_few, of_many) = (score("few", few), score("many", many));
+    // A run this short may be looked at too seldom on a busy machine; the highest mark of several is the nearest.
+    let of_few = (0..3).map(|run| score("few", few, &format!("out-few-{run}"))).max().unwrap_or_default();
+    let of_many = score("many", many, "out-many");
     // A name of ten bytes an image would be 0.4 MiB; a row of scores and a path an image would be 13 MiB and more. What two
     // runs on the same pool differ by stays under 2 MiB.
     let growth = of_many.saturating_sub(of_few);
