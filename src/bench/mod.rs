@@ -33,14 +33,12 @@ pub struct Plan {
     pub turn: Duration,
 }
 
-/// Lets the contenders take turns. The first is what the others are compared with. One unit of each warms up unmeasured.
+/// Lets the contenders take turns. The first is what the others are compared with. A turn begins with a unit that is not
+/// measured, so that nobody pays for the caches that another has filled.
 ///
 /// # Errors
 /// The first error of a contender.
 pub fn compare<E>(contenders: &mut [Contender<'_, E>], plan: Plan) -> Result<Vec<Figure>, E> {
-    for contender in contenders.iter_mut() {
-        (contender.run)()?;
-    }
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
     for round in 0..plan.rounds.max(1) {
         // Every second round runs backwards, so that no contender always follows the same one.
@@ -49,6 +47,7 @@ pub fn compare<E>(contenders: &mut [Contender<'_, E>], plan: Plan) -> Result<Vec
             turns.reverse();
         }
         for turn in turns {
+            (contenders[turn].run)()?;
             let began = Instant::now();
             let mut images = 0;
             while images == 0 || began.elapsed() < plan.turn {
@@ -107,7 +106,7 @@ mod tests {
         };
         let plan = Plan { rounds: 3, turn: Duration::ZERO };
         let Ok(figures) = compare(&mut [contender(0), contender(1)], plan);
-        assert_eq!(*counts.borrow(), [4, 4], "a warm-up and three turns of one unit each");
+        assert_eq!(*counts.borrow(), [6, 6], "three turns, each of a warm-up and one unit");
         assert!((figures[0].cost - 1.0).abs() < 1e-12);
         let (low, high) = figures[1].range.expect("a range");
         assert!(low <= figures[1].images_per_s && figures[1].images_per_s <= high);

@@ -50,6 +50,12 @@ impl Session {
         threads: usize,
     ) -> Result<ort::session::Session, RuntimeError> {
         let run = |e: String| RuntimeError::Run { model: model.to_owned(), reason: e };
+        // Left to itself, ONNX Runtime takes a thread a core and ties each to its core, where that of another session may be
+        // as well.
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from).min(num_cpus::get_physical()),
+            given => given,
+        };
         let mut builder = ort::session::Session::builder(&library.environment)
             .map_err(|e| run(e.to_string()))?
             .with_optimization_level(GraphOptimizationLevel::All)

@@ -32,8 +32,8 @@ impl<'a> Held<'a> {
         self.emitter.with(f)
     }
 
-    /// Outputs of the node at `position` on the original's piece, at the `moved` values of its inputs, by name. `None` where the operator
-    /// has no kinks, or no rule that covers this node: then a copy of the node is all there is.
+    /// Outputs of the node at `position` at the `moved` values of its inputs, given by name, on the original's piece. `None` where
+    /// the operator has no kinks, or no rule that covers this node: then a copy of the node is all there is.
     pub(crate) fn outputs(
         &self,
         position: usize,
