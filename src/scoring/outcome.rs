@@ -154,8 +154,9 @@ fn solved(provenance: &IndexMap<String, String>, classes: usize) -> Vec<String> 
     )];
     if let Some(agreement) = provenance.get("agreement with the exact influences") {
         let form = fact("engine").split(' ').next().unwrap_or_default();
+        let held = if fact("difference") == "held" { ", held at the kinks," } else { "" };
         let sample = if agreement.starts_with("not measured") { "" } else { " on a sample of the pool" };
-        said.push(format!("The {form} graph against the exact derivative{sample}: {agreement}."));
+        said.push(format!("The {form} graph{held} against the exact derivative{sample}: {agreement}."));
     }
     if let Some(few) = fact("reference images").parse().ok().filter(|n: &usize| *n < FEW_A_CLASS * classes) {
         said.push(format!(

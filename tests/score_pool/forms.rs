@@ -65,3 +65,26 @@ fn another_form_or_rank_makes_a_new_graph_from_the_same_vector() {
     let refused = place.score(&["--tangent-rank", "2", "-o", "out"]).assert().code(2).get_output().clone();
     assert!(stderr(refused).contains("--engine tangent"));
 }
+
+#[test]
+fn another_difference_makes_a_new_graph_and_the_held_one_is_the_nearer() {
+    let place = Place::new();
+    place.score(&["--engine", "native", "-o", "native"]).assert().success();
+    let exact = influences(&place, "native");
+    let scale = exact.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+    let mut errors = Vec::new();
+    for difference in ["one-sided", "held"] {
+        let done = place.score(&["--difference", difference, "-o", "out"]).assert().success().get_output().clone();
+        let run = place.json("out/run.json");
+        assert_eq!(run["provenance"]["difference"], difference, "{run}");
+        let said = String::from_utf8_lossy(&done.stdout).contains("paired graph, held at the kinks, against");
+        assert_eq!(said, difference == "held");
+        let found = influences(&place, "out");
+        assert!(spearman(&found, &exact).expect("a rank") >= 0.9999, "{difference}");
+        errors.push(found.iter().zip(&exact).fold(0.0_f64, |a, (x, y)| a.max((x - y).abs())) / scale);
+    }
+    // The one-sided one's worst errors are images at a kink.
+    assert!(errors[1] < errors[0], "{errors:?}");
+    let refused = place.score(&["--difference", "held", "--engine", "tangent", "-o", "out"]).assert().code(2);
+    assert!(stderr(refused.get_output().clone()).contains("--engine paired"));
+}

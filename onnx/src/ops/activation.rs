@@ -135,7 +135,7 @@ fn where_it_holds<'a>(at: &At<'a>, mask: impl FnOnce() -> Term<'a>) -> Result<Ta
 }
 
 fn relu<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
-    where_it_holds(at, || at.y(0).above(0.0))
+    times(at, || at.positive())
 }
 
 fn thresholded_relu<'a>(at: &At<'a>) -> Result<Tangents<'a>> {

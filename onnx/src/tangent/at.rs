@@ -1,6 +1,6 @@
 //! A node as its tangent rule sees it.
 
-use super::emitter::Emitter;
+use super::emitter::{Emitter, Masks};
 use super::{Seed, Term};
 use crate::{Attribute, DataType, Dim, Error, Graph, Node, Result, Tensor, Value};
 use std::collections::HashMap;
@@ -76,6 +76,25 @@ impl<'a> At<'a> {
         let value = self.emitter.with(|b| b.output_of(self.position, i));
         let data_type = self.node.outputs.get(i).map_or(DataType::Float, |name| self.type_of(name));
         self.emitter.term(value, data_type)
+    }
+
+    /// 1 where output 0, which is never negative, is above 0; elsewhere 0; in its type.
+    pub(crate) fn positive(&self) -> Term<'a> {
+        let y = self.y(0);
+        let shape = self.node.outputs.first().and_then(|name| self.graph.value_type(name)?.shape);
+        let channels = match shape.as_deref() {
+            Some([_, channels, _, _]) => channels.known(),
+            _ => None,
+        };
+        match (channels, self.emitter.masks, y.data_type) {
+            (Some(channels), Masks::Saturated, DataType::Float) => {
+                let vector = |x| self.emitter.term(self.emitter.vector(x, channels), y.data_type);
+                // 1 from 1e-29 on. A BatchNormalization, which is taken for a convolution; a product with a number is not.
+                let scaled = [vector(1e30), vector(0.0), vector(0.0), vector(1.0)];
+                y.with("BatchNormalization", &scaled, vec![]).op("Tanh")
+            }
+            _ => y.above(0.0).cast(y.data_type),
+        }
     }
 
     /// Tangent of input `i`.

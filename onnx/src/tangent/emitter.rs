@@ -9,12 +9,25 @@ use std::collections::HashMap;
 pub(crate) struct Emitter {
     state: RefCell<State>,
     pub(super) opset: i64,
+    pub(super) masks: Masks,
+}
+
+/// How a mask comes out of the values it tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Masks {
+    /// By a comparison.
+    Compared,
+    /// By the hyperbolic tangent of a very large multiple. ONNX Runtime's CPU provider keeps images in a layout of blocks for its
+    /// convolutions, which a comparison leaves and this does not. For float32 alone: the multiple is past float16's range.
+    Saturated,
 }
 
 struct State {
     builder: Builder,
     /// Scalars by type and bits: each is there once.
     scalars: HashMap<(DataType, u64), Value>,
+    /// Vectors of one float32 number, by its bits and their length.
+    vectors: HashMap<(u32, usize), Value>,
     /// The two terms of each sum a rule has made.
     sums: HashMap<Value, [Value; 2]>,
     /// Why what a rule asked for cannot be had.
@@ -22,11 +35,10 @@ struct State {
 }
 
 impl Emitter {
-    pub(super) fn new(builder: Builder, opset: i64) -> Emitter {
-        Emitter {
-            state: RefCell::new(State { builder, scalars: HashMap::new(), sums: HashMap::new(), failure: None }),
-            opset,
-        }
+    pub(super) fn new(builder: Builder, opset: i64, masks: Masks) -> Emitter {
+        let state =
+            State { builder, scalars: HashMap::new(), vectors: HashMap::new(), sums: HashMap::new(), failure: None };
+        Emitter { state: RefCell::new(state), opset, masks }
     }
 
     pub(super) fn into_builder(self) -> Builder {
@@ -84,6 +96,17 @@ impl Emitter {
         }
         let value = state.builder.constant("scalar", Tensor::floats(data_type, &[], &[x]));
         state.scalars.insert((data_type, x.to_bits()), value);
+        value
+    }
+
+    /// A float32 vector of `count` times the same number.
+    pub(super) fn vector(&self, x: f32, count: usize) -> Value {
+        let mut state = self.state.borrow_mut();
+        if let Some(value) = state.vectors.get(&(x.to_bits(), count)) {
+            return *value;
+        }
+        let value = state.builder.constant("vector", Tensor::new([count], &vec![x; count]));
+        state.vectors.insert((x.to_bits(), count), value);
         value
     }
 

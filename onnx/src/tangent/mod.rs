@@ -21,7 +21,7 @@ pub use term::Term;
 use crate::ops;
 use crate::reach::reach;
 use crate::{Builder, Error, Graph, Model, Result, Tensor, Value};
-use emitter::Emitter;
+use emitter::{Emitter, Masks};
 use indexmap::IndexMap;
 use std::collections::HashMap;
 
@@ -116,7 +116,7 @@ pub(crate) fn differentiate(
     directions: &[HashMap<String, Seed>],
     targets: &[&str],
 ) -> Result<(Builder, Vec<HashMap<String, Value>>)> {
-    let emitter = Emitter::new(builder, model.opset());
+    let emitter = Emitter::new(builder, model.opset(), Masks::Compared);
     let mut tangents = Vec::with_capacity(directions.len());
     for seeds in directions {
         tangents.push(along(&emitter, &model.graph, seeds, targets)?);

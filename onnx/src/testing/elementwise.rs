@@ -46,6 +46,10 @@ pub(super) fn rows() -> Vec<Case> {
         case("Celu").set("alpha", 0.5f32).apart(&[6], 0.4),
         case("Elu").set("alpha", 0.5f32).apart(&[6], 0.4),
         case("LeakyRelu").set("alpha", 0.3f32).apart(&[6], 0.4),
+        // Images, whose masks may be had otherwise.
+        case("LeakyRelu").opset(9).apart(&[2, 3, 1, 2], 0.3),
+        case("Relu").apart(&[2, 2, 3, 2], 0.3),
+        case("Relu").opset(7).apart(&[1, 3, 2, 2], 0.3),
         case("Selu").set("alpha", 1.1f32).set("gamma", 2.0f32).apart(&[6], 0.4),
         case("Gelu").set("approximate", "tanh").within(&[6], -3.0, 3.0),
         case("Swish").opset(24).set("alpha", 1.5f32).within(&[6], -3.0, 3.0),
