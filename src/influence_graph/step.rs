@@ -174,8 +174,14 @@ pub fn choose(
                 continue;
             }
         };
-        if best.is_none_or(|best| found.agreement.better_than(&best.agreement)) {
-            best = Some(found);
+        if best.is_none_or(|best| found.agreement.better_than(&best.agreement))
+            && let Some(cheaper) = best.replace(found)
+        {
+            let (dear, cheap) = (found.difference.name(), cheaper.difference.name());
+            observer.say(&format!(
+                "the {dear} difference is taken: Spearman {:.6} on the sample, where the {cheap} one has {:.6}; it takes more time, `--difference {cheap}` less",
+                found.agreement.spearman, cheaper.agreement.spearman,
+            ));
         }
         if found.agreement.spearman >= CLOSE {
             break;
