@@ -69,20 +69,24 @@ fn moved(inputs: &[Option<Tensor>], directions: &IndexMap<String, Tensor>, by: f
     inputs.iter().enumerate().map(shift).collect()
 }
 
-/// Whether the case could be held, in which type; an error when its tangent is wrong.
-fn check(case: &Case, library: &Library) -> Result<Option<DataType>, String> {
+type Drawn = (Vec<Option<Tensor>>, IndexMap<String, Tensor>);
+
+/// The case's inputs, and a random direction for each that a derivative flows from; in float64.
+fn draw(case: &Case) -> Result<Drawn, String> {
     let spec = isal_onnx::ops::find(case.op).ok_or("no such operator")?;
     let mut random = case.random();
     let drawn = case.tensors(&mut random);
-    let inputs: Vec<Option<Tensor>> = drawn.iter().map(|i| i.as_ref().map(|(t, _)| t.clone())).collect();
-    let directions: IndexMap<String, Tensor> = drawn
-        .iter()
-        .enumerate()
-        .filter_map(|(i, input)| {
-            let (tensor, differentiated) = input.as_ref()?;
-            (*differentiated && spec.flows.passes(i)).then(|| (format!("x{i}"), uniform(tensor.dims(), &mut random)))
-        })
-        .collect();
+    let inputs = drawn.iter().map(|i| i.as_ref().map(|(t, _)| t.clone())).collect();
+    let directions = drawn.iter().enumerate().filter_map(|(i, input)| {
+        let (tensor, differentiated) = input.as_ref()?;
+        (*differentiated && spec.flows.passes(i)).then(|| (format!("x{i}"), uniform(tensor.dims(), &mut random)))
+    });
+    Ok((inputs, directions.collect()))
+}
+
+/// Whether the case could be held, in which type; an error when its tangent is wrong.
+fn check(case: &Case, library: &Library) -> Result<Option<DataType>, String> {
+    let (inputs, directions) = draw(case)?;
     // Step, and error allowed of the largest number: truncation and rounding of the difference, and in float32 of the
     // node itself.
     for (data_type, step, tolerance) in [(DataType::Double, 1e-3, 1e-6), (DataType::Float, 5e-3, 1e-3)] {
@@ -161,25 +165,18 @@ fn onnx_runtime_computes_every_tangent_as_its_own_outputs_differ() {
 /// A twin of a node with kinks, held on the pieces of the original, is the original and its tangent along the move: however
 /// long the move is, where a free twin is on other pieces. Gives whether the free one was.
 fn check_held(case: &Case, data_type: DataType, library: &Library) -> Result<Option<bool>, String> {
-    let spec = isal_onnx::ops::find(case.op).ok_or("no such operator")?;
-    let mut random = case.random();
-    let drawn = case.tensors(&mut random);
-    let inputs: Vec<Option<Tensor>> = drawn.iter().map(|i| i.as_ref().map(|(t, _)| as_type(t, data_type))).collect();
-    let moves: IndexMap<String, Tensor> = drawn
-        .iter()
-        .enumerate()
-        .filter_map(|(i, input)| {
-            let (tensor, differentiated) = input.as_ref()?;
-            let long: Vec<f64> = uniform(tensor.dims(), &mut random).to_vec::<f64>()?.iter().map(|u| 4.0 * u).collect();
-            let long = as_type(&Tensor::new(tensor.dims(), &long), data_type);
-            (*differentiated && spec.flows.passes(i)).then(|| (format!("x{i}"), long))
-        })
-        .collect();
+    let (inputs, directions) = draw(case)?;
+    let inputs: Vec<Option<Tensor>> = inputs.iter().map(|t| t.as_ref().map(|t| as_type(t, data_type))).collect();
+    let long = |(name, direction): (&String, &Tensor)| {
+        let long: Vec<f64> = direction.to_float64()?.iter().map(|u| 4.0 * u).collect();
+        Some((name.clone(), Tensor::floats(data_type, direction.dims(), &long)))
+    };
+    let moves: IndexMap<String, Tensor> = directions.iter().filter_map(long).collect();
     let plain = case.model(&inputs);
     let moved = |(name, along): (&String, &Tensor)| {
         let at = plain.graph.initializers.get(name)?.to_float64()?;
         let sum: Vec<f64> = at.iter().zip(along.to_float64()?).map(|(x, u)| x + u).collect();
-        Some((name.clone(), as_type(&Tensor::new(along.dims(), &sum), data_type)))
+        Some((name.clone(), Tensor::floats(data_type, along.dims(), &sum)))
     };
     let moved: IndexMap<String, Tensor> = moves.iter().filter_map(moved).collect();
     let outputs: Vec<String> = plain.graph.outputs.iter().map(|o| o.name.clone()).collect();

@@ -13,7 +13,7 @@
 //! assert_eq!(model.graph.nodes.len(), 2);
 //! ```
 
-use crate::{Attribute, Error, Graph, Node, Result, Tensor, ValueInfo, ValueType};
+use crate::{Attribute, Error, Graph, Model, Node, Result, Tensor, ValueInfo, ValueType};
 use std::collections::{HashMap, HashSet};
 
 /// A value of the graph a [`Builder`] is at; meaningless to another builder.
@@ -185,6 +185,32 @@ impl Builder {
         self.taken.insert(node.name.clone());
         self.graph.nodes.push(node);
         values
+    }
+
+    /// The graph so far as that of `model`, which it has extended: each of the values `of` that has one among `values` has it
+    /// as a further output `PREFIX_of_NAME`, of its own type, and what no output needs is gone.
+    ///
+    /// # Errors
+    /// [`Error::Graph`] for a name that is taken; as [`Builder::finish`].
+    pub(crate) fn finish_beside(
+        mut self,
+        model: &Model,
+        prefix: &str,
+        of: &[&str],
+        values: &HashMap<String, Value>,
+    ) -> Result<Model> {
+        for name in of {
+            let Some(value) = values.get(*name) else { continue };
+            let output = format!("{prefix}_of_{name}");
+            if self.get(&output).is_some() {
+                let reason = format!("it has a value `{output}`");
+                return Err(Error::Graph { graph: model.graph.name.clone(), reason });
+            }
+            self.output(&output, *value, model.graph.value_type(name));
+        }
+        let mut graph = self.finish()?;
+        graph.prune();
+        Ok(Model { graph, ..model.clone() })
     }
 
     /// Declares an output named `name`. A value under an invented name is given this one; any other

@@ -5,8 +5,9 @@
 
 use crate::reach::reach;
 use crate::tangent::Held;
-use crate::{Builder, Error, Graph, Model, Node, Result, Tensor, Value};
+use crate::{Builder, Graph, Model, Node, Result, Tensor, Value};
 use indexmap::IndexMap;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 /// Whether a twin may be on other pieces of Relu, MaxPool and their kin than the original.
@@ -22,33 +23,20 @@ pub enum Kinks {
 /// reaches has no twin.
 ///
 /// # Errors
-/// [`Error::Graph`] for a name that is taken; what shape inference says of a model that is to be held.
+/// [`Error::Graph`](crate::Error::Graph) for a name that is taken; what shape inference says of a model that is to be held.
 pub fn twins(model: &Model, moved: &IndexMap<String, Tensor>, of: &[&str], kinks: Kinks) -> Result<Model> {
     let typed = typed(model, kinks)?;
-    let twins = Twins::new(Builder::extend(model.graph.clone()), typed.as_ref().unwrap_or(model), kinks);
+    let twins = Twins::new(Builder::extend(model.graph.clone()), &typed, kinks);
     let values = twins.add(moved.clone(), "twin", of);
-    let mut builder = twins.into_builder();
-    for name in of {
-        let Some(value) = values.get(*name) else { continue };
-        let output = format!("twin_of_{name}");
-        if builder.get(&output).is_some() {
-            return Err(Error::Graph { graph: model.graph.name.clone(), reason: format!("it has a value `{output}`") });
-        }
-        builder.output(&output, *value, model.graph.value_type(name));
-    }
-    let mut graph = builder.finish()?;
-    graph.prune();
-    Ok(Model { graph, ..model.clone() })
+    twins.into_builder().finish_beside(&typed, "twin", of, &values)
 }
 
-/// The model with its shapes inferred, where its twins are to be held.
-pub(crate) fn typed(model: &Model, kinks: Kinks) -> Result<Option<Model>> {
-    if kinks == Kinks::Free {
-        return Ok(None);
+/// The model, with its shapes inferred where its twins are to be held.
+pub(crate) fn typed(model: &Model, kinks: Kinks) -> Result<Cow<'_, Model>> {
+    match kinks {
+        Kinks::Free => Ok(Cow::Borrowed(model)),
+        Kinks::Held => model.inferred().map(Cow::Owned),
     }
-    let mut typed = model.clone();
-    typed.infer_shapes()?;
-    Ok(Some(typed))
 }
 
 /// A graph that is given twins.

@@ -5,7 +5,7 @@ use crate::bench::{Contender, Figure, Plan, compare};
 use crate::classifier::Classifier;
 use crate::influence::GradientEngine as _;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
-use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions, threads_for};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -193,12 +193,10 @@ fn peer(python: &Path, model: &Path, options: &Options, threads: usize, plain: f
     if !Path::new(PEER).is_file() {
         return Err(BadRequest(format!("`--pytorch` runs `{PEER}`: call it from the repository's root")).into());
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if threads == 0 { cores } else { threads };
     let output = std::process::Command::new(python)
         .arg(PEER)
         .arg(model)
-        .args(["--batch", &options.batch_size.to_string(), "--threads", &threads.to_string()])
+        .args(["--batch", &options.batch_size.to_string(), "--threads", &threads_for(threads).to_string()])
         .args(["--repeats", &options.rounds.to_string()])
         .output()
         .with_context(|| format!("cannot run `{}`", python.display()))?;

@@ -9,7 +9,7 @@ mod session;
 
 pub use library::{Library, SUPPORTED};
 pub use provider::{ExecutionProvider, Settled};
-pub use session::{Session, SessionOptions};
+pub use session::{Session, SessionOptions, threads_for};
 
 use std::path::PathBuf;
 

@@ -28,6 +28,16 @@ pub struct Session {
     outputs: Vec<String>,
 }
 
+/// Threads that a session computes with when it is told `given`, of which 0 is a thread a core.
+///
+/// ONNX Runtime, left to itself, takes as many and ties each to its core, where that of another session may be as well.
+pub fn threads_for(given: usize) -> usize {
+    match given {
+        0 => std::thread::available_parallelism().map_or(1, usize::from).min(num_cpus::get_physical()),
+        given => given,
+    }
+}
+
 impl Session {
     /// Loads a model file that [`isal_onnx::Model::read`] has already checked.
     ///
@@ -50,17 +60,11 @@ impl Session {
         threads: usize,
     ) -> Result<ort::session::Session, RuntimeError> {
         let run = |e: String| RuntimeError::Run { model: model.to_owned(), reason: e };
-        // Left to itself, ONNX Runtime takes a thread a core and ties each to its core, where that of another session may be
-        // as well.
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(num_cpus::get_physical()),
-            given => given,
-        };
         let mut builder = ort::session::Session::builder(&library.environment)
             .map_err(|e| run(e.to_string()))?
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(|e| run(e.to_string()))?
-            .with_intra_threads(threads)
+            .with_intra_threads(threads_for(threads))
             .map_err(|e| run(e.to_string()))?;
         let wanted = provider.registrations();
         if !wanted.is_empty() {

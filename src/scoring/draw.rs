@@ -65,9 +65,7 @@ pub(super) fn scored(
     for (id, reason) in &skipped {
         observer.say(&format!("warning: pool image `{id}` left out: {reason}"));
     }
-    let times = (times.images > 0).then_some(times);
-    let files = IndexMap::from([("scores", path.clone())]);
-    Ok(Scored { provenance, rows: Held::Memory(rows), path, skipped, times, files })
+    Ok(Scored::new(provenance, Held::Memory(rows), path, skipped, Some(times)))
 }
 
 /// The next `most` images of the pool in the order in which they are drawn, after `last`, with their positions.

@@ -133,8 +133,7 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
     let tally = Tally::of(view, Some(&selection))?;
     let pool = pool(options, &provenance, &named, observer)?;
     let path = scores_path(options.scores.as_deref(), &options.out)?;
-    let files = IndexMap::from([("scores", path.clone())]);
-    let scored = Scored { provenance, rows: Held::Files(rows), path, skipped, times: None, files };
+    let scored = Scored::new(provenance, Held::Files(rows), path, skipped, None);
     scored.keep()?;
     outcome::write(&Written { out: &options.out, pool: pool.as_ref(), classes: &classes }, scored, tally, selection)
 }

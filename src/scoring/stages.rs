@@ -43,6 +43,18 @@ pub(super) struct Scored {
 }
 
 impl Scored {
+    /// Rows that are to be in the score file at `path`; `times` of a sweep that had nothing left to do are none.
+    pub(super) fn new(
+        provenance: IndexMap<String, String>,
+        rows: Held,
+        path: PathBuf,
+        skipped: Vec<(String, String)>,
+        times: Option<SweepTimes>,
+    ) -> Scored {
+        let files = IndexMap::from([("scores", path.clone())]);
+        Scored { provenance, rows, path, skipped, times: times.filter(|times| times.images > 0), files }
+    }
+
     /// Writes the score file. That is for when nothing of the sweep is held any more, so that what it takes to write a file
     /// does not come on top.
     pub(super) fn keep(&self) -> Result<(), ScoringError> {
@@ -123,7 +135,5 @@ pub(super) fn sweep_stage(
     if skipped.len() > 5 {
         observer.say(&format!("warning: and {} more pool images left out; all are in run.json", skipped.len() - 5));
     }
-    let times = (times.images > 0).then_some(times);
-    let files = IndexMap::from([("scores", path.clone())]);
-    Ok(Scored { provenance, rows: Held::Files(rows), path, skipped, times, files })
+    Ok(Scored::new(provenance, Held::Files(rows), path, skipped, Some(times)))
 }

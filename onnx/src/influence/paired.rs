@@ -59,7 +59,7 @@ pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOption
     let (frame, b) = Frame::open(model, directions, options)?;
     let kinks = if how.difference == Difference::Held { Kinks::Held } else { Kinks::Free };
     let typed = typed(model, kinks)?;
-    let twins = Twins::new(b, typed.as_ref().unwrap_or(model), kinks);
+    let twins = Twins::new(b, &typed, kinks);
     let mut tangents = Vec::new();
     let mut centre = None;
     for (number, direction) in directions.iter().enumerate() {
@@ -122,14 +122,14 @@ pub(super) fn step(graph: &Graph, direction: &Direction, relative: f64) -> Resul
 }
 
 /// `theta + eps s` of one parameter, summed in float64; `None` where either is not float32.
-pub(super) fn moved(theta: &Tensor, s: &Tensor, eps: f64) -> Option<Tensor> {
+fn moved(theta: &Tensor, s: &Tensor, eps: f64) -> Option<Tensor> {
     let (weights, along) = (theta.to_vec::<f32>()?, s.to_vec::<f32>()?);
     let sum = weights.iter().zip(&along).map(|(theta, s)| (f64::from(*theta) + eps * f64::from(*s)) as f32);
     Some(Tensor::new(theta.dims(), &sum.collect::<Vec<f32>>()))
 }
 
 /// `theta + eps s` by name.
-fn ahead_of(graph: &Graph, direction: &Direction, eps: f64) -> Vec<(String, Tensor)> {
+pub(super) fn ahead_of(graph: &Graph, direction: &Direction, eps: f64) -> Vec<(String, Tensor)> {
     let one =
         |(name, block): (&String, &Tensor)| Some((name.clone(), moved(graph.initializers.get(name)?, block, eps)?));
     direction.iter().filter_map(one).collect()

@@ -6,7 +6,7 @@
 //! `d_top - sum_c p_c d_c` with `p = softmax(o)`. Of probabilities the logarithm is taken first: it differs from the
 //! logits by the same number in every class, which cancels.
 
-use super::paired::{moved, step};
+use super::paired::{Difference, ahead_of, step};
 use super::{Direction, Form, InfluenceMetadata};
 use crate::{Model, Result};
 
@@ -36,18 +36,12 @@ pub struct Shadow {
 pub fn shadow(model: &Model, direction: &Direction, relative_step: f64, probabilities: bool) -> Result<Shadow> {
     let eps = step(&model.graph, direction, relative_step)?;
     let mut built = model.clone();
-    for (name, block) in direction {
-        if let Some(weight) = built.graph.initializers.get_mut(name)
-            && let Some(moved) = moved(weight, block, eps)
-        {
-            *weight = moved;
-        }
-    }
+    built.graph.initializers.extend(ahead_of(&model.graph, direction, eps));
     let formula = if probabilities { OF_PROBABILITIES } else { OF_LOGITS };
     let mut metadata = InfluenceMetadata::default();
     for (key, value) in [
         ("form", Form::Shadow.to_string()),
-        ("difference", "one-sided".to_owned()),
+        ("difference", Difference::OneSided.name().to_owned()),
         ("relative step", format!("{relative_step:e}")),
         ("step", format!("{eps:e}")),
         ("formula", formula.to_owned()),

@@ -33,8 +33,7 @@ pub fn tangent(
     how: TangentOptions,
 ) -> Result<Model> {
     let (frame, mut b) = Frame::open(model, directions, options)?;
-    let mut typed = model.clone();
-    typed.infer_shapes()?;
+    let typed = model.inferred()?;
     let (mut seeds, mut scales) = (Vec::new(), Vec::new());
     for (number, direction) in directions.iter().enumerate() {
         let norms = measure(&model.graph, direction)?;

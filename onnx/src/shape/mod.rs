@@ -33,6 +33,16 @@ impl Model {
         infer(&mut self.graph, &opsets, None, &[]).map(drop)
     }
 
+    /// The model with its shapes inferred.
+    ///
+    /// # Errors
+    /// As [`Model::infer_shapes`].
+    pub(crate) fn inferred(&self) -> Result<Model> {
+        let mut inferred = self.clone();
+        inferred.infer_shapes()?;
+        Ok(inferred)
+    }
+
     /// Puts `size` in place of the symbol `name` in the types of the inputs, and forgets the types of
     /// all other values, which [`Model::infer_shapes`] then gives anew.
     pub fn bind(&mut self, name: &str, size: usize) {

@@ -88,7 +88,7 @@ impl<'a> At<'a> {
         };
         match (channels, self.emitter.masks, y.data_type) {
             (Some(channels), Masks::Saturated, DataType::Float) => {
-                let vector = |x| self.emitter.term(self.emitter.vector(x, channels), y.data_type);
+                let vector = |x| self.emitter.term(self.emitter.vector(y.data_type, x, channels), y.data_type);
                 // 1 from 1e-29 on. A BatchNormalization, which is taken for a convolution; a product with a number is not.
                 let scaled = [vector(1e30), vector(0.0), vector(0.0), vector(1.0)];
                 y.with("BatchNormalization", &scaled, vec![]).op("Tanh")

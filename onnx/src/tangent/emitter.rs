@@ -24,10 +24,8 @@ pub(super) enum Masks {
 
 struct State {
     builder: Builder,
-    /// Scalars by type and bits: each is there once.
-    scalars: HashMap<(DataType, u64), Value>,
-    /// Vectors of one float32 number, by its bits and their length.
-    vectors: HashMap<(u32, usize), Value>,
+    /// Scalars, and vectors of one number, by type, bits and length: each is there once.
+    numbers: HashMap<(DataType, u64, Option<usize>), Value>,
     /// The two terms of each sum a rule has made.
     sums: HashMap<Value, [Value; 2]>,
     /// Why what a rule asked for cannot be had.
@@ -36,8 +34,7 @@ struct State {
 
 impl Emitter {
     pub(super) fn new(builder: Builder, opset: i64, masks: Masks) -> Emitter {
-        let state =
-            State { builder, scalars: HashMap::new(), vectors: HashMap::new(), sums: HashMap::new(), failure: None };
+        let state = State { builder, numbers: HashMap::new(), sums: HashMap::new(), failure: None };
         Emitter { state: RefCell::new(state), opset, masks }
     }
 
@@ -90,24 +87,20 @@ impl Emitter {
 
     /// A number in the type of the values it goes with.
     pub(super) fn scalar(&self, data_type: DataType, x: f64) -> Value {
-        let mut state = self.state.borrow_mut();
-        if let Some(value) = state.scalars.get(&(data_type, x.to_bits())) {
-            return *value;
-        }
-        let value = state.builder.constant("scalar", Tensor::floats(data_type, &[], &[x]));
-        state.scalars.insert((data_type, x.to_bits()), value);
-        value
+        self.number(data_type, x, None)
     }
 
-    /// A float32 vector of `count` times the same number.
-    pub(super) fn vector(&self, x: f32, count: usize) -> Value {
-        let mut state = self.state.borrow_mut();
-        if let Some(value) = state.vectors.get(&(x.to_bits(), count)) {
-            return *value;
-        }
-        let value = state.builder.constant("vector", Tensor::new([count], &vec![x; count]));
-        state.vectors.insert((x.to_bits(), count), value);
-        value
+    /// A vector of `count` times the same number.
+    pub(super) fn vector(&self, data_type: DataType, x: f64, count: usize) -> Value {
+        self.number(data_type, x, Some(count))
+    }
+
+    fn number(&self, data_type: DataType, x: f64, count: Option<usize>) -> Value {
+        let State { builder, numbers, .. } = &mut *self.state.borrow_mut();
+        *numbers.entry((data_type, x.to_bits(), count)).or_insert_with(|| match count {
+            None => builder.constant("scalar", Tensor::floats(data_type, &[], &[x])),
+            Some(count) => builder.constant("vector", Tensor::floats(data_type, &[count], &vec![x; count])),
+        })
     }
 
     /// The terms that `value` is the sum of, itself alone where no rule has added it up.

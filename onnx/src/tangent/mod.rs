@@ -80,8 +80,7 @@ impl std::fmt::Debug for Tangent {
 /// [`Error::Node`] for a node on the way whose operator has no rule, or whose rule does not cover its attributes, opset or
 /// types; [`Error::Graph`] for a name that is taken.
 pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str]) -> Result<Model> {
-    let mut typed = model.clone();
-    typed.infer_shapes()?;
+    let typed = model.inferred()?;
     let mut builder = Builder::extend(model.graph.clone());
     builder.scope("s");
     let seeds: HashMap<String, Seed> = directions
@@ -89,19 +88,8 @@ pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str
         .map(|(name, direction)| (name.clone(), Seed::Dense(builder.constant(name, direction.clone()))))
         .collect();
     builder.scope("");
-    let (mut builder, found) = differentiate(builder, &typed, &[seeds], of)?;
-    for name in of {
-        let Some(tangent) = found.first().and_then(|found| found.get(*name)) else { continue };
-        let output = format!("tangent_of_{name}");
-        if builder.get(&output).is_some() {
-            return Err(Error::Graph { graph: model.graph.name.clone(), reason: format!("it has a value `{output}`") });
-        }
-        let value_type = typed.graph.value_type(name);
-        builder.output(&output, *tangent, value_type);
-    }
-    let mut graph = builder.finish()?;
-    graph.prune();
-    Ok(Model { graph, ..model.clone() })
+    let (builder, found) = differentiate(builder, &typed, &[seeds], of)?;
+    builder.finish_beside(&typed, "tangent", of, found.first().unwrap_or(&HashMap::new()))
 }
 
 /// Adds to `builder`, which has extended the graph of `model`, the derivatives of `targets` along each of `directions`, and
