@@ -94,4 +94,18 @@ impl Model {
     pub fn write_with(&self, path: impl AsRef<Path>, options: &WriteOptions) -> Result<()> {
         write::write(self, path.as_ref(), options)
     }
+
+    /// [`Model::write_with`], once `proof` has passed the file, which it is shown elsewhere. Where the proof fails, whatever
+    /// was at `path` stays as it was.
+    ///
+    /// # Errors
+    /// As [`Model::write`]; within, what `proof` says.
+    pub fn write_proven<T, E>(
+        &self,
+        path: impl AsRef<Path>,
+        options: &WriteOptions,
+        proof: impl FnOnce(&Path) -> std::result::Result<T, E>,
+    ) -> Result<std::result::Result<T, E>> {
+        write::write_proven(self, path.as_ref(), options, proof)
+    }
 }

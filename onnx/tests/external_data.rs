@@ -251,3 +251,36 @@ fn writing_replaces_a_link_and_does_not_follow_it() {
     assert!(fs::symlink_metadata(models.join("m.onnx.data")).expect("there").is_file());
     assert_eq!(Model::read(models.join("m.onnx")).expect("reads"), model);
 }
+
+#[test]
+fn a_file_takes_its_place_when_it_is_proven_and_leaves_the_old_one_otherwise() {
+    let outer = folder();
+    let path = outer.path().join("models/m.onnx");
+    let of = |value: f32| {
+        let raw_data = [value; 4].iter().flat_map(|x| x.to_le_bytes()).collect();
+        let tensor = TensorProto { name: "w".to_owned(), data_type: 1, dims: vec![4], raw_data, ..Default::default() };
+        Model::from_bytes(&bytes(&model(GraphProto { initializer: vec![tensor], ..identity() })), None).expect("reads")
+    };
+    let apart = WriteOptions { external: ExternalData::Always, external_from_bytes: 0 };
+    let names = || {
+        let entries = fs::read_dir(path.parent().expect("a folder")).expect("a folder").flatten();
+        let mut names: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    };
+    for options in [WriteOptions::default(), apart] {
+        let accepted = of(1.0).write_proven(&path, &options, |shown| {
+            assert_ne!(shown, path);
+            Ok::<_, String>(Model::read(shown).expect("whole where it is shown"))
+        });
+        assert_eq!(accepted.expect("written").expect("proven").graph, of(1.0).graph);
+        let before = names();
+        let refused = of(2.0).write_proven(&path, &options, |_| Err::<(), _>("no"));
+        assert_eq!(refused.expect("written"), Err("no"));
+        assert_eq!((Model::read(&path).expect("reads").graph, names()), (of(1.0).graph, before));
+    }
+    assert!(names().contains(&"m.onnx.data".to_owned()));
+    let nowhere =
+        of(1.0).write_proven(outer.path().join("nowhere/m.onnx"), &WriteOptions::default(), |_| Ok::<_, String>(()));
+    assert!(nowhere.expect_err("no such folder").to_string().contains("nowhere/m.onnx"));
+}

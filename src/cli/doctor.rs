@@ -3,7 +3,7 @@
 use super::{Context, Outcome};
 use crate::causes::in_one_line;
 use crate::plugin::Plugin;
-use crate::runtime::{ExecutionProvider, Library, SUPPORTED};
+use crate::runtime::{ExecutionProvider, Library, SUPPORTED, threads_for};
 use clap::Args;
 use std::fmt::Write as _;
 
@@ -29,10 +29,11 @@ struct Finding {
 pub(super) fn run(_options: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let mut findings = runtime(context);
     findings.extend(plugin(context));
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (threads, sessions) = (std::thread::available_parallelism().map_or(1, usize::from), threads_for(0));
     findings.push(Finding {
         name: "threads",
         found: match context.global.threads {
+            0 if sessions < threads => format!("{threads}, of which {sessions} run a model: one a core"),
             0 => format!("{threads}"),
             limit => format!("{limit} of {threads} (--threads)"),
         },

@@ -1,5 +1,6 @@
 //! `isal export`: files for other stacks.
 
+use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, open_data};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
 use crate::runtime::ExecutionProvider;
@@ -73,12 +74,8 @@ pub struct InfluenceArguments {
     /// The output that holds the class scores, where the model has several
     #[arg(long, value_name = "NAME")]
     class_scores: Option<String>,
-    /// Preprocessing recipe (default: the .toml beside the model)
-    #[arg(long, value_name = "FILE.toml")]
-    recipe: Option<PathBuf>,
-    /// Override one key of the recipe, such as mean=[0.5] or channels=bgr
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    recipe: RecipeOptions,
     /// Where ONNX Runtime runs
     #[arg(long, value_enum, default_value_t)]
     execution_provider: ExecutionProvider,
@@ -108,7 +105,7 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         difference: given.difference,
         step: given.step,
         sample: sample.map(|path| open_data(path, &format!("--sample {}", path.display()))).transpose()?,
-        preprocess: super::score::preprocess(&given.model, given.recipe.as_deref(), &given.set)?,
+        preprocess: given.recipe.preprocess(&given.model)?,
         expected_top_k: given.expected_top_k as usize,
         per_class: given.per_class,
         embedding: given.embedding,

@@ -14,6 +14,7 @@ mod merge;
 mod model;
 mod op;
 mod progress;
+mod recipe;
 mod score;
 mod train;
 

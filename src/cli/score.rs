@@ -1,7 +1,8 @@
 //! `isal score`: the main job, `score pool`, and what `score merge` shares with it.
 
+use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
-use crate::data::{Labelled, Pool, Preprocess, Split};
+use crate::data::{Labelled, Pool, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::influence_graph::PairedDifference;
 use crate::runtime::ExecutionProvider;
@@ -114,12 +115,8 @@ pub struct PoolOptions {
     /// The output that holds the class scores, where the model has several
     #[arg(long, value_name = "NAME")]
     class_scores: Option<String>,
-    /// Preprocessing recipe (default: the .toml beside the model)
-    #[arg(long, value_name = "FILE.toml")]
-    recipe: Option<PathBuf>,
-    /// Override one key of the recipe, such as mean=[0.5] or channels=bgr
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    recipe: RecipeOptions,
     /// Where ONNX Runtime runs
     #[arg(long, value_enum, default_value_t)]
     execution_provider: ExecutionProvider,
@@ -246,7 +243,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
     let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
     Ok(ModelSource {
-        preprocess: preprocess(&model, given.recipe.as_deref(), &given.set)?,
+        preprocess: given.recipe.preprocess(&model)?,
         model,
         output: given.class_scores.clone(),
         labelled: given
@@ -281,21 +278,6 @@ fn tangent_rank(text: &str) -> Result<Rank, String> {
         (_, Ok(rank)) if rank >= 1 => Ok(Rank(Some(rank))),
         _ => Err("expected `exact`, or a number of singular vectors from 1 on".to_owned()),
     }
-}
-
-/// The recipe beside the model, or the one named, with overrides.
-pub(super) fn preprocess(model: &Path, recipe: Option<&Path>, set: &[String]) -> anyhow::Result<Preprocess> {
-    let mut preprocess = match recipe {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            Preprocess::parse(&text, &path.display().to_string())?
-        }
-        None => Preprocess::beside(model)?,
-    };
-    for setting in set {
-        preprocess.set(setting)?;
-    }
-    Ok(preprocess)
 }
 
 /// Every solver by name, for `--help`.

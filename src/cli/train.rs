@@ -1,6 +1,6 @@
 //! `isal train`: any ONNX classifier in place.
 
-use super::score::preprocess;
+use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, open_data};
 use crate::data::{Augment, Labelled, Split, Test};
 use crate::train::{Schedule, Shape, TrainError, TrainOptions, train};
@@ -72,12 +72,8 @@ pub struct Options {
     /// Mirror images left and right at random
     #[arg(long)]
     flip: bool,
-    /// Preprocessing recipe (default: the .toml beside the model)
-    #[arg(long, value_name = "FILE.toml")]
-    recipe: Option<PathBuf>,
-    /// Override one key of the recipe
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    recipe: RecipeOptions,
     /// Seed of order, augmentation and Dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -140,7 +136,7 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
         model: given.model.clone(),
         train,
         test,
-        preprocess: preprocess(&given.model, given.recipe.as_deref(), &given.set)?,
+        preprocess: given.recipe.preprocess(&given.model)?,
         augment: Augment { pad_crop: given.pad_crop, horizontal_flip: given.flip, seed: given.seed },
         schedule: Schedule { base: given.learning_rate, epochs: given.epochs, warm_up: given.warm_up, shape },
         momentum: given.momentum,

@@ -77,7 +77,7 @@ pub enum InfluenceGraphError {
     NotFinite {
         /// The output.
         output: String,
-        /// The file, which was taken away again.
+        /// The file, which is not written.
         path: PathBuf,
         /// Images it was run on.
         images: usize,
@@ -90,7 +90,7 @@ pub enum InfluenceGraphError {
     OutputsMoved {
         /// The output.
         output: String,
-        /// The file, which was taken away again.
+        /// The file, which is not written.
         path: PathBuf,
         /// Largest difference over the largest value.
         difference: f64,

@@ -13,11 +13,11 @@ use crate::influence::{PseudoLabels, SolvedVector};
 use crate::observe::Observer;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
 use indexmap::IndexMap;
-use isal_onnx::Model;
 use isal_onnx::influence::{
     Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata,
     InfluenceOptions, Paired, TangentOptions, paired, shadow, tangent,
 };
+use isal_onnx::{Model, WriteOptions};
 use ndarray::Array4;
 use std::path::{Path, PathBuf};
 
@@ -180,7 +180,7 @@ impl Source<'_> {
 /// A form that takes a step needs a sample or a step given by hand.
 ///
 /// # Errors
-/// [`InfluenceGraphError`]. A file that does not stand the proof is taken away again.
+/// [`InfluenceGraphError`]. Where a file does not stand the proof, whatever was in its place stays.
 pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Exported, InfluenceGraphError> {
     let classifier = Classifier::read(&options.model, options.output.as_deref())?;
     let vectors = directions::read(&options.vectors, &classifier)?;
@@ -219,15 +219,13 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     let difference = chosen.map_or(first, |c| c.difference);
     let Made { mut model, shadow } = source.make(difference, step.unwrap_or(f64::NAN))?;
     describe(&mut model, &source, &vectors, pseudo_labels, recipe.as_ref(), measured.as_ref());
-    model.write(&options.out).map_err(|e| InfluenceGraphError::model(&options.out, e))?;
-    let proof = match &library {
-        Some(library) => prove(&source, difference, library, measured.as_ref().map(|m| &m.sample), observer)
-            .inspect_err(|_| {
-                // Nobody shall deploy what has not stood the proof.
-                let _ = std::fs::remove_file(&options.out);
-            })?,
-        None => None,
-    };
+    let sample = measured.as_ref().map(|m| &m.sample);
+    // Nobody shall deploy what has not stood the proof.
+    let written = model.write_proven(&options.out, &WriteOptions::default(), |written| match &library {
+        Some(library) => prove(&source, difference, written, library, sample, observer),
+        None => Ok(None),
+    });
+    let proof = written.map_err(|e| InfluenceGraphError::model(&options.out, e))??;
     Ok(Exported {
         file: options.out.clone(),
         form,
@@ -354,10 +352,11 @@ fn describe(
     metadata.store(model);
 }
 
-/// Runs the written file on a batch of the sample, or of noise, beside the model.
+/// Runs the file at `written` on a batch of the sample, or of noise, beside the model.
 fn prove(
     source: &Source<'_>,
     difference: Difference,
+    written: &Path,
     library: &Library,
     sample: Option<&Array4<f32>>,
     observer: &dyn Observer,
@@ -372,7 +371,7 @@ fn prove(
         return Ok(None);
     };
     let open = |path: &Path| Session::open(library, path, session_options(options));
-    let (mut plain, mut written) = (open(&options.model)?, open(&options.out)?);
+    let (mut plain, mut written) = (open(&options.model)?, open(written)?);
     let own = match (source.form, difference) {
         (ExportForm::Shadow, _) => Own::Shifted,
         (ExportForm::Tangent, _) | (ExportForm::Paired, Difference::OneSided | Difference::Held) => Own::Kept,

@@ -23,7 +23,7 @@ use isal_onnx::influence::Difference;
 pub const STEPS: [f64; 9] = [1e-2, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7];
 /// Rank agreement that a step must reach.
 pub const AGREEMENT: f64 = 0.999;
-/// Rank agreement at which a dearer difference is not tried.
+/// Rank agreement at which no further difference is tried.
 pub const CLOSE: f64 = 0.9999;
 /// Distance of the neighbours that a step given by hand is held against where no derivative is to be had.
 const APART: f64 = 3.0;
@@ -177,9 +177,13 @@ pub fn choose(
         if best.is_none_or(|best| found.agreement.better_than(&best.agreement))
             && let Some(cheaper) = best.replace(found)
         {
-            let (dear, cheap) = (found.difference.name(), cheaper.difference.name());
+            let (taken, left) = (found.difference.name(), cheaper.difference.name());
+            let price = match found.difference {
+                Difference::Central => "its predictions are means of two weight settings",
+                Difference::OneSided | Difference::Held => "it takes more time",
+            };
             observer.say(&format!(
-                "the {dear} difference is taken: Spearman {:.6} on the sample, where the {cheap} one has {:.6}; it takes more time, `--difference {cheap}` less",
+                "the {taken} difference is taken: Spearman {:.6} on the sample, where the {left} one has {:.6}; {price}: `--difference {left}` avoids that",
                 found.agreement.spearman, cheaper.agreement.spearman,
             ));
         }
@@ -335,22 +339,26 @@ mod tests {
     }
 
     #[test]
-    fn a_dearer_difference_is_tried_where_the_cheaper_is_not_close_and_taken_where_it_is_better() {
+    fn differences_are_tried_until_one_is_close_and_the_best_is_taken() {
         let judge = Judge::Exact { influences: truth(), by: "the truth".to_owned() };
-        let both = [Difference::OneSided, Difference::Held];
-        for (one_sided, held, taken, tries) in [
-            // Errors of the size of the images' distance: not close. The other is exact.
-            (5.0, 0.0, Difference::Held, 2),
-            (5.0, 50.0, Difference::OneSided, 2),
-            (1e-3, 0.0, Difference::OneSided, 1),
+        let three = [Difference::OneSided, Difference::Held, Difference::Central];
+        // Errors of 5 and more are of the size of the images' distance: not close. 0 is exact.
+        for (errors, taken, tries) in [
+            ([1e-3, 0.0, 0.0], Difference::OneSided, 1),
+            ([5.0, 0.0, 0.0], Difference::Held, 2),
+            ([5.0, 50.0, 0.0], Difference::Central, 3),
+            ([50.0, 5.0, 0.0], Difference::Central, 3),
+            ([50.0, 5.0, 500.0], Difference::Held, 3),
+            ([5.0, 50.0, 500.0], Difference::OneSided, 3),
         ] {
             let tried = std::cell::Cell::new(0);
             let influences = |difference, _| {
+                let place = three.iter().position(|one| *one == difference).unwrap();
                 tried.set(tried.get() + 1);
-                Ok(with_errors(1.0, if difference == Difference::Held { held } else { one_sided }, 0.0))
+                Ok(with_errors(1.0, errors[place], 0.0))
             };
-            let chosen = choose(&both, &[1e-3], &judge, influences, &Unobserved).unwrap();
-            assert_eq!((chosen.difference, tried.get()), (taken, tries), "{one_sided} {held}");
+            let chosen = choose(&three, &[1e-3], &judge, influences, &Unobserved).unwrap();
+            assert_eq!((chosen.difference, tried.get()), (taken, tries), "{errors:?}");
         }
     }
 

@@ -68,7 +68,8 @@ impl Sample<'_> {
         let (mut built, agreement) = match self.form {
             SweepForm::Paired { difference } => {
                 let influences = |difference, step| tried(&self.paired(&s, difference, step)?);
-                let chosen = choose(difference.candidates(), &STEPS, &judge, influences, observer)?.accepted(&judge)?;
+                let candidates = difference.candidates_of_sweep();
+                let chosen = choose(candidates, &STEPS, &judge, influences, observer)?.accepted(&judge)?;
                 (self.paired(&s, chosen.difference, chosen.step)?, chosen.agreement)
             }
             SweepForm::Tangent { rank } => {
@@ -115,7 +116,8 @@ pub fn saved(
     let top_k = classifier.influence_options(pseudo_labels).top_k.to_string();
     let same_form = match form {
         SweepForm::Paired { difference } => {
-            let one_of = |found: &str| difference.candidates().iter().any(|candidate| candidate.name() == found);
+            let one_of =
+                |found: &str| difference.candidates_of_sweep().iter().any(|candidate| candidate.name() == found);
             metadata.get("form") == Some("paired") && metadata.get("difference").is_some_and(one_of)
         }
         SweepForm::Tangent { rank } => {

@@ -6,7 +6,7 @@ mod place;
 use isal::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, spearman};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine};
 use isal_onnx::influence::{INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata};
-use isal_onnx::{ExternalData, WriteOptions};
+use isal_onnx::{ExternalData, Tensor, WriteOptions};
 use ndarray::ArrayD;
 use place::{CLASSES, Place};
 
@@ -332,6 +332,27 @@ fn what_does_not_fit_is_refused_by_name() {
     let output = other.args(["-o", "no.onnx"]).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && text.contains(&place.model("other.onnx").sha256()), "{text}");
+}
+
+#[test]
+fn what_does_not_stand_the_proof_leaves_what_was_there() {
+    let place = Place::linear();
+    place.vector("s", "weights", 5);
+    place.export(&["--vector", "s", "--step", "1e-3", "-o", "i.onnx"]);
+    let before = std::fs::read(place.path("i.onnx")).expect("written");
+    // Twelve products of this size have no sum in float32.
+    let mut model = place.model("model.onnx");
+    let w = &model.graph.initializers["w"];
+    let large = Tensor::new(w.dims().to_vec(), &vec![3e38_f32; w.to_vec::<f32>().expect("float32").len()]);
+    model.graph.initializers.insert("w".to_owned(), large);
+    model.write(place.path("model.onnx")).expect("written");
+    place.vector("s", "weights", 5);
+    let output = place.command(&["--vector", "s", "--step", "1e-3", "-o", "i.onnx"]).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && text.contains("of `i.onnx` is not finite"), "{text}");
+    assert_eq!(std::fs::read(place.path("i.onnx")).expect("still there"), before);
+    let left = std::fs::read_dir(place.path("")).expect("a folder").flatten();
+    assert!(!left.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".isal-")));
 }
 
 #[test]

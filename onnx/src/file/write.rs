@@ -57,10 +57,7 @@ pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>> {
 /// A killed write leaves the old model, or none, or the new one: where external data is replaced, the
 /// old model is taken away before its data is, so no model ever stands beside another's data.
 pub(crate) fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<()> {
-    let folder = match path.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    let folder = folder_of(path);
     let external = match options.external {
         ExternalData::Always => true,
         ExternalData::Never => false,
@@ -72,11 +69,7 @@ pub(crate) fn write(model: &Model, path: &Path, options: &WriteOptions) -> Resul
         persist(file, path)?;
         return sync_folder(&folder);
     }
-    let name = path.file_name().and_then(|n| n.to_str()).ok_or_else(|| Error::Io {
-        path: path.to_owned(),
-        source: std::io::Error::new(std::io::ErrorKind::InvalidInput, "the file name is not UTF-8"),
-    })?;
-    let location = format!("{name}.data");
+    let location = data_name(path)?;
     let data_path = folder.join(&location);
     let mut sink = ExternalSink {
         location,
@@ -93,15 +86,66 @@ pub(crate) fn write(model: &Model, path: &Path, options: &WriteOptions) -> Resul
     let data = sink.file.into_inner().map_err(|e| failed(e.into_error()))?;
     data.as_file().sync_all().map_err(failed)?;
     let file = write_message(&proto, &folder, path)?;
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::Io { path: path.to_owned(), source });
-        }
-        _ => sync_folder(&folder)?,
-    }
+    take_away(path)?;
+    sync_folder(&folder)?;
     persist(data, &data_path)?;
     persist(file, path)?;
     sync_folder(&folder)
+}
+
+/// Writes the model where `proof` can look at it, and moves it to `path` afterwards. Where the proof fails, whatever was at
+/// `path` stays.
+pub(crate) fn write_proven<T, E>(
+    model: &Model,
+    path: &Path,
+    options: &WriteOptions,
+    proof: impl FnOnce(&Path) -> std::result::Result<T, E>,
+) -> Result<std::result::Result<T, E>> {
+    let failed = |source| Error::Io { path: path.to_owned(), source };
+    let (folder, data_name) = (folder_of(path), data_name(path)?);
+    // Data is found by name beside its model, so both have their names here already.
+    let staging = tempfile::Builder::new().prefix(".isal-").tempdir_in(&folder).map_err(failed)?;
+    let staged = staging.path().join(path.file_name().unwrap_or_default());
+    write(model, &staged, options).map_err(|error| match error {
+        Error::Io { source, .. } => failed(source),
+        other => other,
+    })?;
+    let proven = match proof(&staged) {
+        Ok(proven) => proven,
+        refused => return Ok(refused),
+    };
+    let data = staging.path().join(&data_name);
+    if data.exists() {
+        take_away(path)?;
+        sync_folder(&folder)?;
+        fs::rename(&data, folder.join(&data_name)).map_err(failed)?;
+    }
+    fs::rename(&staged, path).map_err(failed)?;
+    sync_folder(&folder)?;
+    Ok(Ok(proven))
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// What the data beside the model at `path` is called.
+fn data_name(path: &Path) -> Result<String> {
+    let source = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "the file name is not UTF-8");
+    let name = path.file_name().and_then(|n| n.to_str());
+    Ok(format!("{}.data", name.ok_or_else(|| Error::Io { path: path.to_owned(), source: source() })?))
+}
+
+fn take_away(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes initializers of some size to a file beside the model.
