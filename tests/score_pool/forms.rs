@@ -3,6 +3,7 @@
 use crate::place::{Place, stderr};
 use isal::influence::spearman;
 use isal::scores::ScoreTable;
+use isal_onnx::{Builder, DataType, Dim, Model, Tensor, ValueType};
 use std::collections::HashSet;
 
 /// Influences in the order of the pool.
@@ -87,4 +88,56 @@ fn another_difference_makes_a_new_graph_and_the_held_one_is_the_nearer() {
     assert!(errors[1] < errors[0], "{errors:?}");
     let refused = place.score(&["--difference", "held", "--engine", "tangent", "-o", "out"]).assert().code(2);
     assert!(stderr(refused.get_output().clone()).contains("--engine paired"));
+}
+
+/// Images [N, 1, 28, 28] -> 32 waves along drawn directions -> logits [N, 10]: no kink anywhere, and so short a wave that a
+/// step which float32 resolves is bent.
+fn waves() -> Model {
+    let mut state = 1_u64;
+    let mut drawn = |count: usize, scale: f32| -> Vec<f32> {
+        let draw = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            scale * ((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0)
+        };
+        (0..count).map(draw).collect()
+    };
+    let dims =
+        |rest: &[usize]| std::iter::once("N".into()).chain(rest.iter().map(|n| (*n).into())).collect::<Vec<Dim>>();
+    let mut b = Builder::new("waves");
+    let input = b.input("images", ValueType::new(DataType::Float, dims(&[1, 28, 28])));
+    let into = b.initializer("into", Tensor::new([784, 32], &drawn(784 * 32, 0.05)));
+    let out = b.initializer("out", Tensor::new([32, 10], &drawn(320, 0.3)));
+    let frequency = b.initializer("frequency", Tensor::new([], &[1000.0_f32]));
+    let flat = b.node("Flatten", [input]).attr("axis", 1).value();
+    let along = b.node("MatMul", [flat, into]).value();
+    let phase = b.node("Mul", [along, frequency]).value();
+    let wave = b.node("Sin", [phase]).value();
+    let logits = b.node("MatMul", [wave, out]).outputs(["logits"]).value();
+    b.output("logits", logits, Some(ValueType::new(DataType::Float, dims(&[10]))));
+    Model::new(17, b.finish().expect("a graph"))
+}
+
+#[test]
+fn where_neither_one_sided_nor_held_is_close_central_is_tried_and_taken() {
+    let place = Place::new();
+    waves().write(place.path("model.onnx")).expect("written");
+    let score = |arguments: &[&str]| {
+        let done = place.score(arguments).args(["--solver", "identity"]).assert().success();
+        stderr(done.get_output().clone())
+    };
+    score(&["--engine", "native", "-o", "native"]);
+    let exact = influences(&place, "native");
+    let agreement = |out: &str| spearman(&influences(&place, out), &exact).expect("a rank");
+    score(&["--difference", "one-sided", "-o", "one-sided"]);
+    assert!((0.999..0.9999).contains(&agreement("one-sided")), "{}", agreement("one-sided"));
+    let said = score(&["-o", "out"]);
+    assert!(said.contains("the central difference is taken") && said.contains("`--difference one-sided`"), "{said}");
+    assert_eq!(place.json("out/run.json")["provenance"]["difference"], "central");
+    assert!(agreement("out") >= 0.9999, "{}", agreement("out"));
+    // The same command, once more, takes the graph that is there.
+    let (before, again) = (place.read("out/influence.onnx"), score(&["-o", "out", "--strategy", "influence"]));
+    assert!(!again.contains("choosing the step"), "{again}");
+    assert_eq!(place.read("out/influence.onnx"), before);
 }
