@@ -9,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 use super::DataError;
 use super::matlab::MatlabError;
 use super::pickle::PickleError;
+use super::pixels::{Pixels, Spool, SpoolError};
 
 /// What is wrong with an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +89,9 @@ pub enum ArchiveError {
     /// A MATLAB file.
     #[error("it is not the MATLAB file that is expected")]
     Matlab(#[from] MatlabError),
+    /// No room for what is in it.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 /// How many bytes there should have been.
@@ -134,6 +138,23 @@ pub(crate) fn read_unpacked(path: &Path, limit: u64) -> Result<Vec<u8>, DataErro
     let mut bytes = Vec::new();
     unpacked(path, limit)?.read_to_end(&mut bytes).map_err(|error| at(path)(packing(error)))?;
     Ok(bytes)
+}
+
+/// All of [`unpacked`], left on disk.
+pub(crate) fn unpacked_pixels(path: &Path, limit: u64) -> Result<Pixels, DataError> {
+    let pixels = pixels_after(path, unpacked(path, limit)?, 0, u64::MAX)?;
+    if pixels.len() > limit { Err(at(path)(ArchiveError::TooLarge { limit })) } else { Ok(pixels) }
+}
+
+/// What follows the first `passed` bytes of `stream`, which is [`unpacked`] so far, `most` bytes at most: where it lies, if
+/// the file is not packed.
+pub(crate) fn pixels_after(path: &Path, stream: impl Read, passed: u64, most: u64) -> Result<Pixels, DataError> {
+    if is_gzip(path) {
+        return Spool::all(stream.take(most), packing).map_err(at(path));
+    }
+    let file = File::open(path).map_err(DataError::io(path))?;
+    let len = file.metadata().map_err(DataError::io(path))?.len().saturating_sub(passed);
+    Ok(Pixels::in_file(file, passed, len.min(most)))
 }
 
 /// The error of a bounded or packed stream.

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use super::archive::{ArchiveError, Bounded, Expected, at, packing, read_unpacked, unpacked};
+use super::archive::{ArchiveError, Bounded, Expected, at, packing, read_unpacked, unpacked, unpacked_pixels};
 use super::numpy::ArrayData;
 use super::pickle::Pickle;
 use super::pixel_csv::stem;
+use super::pixels::{Pixels, Spool};
 use super::records::{Arrangement, Dims, RecordFile, Records, numbers_as_classes};
 use super::{DataError, OpenOptions};
 
@@ -37,8 +38,15 @@ pub(super) fn part(name: &str) -> Option<&'static str> {
     }
 }
 
-/// Members by name, of one part, and the meta files.
-type Members = BTreeMap<String, Vec<u8>>;
+/// The meta files, by name.
+type Meta = BTreeMap<String, Vec<u8>>;
+
+/// The batches of one part, and the meta files, by name.
+#[derive(Default)]
+struct Members {
+    batches: BTreeMap<String, Pixels>,
+    meta: Meta,
+}
 
 /// Opens a folder that holds the members.
 pub(super) fn open_folder(folder: &Path, options: &OpenOptions) -> Result<Records, DataError> {
@@ -51,11 +59,15 @@ pub(super) fn open_folder(folder: &Path, options: &OpenOptions) -> Result<Record
     }
     let parts = present.iter().filter_map(|name| part(name));
     let wanted = options.choose_part(folder, parts)?;
-    let mut members = Members::new();
-    for name in present.into_iter().filter(|name| part(name) == Some(wanted.as_str()) || META.contains(&name.as_str()))
-    {
-        let bytes = read_unpacked(&folder.join(&name), options.limits.archive_bytes)?;
-        members.insert(name, bytes);
+    let limit = options.limits.archive_bytes;
+    let mut members = Members::default();
+    for name in present {
+        let path = folder.join(&name);
+        if META.contains(&name.as_str()) {
+            members.meta.insert(name, read_unpacked(&path, limit)?);
+        } else if part(&name) == Some(wanted.as_str()) {
+            members.batches.insert(name, unpacked_pixels(&path, limit)?);
+        }
     }
     records(members, options.coarse_labels).map_err(at(folder))
 }
@@ -63,14 +75,15 @@ pub(super) fn open_folder(folder: &Path, options: &OpenOptions) -> Result<Record
 /// Opens one member; class names come from the meta file beside it.
 pub(super) fn open_file(path: &Path, options: &OpenOptions) -> Result<Records, DataError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut members = Members::new();
+    let limit = options.limits.archive_bytes;
+    let mut members = Members::default();
     for meta in META {
         let beside = path.with_file_name(meta);
         if beside.is_file() {
-            members.insert((*meta).to_string(), read_unpacked(&beside, options.limits.archive_bytes)?);
+            members.meta.insert((*meta).to_string(), read_unpacked(&beside, limit)?);
         }
     }
-    members.insert(name, read_unpacked(path, options.limits.archive_bytes)?);
+    members.batches.insert(name, unpacked_pixels(path, limit)?);
     records(members, options.coarse_labels).map_err(at(path))
 }
 
@@ -79,12 +92,13 @@ pub(super) fn is_python_batch(start: &[u8]) -> bool {
     matches!(start, [0x80, 2..=5, ..])
 }
 
-/// Opens a tar archive, gzipped or not. Nothing is written to disk; members are known by their last name alone.
+/// Opens a tar archive, gzipped or not. Nothing is written under a name of the archive's choosing; members are known by their
+/// last name alone.
 pub(super) fn open_tar(path: &Path, options: &OpenOptions) -> Result<Records, DataError> {
     let limit = options.limits.archive_bytes;
     let mut archive = tar::Archive::new(unpacked(path, limit)?);
     let failed = |error: std::io::Error| at(path)(packing(error));
-    let mut members = Members::new();
+    let mut members = Members::default();
     let mut parts: Vec<&'static str> = Vec::new();
     let mut names = Vec::new();
     for entry in archive.entries().map_err(failed)? {
@@ -92,8 +106,8 @@ pub(super) fn open_tar(path: &Path, options: &OpenOptions) -> Result<Records, Da
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let path = entry.path_bytes().into_owned();
-        let name = path.rsplit(|byte| *byte == b'/').next().and_then(|name| std::str::from_utf8(name).ok());
+        let inside = entry.path_bytes().into_owned();
+        let name = inside.rsplit(|byte| *byte == b'/').next().and_then(|name| std::str::from_utf8(name).ok());
         let Some(name) = name.map(str::to_string) else { continue };
         if names.len() < 5 {
             names.push(name.clone());
@@ -101,10 +115,13 @@ pub(super) fn open_tar(path: &Path, options: &OpenOptions) -> Result<Records, Da
         let belongs_to = part(&name);
         parts.extend(belongs_to.filter(|part| !parts.contains(part)));
         let wanted = belongs_to.is_some_and(|part| options.part.as_deref().unwrap_or(part) == part);
-        if wanted || META.contains(&name.as_str()) {
+        let mut member = Bounded::new(entry, limit);
+        if META.contains(&name.as_str()) {
             let mut bytes = Vec::new();
-            Bounded::new(entry, limit).read_to_end(&mut bytes).map_err(failed)?;
-            members.insert(name, bytes);
+            member.read_to_end(&mut bytes).map_err(failed)?;
+            members.meta.insert(name, bytes);
+        } else if wanted {
+            members.batches.insert(name, Spool::all(member, packing).map_err(at(path))?);
         }
     }
     if parts.is_empty() {
@@ -114,15 +131,17 @@ pub(super) fn open_tar(path: &Path, options: &OpenOptions) -> Result<Records, Da
     records(members, options.coarse_labels).map_err(at(path))
 }
 
-fn records(mut members: Members, coarse: bool) -> Result<Records, ArchiveError> {
-    let meta: Members = META.iter().filter_map(|name| members.remove_entry(*name)).collect();
+fn records(Members { batches, meta }: Members, coarse: bool) -> Result<Records, ArchiveError> {
     let hundred_meta = meta.keys().any(|name| name == "meta" || name.ends_with("label_names.txt"));
     let mut files = Vec::new();
     let mut hundred = false;
-    for (name, bytes) in members {
-        let python = is_python_batch(&bytes) && !name.ends_with(".bin");
-        let (file, from_hundred) =
-            if python { python_file(&name, bytes, coarse)? } else { binary_file(&name, bytes, coarse, hundred_meta)? };
+    for (name, pixels) in batches {
+        let python = is_python_batch(&pixels.beginning(2).map_err(packing)?) && !name.ends_with(".bin");
+        let (file, from_hundred) = if python {
+            python_file(&name, pixels, coarse)?
+        } else {
+            binary_file(&name, pixels, coarse, hundred_meta)?
+        };
         hundred |= from_hundred;
         files.push(file);
     }
@@ -141,11 +160,12 @@ fn records(mut members: Members, coarse: bool) -> Result<Records, ArchiveError> 
 /// Records of a binary file, and whether it is CIFAR-100's.
 fn binary_file(
     name: &str,
-    bytes: Vec<u8>,
+    pixels: Pixels,
     coarse: bool,
     hundred_meta: bool,
 ) -> Result<(RecordFile, bool), ArchiveError> {
-    let divides = |labels: usize| !bytes.is_empty() && bytes.len().is_multiple_of(labels + IMAGE);
+    let length = pixels.len();
+    let divides = |labels: usize| length > 0 && length.is_multiple_of((labels + IMAGE) as u64);
     // The names decide; where they do not, the length does, and where it is a multiple of both, the meta file.
     let hundred = match name {
         "train.bin" | "test.bin" => true,
@@ -157,18 +177,18 @@ fn binary_file(
         let one = (labels_a_record + IMAGE) as u64;
         let other = if part(name).is_some() { one } else { IMAGE as u64 + 2 };
         let expected = Expected::MultipleOf(one, other);
-        return Err(ArchiveError::Length { member: name.to_string(), found: bytes.len() as u64, expected });
+        return Err(ArchiveError::Length { member: name.to_string(), found: length, expected });
     }
     let stride = labels_a_record + IMAGE;
     let label_at = usize::from(hundred && !coarse);
-    let labels = bytes.iter().skip(label_at).step_by(stride).map(|label| u32::from(*label)).collect();
-    let count = bytes.len() / stride;
-    let name = stem(Path::new(name));
-    Ok((RecordFile { name, labels: Some(labels), count, bytes, start: labels_a_record, stride }, hundred))
+    let labels: Vec<u32> = pixels.every(label_at, stride).map_err(packing)?.into_iter().map(u32::from).collect();
+    let (name, count) = (stem(Path::new(name)), labels.len());
+    Ok((RecordFile { name, labels: Some(labels), count, pixels, start: labels_a_record, stride }, hundred))
 }
 
 /// Images of a pickled batch, and whether it is CIFAR-100's.
-fn python_file(name: &str, bytes: Vec<u8>, coarse: bool) -> Result<(RecordFile, bool), ArchiveError> {
+fn python_file(name: &str, pixels: Pixels, coarse: bool) -> Result<(RecordFile, bool), ArchiveError> {
+    let bytes = pixels.beginning(u64::MAX).map_err(packing)?;
     let pickle = Pickle::read(&bytes)?;
     let array = pickle.array("data")?;
     let hundred = pickle.entry("labels").is_err();
@@ -186,26 +206,20 @@ fn python_file(name: &str, bytes: Vec<u8>, coarse: bool) -> Result<(RecordFile, 
         u32::try_from(found).map_err(|_| ArchiveError::Label { index, found, classes: if hundred { 100 } else { 10 } })
     });
     let labels = Some(labels.collect::<Result<Vec<u32>, _>>()?);
-    let (bytes, start) = match array.data {
-        ArrayData::InPlace(range) => {
-            let start = range.start;
-            let mut bytes = bytes;
-            // What follows the array is no part of it.
-            bytes.truncate(range.end);
-            (bytes, start)
-        }
-        ArrayData::Copied(bytes) => (bytes, 0),
+    let pixels = match array.data {
+        ArrayData::InPlace(range) => pixels.part(range.start as u64, range.len() as u64),
+        ArrayData::Copied(bytes) => Spool::all(&bytes[..], packing)?,
     };
     let expected = count.checked_mul(IMAGE).map_or(u64::MAX, |length| length as u64);
-    let found = (bytes.len() - start) as u64;
+    let found = pixels.len();
     if found != expected {
         return Err(ArchiveError::Length { member: "data".into(), found, expected: Expected::Exactly(expected) });
     }
-    Ok((RecordFile { name: stem(Path::new(name)), labels, count, bytes, start, stride: IMAGE }, hundred))
+    Ok((RecordFile { name: stem(Path::new(name)), labels, count, pixels, start: 0, stride: IMAGE }, hundred))
 }
 
 /// Class names of the meta files, if there are any for this kind.
-fn class_names(meta: &Members, hundred: bool, coarse: bool) -> Result<Option<Vec<String>>, ArchiveError> {
+fn class_names(meta: &Meta, hundred: bool, coarse: bool) -> Result<Option<Vec<String>>, ArchiveError> {
     let (text, pickle, key) = match (hundred, coarse) {
         (false, _) => ("batches.meta.txt", "batches.meta", "label_names"),
         (true, true) => ("coarse_label_names.txt", "meta", "coarse_label_names"),

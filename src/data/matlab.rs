@@ -2,12 +2,14 @@
 //!
 //! A header of 128 bytes, then elements: a tag (type and length), data, padding to eight bytes. An array is an element
 //! of elements (flags, dims, name, values); since version 7 it lies in a zlib stream of its own. Values may be stored
-//! in a smaller type than the array's class. Read as a stream: an array's values are held once, everything else is
-//! passed over. Format: MathWorks, "MAT-File Format", level 5.
+//! in a smaller type than the array's class. Read as a stream: bytes go to disk, other values are held once, everything else
+//! is passed over. Format: MathWorks, "MAT-File Format", level 5.
 
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
+
+use super::pixels::{Pixels, Spool, SpoolError};
 
 /// What is wrong with a MATLAB file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,10 +60,13 @@ pub enum MatlabError {
         /// The limit.
         limit: u64,
     },
+    /// No room for its values.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 /// An array of a numeric class.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Array {
     pub(crate) name: String,
     pub(crate) dims: Vec<u64>,
@@ -69,9 +74,10 @@ pub(crate) struct Array {
 }
 
 /// Its values, column-major, as they are stored.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Values {
-    Bytes(Vec<u8>),
+    /// On disk: images are bytes.
+    Bytes(Pixels),
     /// Every other type of number, widened.
     Numbers(Vec<f64>),
 }
@@ -190,22 +196,53 @@ impl<R: Read> Elements<'_, R> {
 
     /// The data of one element inside an array, with its padding.
     fn element(&mut self, place: &'static str, limit: u64) -> Result<(u32, Vec<u8>), MatlabError> {
-        let tag = self.tag(place)?;
-        if tag.bytes > limit {
-            return Err(MatlabError::TooLarge { place, bytes: tag.bytes, limit });
+        let tag = self.bounded_tag(place, limit)?;
+        Ok((tag.kind, self.data(&tag, place)?))
+    }
+
+    fn bounded_tag(&mut self, place: &'static str, limit: u64) -> Result<Tag, MatlabError> {
+        match self.tag(place)? {
+            tag if tag.bytes > limit => Err(MatlabError::TooLarge { place, bytes: tag.bytes, limit }),
+            tag => Ok(tag),
         }
+    }
+
+    /// What follows a tag, or stands in it.
+    fn data(&mut self, tag: &Tag, place: &'static str) -> Result<Vec<u8>, MatlabError> {
         if let Some(inside) = tag.inside {
-            return Ok((tag.kind, inside.into_iter().take(tag.bytes as usize).collect()));
+            return Ok(inside.into_iter().take(tag.bytes as usize).collect());
         }
         let mut data = Vec::new();
         self.inner.take(tag.bytes).read_to_end(&mut data).map_err(failed(place))?;
-        if data.len() as u64 != tag.bytes {
+        self.end(tag, data.len() as u64, place)?;
+        Ok(data)
+    }
+
+    /// Passes over the padding of an element of which `found` bytes were there.
+    fn end(&mut self, tag: &Tag, found: u64, place: &'static str) -> Result<(), MatlabError> {
+        if found != tag.bytes {
             return Err(MatlabError::Truncated { place });
         }
         // The padding of the last element may be missing.
         let mut padding = self.inner.take(tag.bytes.next_multiple_of(8) - tag.bytes);
         std::io::copy(&mut padding, &mut std::io::sink()).map_err(failed(place))?;
-        Ok((tag.kind, data))
+        Ok(())
+    }
+
+    /// The values of an array.
+    fn values(&mut self, limit: u64) -> Result<Values, MatlabError> {
+        let place = "the values of an array";
+        let tag = self.bounded_tag(place, limit)?;
+        if tag.kind == UINT8 && tag.inside.is_none() {
+            let pixels = Spool::all(self.inner.take(tag.bytes), failed(place))?;
+            self.end(&tag, pixels.len(), place)?;
+            return Ok(Values::Bytes(pixels));
+        }
+        let data = self.data(&tag, place)?;
+        Ok(match tag.kind {
+            UINT8 => Values::Bytes(Spool::all(&data[..], failed(place))?),
+            kind => Values::Numbers(self.numbers(kind, &data)?),
+        })
     }
 
     fn expected(&mut self, place: &'static str, expected: u32, limit: u64) -> Result<Vec<u8>, MatlabError> {
@@ -227,8 +264,7 @@ impl<R: Read> Elements<'_, R> {
         let dims = self.expected("the dims of an array", INT32, MAX_DIMS)?;
         let dims = dims.as_chunks::<4>().0.iter().map(|four| u64::from(self.long(*four))).collect();
         let name = self.expected("the name of an array", INT8, MAX_NAME)?;
-        let (kind, data) = self.element("the values of an array", limit)?;
-        let values = if kind == UINT8 { Values::Bytes(data) } else { Values::Numbers(self.numbers(kind, &data)?) };
+        let values = self.values(limit)?;
         Ok(Some(Array { name: String::from_utf8_lossy(&name).into_owned(), dims, values }))
     }
 

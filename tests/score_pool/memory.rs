@@ -1,7 +1,8 @@
 //! What a sweep holds does not grow with the pool.
 
-use crate::place::Place;
+use crate::place::{Place, stderr};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -87,4 +88,48 @@ fn twenty_times_the_pool_takes_as_much_memory() {
         assert!(place.read(&format!("out-many/{file}")) == place.read(&format!("merged/{file}")), "{file} differs");
     }
     assert!(merging < of_few, "{merging} KiB to join {many} rows, {of_few} KiB to score {few}");
+}
+
+/// An IDX file of so many images, packed or not.
+fn idx(place: &Place, name: &str, images: u32) {
+    let file = fs::File::create(place.path(name)).expect("a file");
+    let mut file: Box<dyn std::io::Write> = match name.strip_suffix(".gz") {
+        Some(_) => Box::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast())),
+        None => Box::new(file),
+    };
+    let dims = [images, 28, 28].map(u32::to_be_bytes).concat();
+    file.write_all(&[&[0, 0, 8, 3][..], &dims].concat()).expect("written");
+    for image in 0..images {
+        let pixels: Vec<u8> = (0..784).map(|i| (image.wrapping_mul(i) >> 3) as u8).collect();
+        file.write_all(&pixels).expect("written");
+    }
+}
+
+#[test]
+fn the_pixels_of_an_archive_stay_on_disk() {
+    let place = Place::new();
+    let (few, many) = (2_000, 60_000);
+    let score = |name: &str, images: u32| {
+        idx(&place, name, images);
+        let model = ["score", "pool", "--model", "model.onnx", "--pool", name, "--strategy", "entropy"];
+        let how = ["--budget", "20", "--batch-size", "32", "--threads", "1", "-o", &format!("out-{name}")];
+        watched(&place, &[&model[..], &how].concat())
+    };
+    let of_few =
+        ["a", "b", "c"].map(|n| score(&format!("{n}-images-idx3-ubyte"), few)).into_iter().max().unwrap_or_default();
+    let of_many = ["many-images-idx3-ubyte", "packed-images-idx3-ubyte.gz"].map(|name| score(name, many));
+    // 60,000 images are 45 MiB. What the scores and the buffers of unpacking take is under a tenth of that.
+    for of_many in of_many {
+        assert!(of_many.saturating_sub(of_few) < 6 * 1024, "{of_few} KiB for {few}, {of_many} KiB for {many}");
+    }
+    let scores = |name: &str| place.read(&format!("out-{name}/selection.json"));
+    let same = |name: &str| String::from_utf8(scores(name)).expect("text").replace("many", "packed").replace(".gz", "");
+    assert_eq!(same("many-images-idx3-ubyte"), same("packed-images-idx3-ubyte.gz"));
+
+    let packed =
+        ["score", "pool", "--model", "model.onnx", "--pool", "packed-images-idx3-ubyte.gz", "--strategy", "entropy"];
+    let mut nowhere = place.isal(&[&packed[..], &["--budget", "20", "-o", "out"]].concat());
+    let refused = nowhere.env("TMPDIR", place.path("nowhere")).assert().failure().get_output().clone();
+    let said = stderr(refused);
+    assert!(said.contains("nowhere") && said.contains("TMPDIR"), "{said}");
 }
