@@ -11,6 +11,7 @@ use isal_exporters::seeded;
 use isal_onnx::influence::{
     Difference, Direction, INFLUENCE, InfluenceOptions, Paired, TangentOptions, paired, tangent,
 };
+use isal_onnx::tangent::Target;
 use isal_onnx::{Model, Scope, Tensor};
 use ndarray::{Array2, Array4, ArrayView2, s};
 use std::fs;
@@ -115,7 +116,9 @@ fn examine(folder: &Path, library: &Library, plugin: &Plugin) -> Result<Found, S
         let found = session.run(images.view(), &[INFLUENCE]).map_err(text)?.remove(0);
         Ok(found.iter().map(|x| f64::from(*x)).collect())
     };
-    let built = tangent(&model, std::slice::from_ref(&direction), &options, TangentOptions::default()).map_err(text)?;
+    // As a sweep on this machine makes it.
+    let how = TangentOptions { target: Target::Cpu, ..TangentOptions::default() };
+    let built = tangent(&model, std::slice::from_ref(&direction), &options, how).map_err(text)?;
     let tangent = agreement(&run(&built)?, &exact);
     let how = Paired { relative_step: STEP, difference: Difference::OneSided };
     let built = paired(&model, std::slice::from_ref(&direction), &options, how).map_err(text)?;

@@ -202,7 +202,7 @@ fn a_direction_of_low_rank_is_kept_whole_and_a_full_one_is_cut_to_its_best_part(
     let outer: Vec<f32> = rows.iter().flat_map(|r| columns.iter().map(move |c| r * c)).collect();
     let s = Direction::from([("w".to_owned(), Tensor::new([FEATURES, CLASSES], &outer))]);
     let influence = |rank, s: &Direction| {
-        let how = TangentOptions { rank };
+        let how = TangentOptions { rank, ..TangentOptions::default() };
         let built = tangent(&model(17), std::slice::from_ref(s), &options(1, false), how).expect("built");
         (built.graph.initializers.contains_key("s/w/left"), run(&built, &[INFLUENCE]).remove(0))
     };
@@ -234,7 +234,9 @@ fn convolutions_and_dense_layers_go_through_the_factors_of_a_direction_of_rank_o
         embedding: false,
     };
     let influence = |rank| {
-        let built = tangent(&model, std::slice::from_ref(&s), &options, TangentOptions { rank }).expect("built");
+        let built =
+            tangent(&model, std::slice::from_ref(&s), &options, TangentOptions { rank, ..TangentOptions::default() })
+                .expect("built");
         let cut = built.graph.initializers.keys().filter(|name| name.ends_with("/left")).count();
         (cut, run_on(&built, &images, &[INFLUENCE]).remove(0))
     };

@@ -4,6 +4,7 @@ use super::{BadRequest, Context, Outcome};
 use crate::bench::{Contender, Figure, Plan, compare};
 use crate::classifier::Classifier;
 use crate::influence::GradientEngine as _;
+use crate::influence_graph::target;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions, threads_for};
 
@@ -84,7 +85,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     };
     let (mut free, mut held) = (pair(Difference::OneSided)?, pair(Difference::Held)?);
     let tangent_path = scratch.path().join("tangent.onnx");
-    let how = TangentOptions { rank: options.tangent_rank };
+    let how = TangentOptions { rank: options.tangent_rank, target: target(&library, options.execution_provider)? };
     tangent(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&tangent_path)?;
     let mut forward = Session::open(&library, &tangent_path, session_options)?;
     let plugin = Plugin::find(context.global.plugin.as_deref())?;

@@ -6,6 +6,8 @@ use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraph
 use crate::runtime::ExecutionProvider;
 use crate::scores::SIGN;
 use clap::{Args, Subcommand};
+use isal_onnx::influence::TangentOptions;
+use isal_onnx::tangent::Target;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -52,6 +54,9 @@ pub struct InfluenceArguments {
     /// Cut the vector's block in each layer to its leading N singular vectors: cheaper, and told how exact
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     tangent_rank: Option<u32>,
+    /// Make the tangent form for ONNX Runtime's CPU provider: as exact and as portable, and faster there
+    #[arg(long)]
+    for_cpu: bool,
     /// Which difference the paired form takes
     #[arg(long, value_enum, default_value_t)]
     difference: PairedDifference,
@@ -87,6 +92,13 @@ pub struct InfluenceArguments {
     output: PathBuf,
 }
 
+impl InfluenceArguments {
+    /// Whether an option of the tangent form is given.
+    fn asks_for_tangent(&self) -> bool {
+        self.tangent_rank.is_some() || self.for_cpu
+    }
+}
+
 pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcome> {
     match command {
         Command::Influence(given) => influence(given, context),
@@ -100,8 +112,11 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         model: given.model.clone(),
         output: given.class_scores.clone(),
         vectors: given.vectors.clone(),
-        form: given.tangent_rank.map_or(given.form, |_| Some(given.form.unwrap_or(ExportForm::Tangent))),
-        tangent_rank: given.tangent_rank.map(|rank| rank as usize),
+        form: given.form.or(given.asks_for_tangent().then_some(ExportForm::Tangent)),
+        tangent: TangentOptions {
+            rank: given.tangent_rank.map(|rank| rank as usize),
+            target: if given.for_cpu { Target::Cpu } else { Target::Any },
+        },
         difference: given.difference,
         step: given.step,
         sample: sample.map(|path| open_data(path, &format!("--sample {}", path.display()))).transpose()?,
@@ -145,12 +160,15 @@ fn check(given: &InfluenceArguments) -> Result<(), BadRequest> {
         (given.step.is_some(), "`--step`: it takes none"),
         (given.difference != PairedDifference::Auto, "`--difference`: it takes the derivative itself"),
     ];
-    let rank = (given.tangent_rank.is_some(), "`--tangent-rank`, which is the tangent form's");
+    let of_tangent = [
+        (given.tangent_rank.is_some(), "`--tangent-rank`, which is the tangent form's"),
+        (given.for_cpu, "`--for-cpu`, which is the tangent form's"),
+    ];
     let (form, excluded) = match given.form {
-        Some(ExportForm::Shadow) => ("shadow", [&shadow[..], &[rank]].concat()),
-        Some(ExportForm::Paired) => ("paired", vec![rank]),
+        Some(ExportForm::Shadow) => ("shadow", [&shadow[..], &of_tangent].concat()),
+        Some(ExportForm::Paired) => ("paired", of_tangent.to_vec()),
         Some(ExportForm::Tangent) => ("tangent", tangent.to_vec()),
-        None if given.tangent_rank.is_some() => ("tangent", tangent.to_vec()),
+        None if given.asks_for_tangent() => ("tangent", tangent.to_vec()),
         None => return Ok(()),
     };
     match excluded.iter().find(|(given, _)| *given) {

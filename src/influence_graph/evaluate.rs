@@ -3,9 +3,10 @@
 use super::InfluenceGraphError;
 use super::step::Columns;
 use crate::durable::DurableError;
-use crate::runtime::{Library, RuntimeError, Session, SessionOptions};
+use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
 use isal_onnx::Model;
 use isal_onnx::influence::INFLUENCE;
+use isal_onnx::tangent::Target;
 use ndarray::{ArrayView2, ArrayView4, Axis};
 use std::path::Path;
 
@@ -29,6 +30,11 @@ impl<'a> Evaluator<'a> {
         Ok(Evaluator { library, options, folder })
     }
 
+    /// What these sessions run on.
+    pub(super) fn target(&self) -> Result<Target, InfluenceGraphError> {
+        Ok(target(self.library, self.options.provider)?)
+    }
+
     /// Opens a model that is at hand.
     pub(super) fn open(&self, model: &Model) -> Result<Session, InfluenceGraphError> {
         let path = self.folder.path().join("trial.onnx");
@@ -39,6 +45,17 @@ impl<'a> Evaluator<'a> {
     /// Opens a model file.
     pub(super) fn open_file(&self, path: &Path) -> Result<Session, InfluenceGraphError> {
         Ok(Session::open(self.library, path, self.options)?)
+    }
+}
+
+/// What a tangent graph is made for that an execution provider will run.
+///
+/// # Errors
+/// [`RuntimeError::Provider`] where it does not start.
+pub fn target(library: &Library, provider: ExecutionProvider) -> Result<Target, RuntimeError> {
+    match provider.settle(library)?.provider {
+        ExecutionProvider::Cpu => Ok(Target::Cpu),
+        _ => Ok(Target::Any),
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn by_tangent(
     observer: &dyn Observer,
 ) -> Result<Option<Judge>, InfluenceGraphError> {
     let refused = |source| InfluenceGraphError::model(&classifier.path, source);
-    let graph = tangent(&classifier.model, directions, options, TangentOptions { rank: None }).map_err(refused);
+    let graph = tangent(&classifier.model, directions, options, TangentOptions::default()).map_err(refused);
     let found = graph.and_then(|graph| influences(&mut evaluator.open(&graph)?, images, directions.len()));
     match found {
         Ok(influences) => Ok(Some(Judge::Exact { influences, by: "the exact tangent graph".to_owned() })),

@@ -45,8 +45,8 @@ pub struct ExportOptions {
     pub vectors: Vec<PathBuf>,
     /// What is written; where it is open, paired for float32 weights and tangent for others.
     pub form: Option<ExportForm>,
-    /// Leading singular vectors that a block of the tangent form keeps; `None`: exact.
-    pub tangent_rank: Option<usize>,
+    /// How the tangent form is made.
+    pub tangent: TangentOptions,
     /// Which difference the paired form takes.
     pub difference: PairedDifference,
     /// The relative step, where it is not to be chosen.
@@ -139,8 +139,7 @@ impl Source<'_> {
                 Ok(Made { model: made.model, shadow: Some((made.eps, made.formula)) })
             }
             (ExportForm::Tangent, directions) => {
-                let how = TangentOptions { rank: self.options.tangent_rank };
-                let model = tangent(model, directions, &self.graph, how).map_err(refused)?;
+                let model = tangent(model, directions, &self.graph, self.options.tangent).map_err(refused)?;
                 Ok(Made { model, shadow: None })
             }
             (ExportForm::Shadow | ExportForm::Paired, directions) => {
@@ -270,7 +269,7 @@ fn measure(
     let at = Where { plugin: options.plugin.as_deref(), device: &options.device, threads: options.threads };
     let evaluator = Evaluator::new(library, session_options(options))?;
     let by_plugin = by_plugin(source.classifier, vectors, pseudo_labels, sample.view(), &at, observer)?;
-    let itself = source.form == ExportForm::Tangent && options.tangent_rank.is_none();
+    let itself = source.form == ExportForm::Tangent && options.tangent.rank.is_none();
     let exact = match by_plugin {
         // The exact tangent graph says nothing about itself.
         None if !itself => {
@@ -341,7 +340,7 @@ fn describe(
             metadata.0.extend(provenance::of_agreement(agreement, judge, images).0);
         }
         None => {
-            let why = match (source.form, source.options.tangent_rank) {
+            let why = match (source.form, source.options.tangent.rank) {
                 (ExportForm::Tangent, None) => "not measured: the tangent form is exact by construction",
                 (ExportForm::Tangent, Some(_)) => "not measured: no sample was given",
                 _ => "not measured: the step was given by hand",

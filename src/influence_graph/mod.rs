@@ -21,6 +21,7 @@ mod sweep;
 pub use difference::PairedDifference;
 pub use directions::{direction, takes_a_step};
 pub use error::InfluenceGraphError;
+pub use evaluate::target;
 pub use export::{ExportForm, ExportOptions, Exported, export};
 pub use proof::Proof;
 pub use served_pair::influence_of_pair;

@@ -73,7 +73,7 @@ impl Sample<'_> {
                 (self.paired(&s, chosen.difference, chosen.step)?, chosen.agreement)
             }
             SweepForm::Tangent { rank } => {
-                let built = self.tangent(&s, rank)?;
+                let built = self.tangent(&s, TangentOptions { rank, target: evaluator.target()? })?;
                 let agreement = Agreement::between(&tried(&built)?, &vec![self.exact.clone()]);
                 if rank.is_none() {
                     agreement.of_exact(&judge)?;
@@ -97,9 +97,9 @@ impl Sample<'_> {
             .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
     }
 
-    fn tangent(&self, s: &Direction, rank: Option<usize>) -> Result<Model, InfluenceGraphError> {
+    fn tangent(&self, s: &Direction, how: TangentOptions) -> Result<Model, InfluenceGraphError> {
         let options = self.classifier.influence_options(self.pseudo_labels);
-        tangent(&self.classifier.model, std::slice::from_ref(s), &options, TangentOptions { rank })
+        tangent(&self.classifier.model, std::slice::from_ref(s), &options, how)
             .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
     }
 }

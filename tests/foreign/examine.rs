@@ -8,7 +8,7 @@ use isal_exporters::seeded;
 use isal_onnx::influence::{
     Difference, Direction, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, shadow, tangent,
 };
-use isal_onnx::tangent::tangents;
+use isal_onnx::tangent::{Target, tangents};
 use isal_onnx::{Model, Tensor};
 use ndarray::{Array2, ArrayView2, Axis, Ix2};
 
@@ -128,7 +128,7 @@ impl Bench {
     /// The derivative of the output as an output, and the influences that a finished graph gives.
     fn tangent(&self, network: &Network, direction: &Direction, truth: &Truth) -> Result<f64, String> {
         let model = &network.model;
-        let built = tangents(model, direction, &[OUTPUT]).map_err(text)?;
+        let built = tangents(model, direction, &[OUTPUT], Target::Any).map_err(text)?;
         let derivative = self.run(&built, network, &format!("tangent_of_{OUTPUT}"))?;
         let of_outputs = error(derivative.view(), truth.derivative.view());
         let options = options(truth);
@@ -139,7 +139,7 @@ impl Bench {
 
     /// Error of the tangent graph in the plugin's float64.
     fn wide(&self, network: &Network, direction: &Direction, truth: &Truth) -> Result<f64, String> {
-        let built = tangents(&network.model, direction, &[OUTPUT]).map_err(text)?;
+        let built = tangents(&network.model, direction, &[OUTPUT], Target::Any).map_err(text)?;
         let load = LoadOptions {
             parameters: network.parameters.clone(),
             loss_output: Some(OUTPUT.to_owned()),

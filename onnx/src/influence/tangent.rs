@@ -7,7 +7,7 @@
 use super::direction::measure;
 use super::frame::Frame;
 use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, low_rank};
-use crate::tangent::{Seed, differentiate};
+use crate::tangent::{Seed, Target, differentiate};
 use crate::{Builder, Model, Result, Tensor, Value};
 use std::collections::HashMap;
 
@@ -17,6 +17,8 @@ pub struct TangentOptions {
     /// `None`: exact. Else each block of the direction, as a matrix of output channels by the rest, is cut to so many
     /// leading singular vectors, where that saves arithmetic.
     pub rank: Option<usize>,
+    /// What the graph is to run on.
+    pub target: Target,
 }
 
 /// Builds the tangent influence graph of `model` for each of `directions`.
@@ -45,7 +47,7 @@ pub fn tangent(
         seeds.push(plant(&mut b, model, direction, scale, how, &format!("s{tail}")));
         scales.push(scale);
     }
-    let (mut b, found) = differentiate(b, &typed, &seeds, &[&options.logits])?;
+    let (mut b, found) = differentiate(b, &typed, &seeds, &[&options.logits], how.target)?;
     b.scope("isal");
     let mut tangents = Vec::new();
     for (found, scale) in found.iter().zip(scales) {
@@ -57,6 +59,7 @@ pub fn tangent(
     let mut metadata = InfluenceMetadata::default();
     metadata.0.insert("form".into(), Form::Tangent.to_string());
     metadata.0.insert("rank".into(), how.rank.map_or_else(|| "exact".to_owned(), |rank| rank.to_string()));
+    metadata.0.insert("target".into(), how.target.name().to_owned());
     frame.close(b, &tangents, HashMap::new(), metadata)
 }
 

@@ -5,7 +5,7 @@ use super::Tangent::{Linear, Refused, Rule};
 use super::window::Window;
 use super::{Kind, OpSpec, Site};
 use crate::shape::Expr;
-use crate::tangent::{At, Tangents, Term, sum};
+use crate::tangent::{At, Tangents, Term, sum, winograd};
 use crate::{DataType, Result};
 use Kind::{Int, Ints, String};
 
@@ -251,16 +251,20 @@ fn conv_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
         }
         _ => None,
     };
-    let by_weight = match narrow {
-        Some(term) => Some(term),
-        None => at.dx(1).and_then(|dw| at.again(&[Some(x), Some(dw), db]).first().copied()),
-    };
-    let by_bias = match (by_weight, db) {
-        (None, Some(db)) => Some(spread_bias(at, db)),
+    let by_weight = if narrow.is_none() { at.dx(1).map(|dw| (x, dw)) } else { None };
+    let products: Vec<_> = by_weight.into_iter().chain(at.dx(0).map(|dx| (dx, w))).collect();
+    if let Some(moved) = winograd::convolve(at, &products) {
+        let by_bias = db.filter(|_| narrow.is_none()).map(|db| db.reshaped(&[-1, 1, 1]));
+        return Ok(vec![sum([moved].into_iter().chain(narrow).chain(by_bias))]);
+    }
+    let with_bias =
+        |(i, (x, w))| at.again(&[Some(x), Some(w), db.filter(|_| i == 0 && narrow.is_none())]).first().copied();
+    let moved: Vec<_> = products.into_iter().enumerate().filter_map(with_bias).collect();
+    let by_bias = match (db, narrow, &moved[..]) {
+        (Some(db), None, []) => Some(spread_bias(at, db)),
         _ => None,
     };
-    let by_input = at.dx(0).and_then(|dx| at.again(&[Some(dx), Some(w)]).first().copied());
-    Ok(vec![sum(by_weight.into_iter().chain(by_bias).chain(by_input))])
+    Ok(vec![sum(narrow.into_iter().chain(by_bias).chain(moved))])
 }
 
 /// A number a channel over the whole output.

@@ -1,7 +1,7 @@
 //! A node as its tangent rule sees it.
 
-use super::emitter::{Emitter, Masks};
-use super::{Seed, Term};
+use super::emitter::Emitter;
+use super::{Seed, Target, Term};
 use crate::{Attribute, DataType, Dim, Error, Graph, Node, Result, Tensor, Value};
 use std::collections::HashMap;
 
@@ -32,6 +32,11 @@ impl<'a> At<'a> {
 
     pub(crate) fn opset(&self) -> i64 {
         self.emitter.opset
+    }
+
+    /// What the graph is to run on.
+    pub(super) fn target(&self) -> Target {
+        self.emitter.target
     }
 
     /// Whether any input, or anything its subgraphs read, has a tangent.
@@ -86,8 +91,8 @@ impl<'a> At<'a> {
             Some([_, channels, _, _]) => channels.known(),
             _ => None,
         };
-        match (channels, self.emitter.masks, y.data_type) {
-            (Some(channels), Masks::Saturated, DataType::Float) => {
+        match (channels, self.target(), y.data_type) {
+            (Some(channels), Target::Cpu, DataType::Float) => {
                 let vector = |x| self.emitter.term(self.emitter.vector(y.data_type, x, channels), y.data_type);
                 // 1 from 1e-29 on. A BatchNormalization, which is taken for a convolution; a product with a number is not.
                 let scaled = [vector(1e30), vector(0.0), vector(0.0), vector(1.0)];

@@ -1,6 +1,6 @@
 //! Where rules put their nodes.
 
-use super::Term;
+use super::{Target, Term};
 use crate::{Attribute, Builder, DataType, Tensor, Value, ops};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,23 +9,15 @@ use std::collections::HashMap;
 pub(crate) struct Emitter {
     state: RefCell<State>,
     pub(super) opset: i64,
-    pub(super) masks: Masks,
-}
-
-/// How a mask comes out of the values it tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Masks {
-    /// By a comparison.
-    Compared,
-    /// By the hyperbolic tangent of a very large multiple. ONNX Runtime's CPU provider keeps images in a layout of blocks for its
-    /// convolutions, which a comparison leaves and this does not. For float32 alone: the multiple is past float16's range.
-    Saturated,
+    pub(super) target: Target,
 }
 
 struct State {
     builder: Builder,
     /// Scalars, and vectors of one number, by type, bits and length: each is there once.
     numbers: HashMap<(DataType, u64, Option<usize>), Value>,
+    /// Tables by type and name: each is there once.
+    tables: HashMap<(DataType, String), Value>,
     /// The two terms of each sum a rule has made.
     sums: HashMap<Value, [Value; 2]>,
     /// Why what a rule asked for cannot be had.
@@ -33,9 +25,10 @@ struct State {
 }
 
 impl Emitter {
-    pub(super) fn new(builder: Builder, opset: i64, masks: Masks) -> Emitter {
-        let state = State { builder, numbers: HashMap::new(), sums: HashMap::new(), failure: None };
-        Emitter { state: RefCell::new(state), opset, masks }
+    pub(super) fn new(builder: Builder, opset: i64, target: Target) -> Emitter {
+        let state =
+            State { builder, numbers: HashMap::new(), tables: HashMap::new(), sums: HashMap::new(), failure: None };
+        Emitter { state: RefCell::new(state), opset, target }
     }
 
     pub(super) fn into_builder(self) -> Builder {
@@ -101,6 +94,19 @@ impl Emitter {
             None => builder.constant("scalar", Tensor::floats(data_type, &[], &[x])),
             Some(count) => builder.constant("vector", Tensor::floats(data_type, &[count], &vec![x; count])),
         })
+    }
+
+    /// Numbers under a name that tells them from all others of the type.
+    pub(super) fn table(
+        &self,
+        data_type: DataType,
+        name: &str,
+        dims: &[usize],
+        values: impl FnOnce() -> Vec<f64>,
+    ) -> Value {
+        let State { builder, tables, .. } = &mut *self.state.borrow_mut();
+        let make = || builder.constant(name, Tensor::floats(data_type, dims, &values()));
+        *tables.entry((data_type, name.to_owned())).or_insert_with(make)
     }
 
     /// The terms that `value` is the sum of, itself alone where no rule has added it up.

@@ -4,8 +4,8 @@
 //! different pieces here and there, and what that adds to their difference does not shrink with the step as the difference
 //! does. A copy that is held takes every such operator on the original's piece.
 
-use super::emitter::{Emitter, Masks};
-use super::{At, Pieces, Tangent};
+use super::emitter::Emitter;
+use super::{At, Pieces, Tangent, Target};
 use crate::{Builder, Error, Model, Value, ops};
 use std::collections::HashMap;
 
@@ -19,7 +19,8 @@ pub(crate) struct Held<'a> {
 impl<'a> Held<'a> {
     /// `builder` has extended the graph of `model`, which has its shapes inferred.
     pub(crate) fn new(builder: Builder, model: &'a Model) -> Held<'a> {
-        Held { emitter: Emitter::new(builder, model.opset(), Masks::Saturated), model }
+        // Its steps are drowned in float16, so masks need not fit into it.
+        Held { emitter: Emitter::new(builder, model.opset(), Target::Cpu), model }
     }
 
     pub(crate) fn into_builder(self) -> Builder {

@@ -10,18 +10,21 @@ mod at;
 mod emitter;
 mod held;
 mod seed;
+mod target;
 mod term;
+pub(crate) mod winograd;
 
 pub(crate) use at::sum;
 pub use at::{At, Tangents};
 pub(crate) use held::Held;
 pub use seed::Seed;
+pub use target::Target;
 pub use term::Term;
 
 use crate::ops;
 use crate::reach::reach;
 use crate::{Builder, Error, Graph, Model, Result, Tensor, Value};
-use emitter::{Emitter, Masks};
+use emitter::Emitter;
 use indexmap::IndexMap;
 use std::collections::HashMap;
 
@@ -79,7 +82,7 @@ impl std::fmt::Debug for Tangent {
 /// # Errors
 /// [`Error::Node`] for a node on the way whose operator has no rule, or whose rule does not cover its attributes, opset or
 /// types; [`Error::Graph`] for a name that is taken.
-pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str]) -> Result<Model> {
+pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str], target: Target) -> Result<Model> {
     let typed = model.inferred()?;
     let mut builder = Builder::extend(model.graph.clone());
     builder.scope("s");
@@ -88,7 +91,7 @@ pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str
         .map(|(name, direction)| (name.clone(), Seed::Dense(builder.constant(name, direction.clone()))))
         .collect();
     builder.scope("");
-    let (builder, found) = differentiate(builder, &typed, &[seeds], of)?;
+    let (builder, found) = differentiate(builder, &typed, &[seeds], of, target)?;
     builder.finish_beside(&typed, "tangent", of, found.first().unwrap_or(&HashMap::new()))
 }
 
@@ -103,8 +106,9 @@ pub(crate) fn differentiate(
     model: &Model,
     directions: &[HashMap<String, Seed>],
     targets: &[&str],
+    target: Target,
 ) -> Result<(Builder, Vec<HashMap<String, Value>>)> {
-    let emitter = Emitter::new(builder, model.opset(), Masks::Compared);
+    let emitter = Emitter::new(builder, model.opset(), target);
     let mut tangents = Vec::with_capacity(directions.len());
     for seeds in directions {
         tangents.push(along(&emitter, &model.graph, seeds, targets)?);

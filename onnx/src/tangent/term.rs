@@ -33,6 +33,11 @@ impl<'a> Term<'a> {
         self.of(self.emitter.scalar(self.data_type, x))
     }
 
+    /// Numbers of the same type, under a name that tells them from all others.
+    pub(super) fn table(self, name: &str, dims: &[usize], values: impl FnOnce() -> Vec<f64>) -> Term<'a> {
+        self.of(self.emitter.table(self.data_type, name, dims, values))
+    }
+
     /// A list of integers.
     pub(crate) fn ints(self, values: &[i64]) -> Term<'a> {
         Term { value: self.emitter.ints(values), data_type: DataType::Int64, ..self }

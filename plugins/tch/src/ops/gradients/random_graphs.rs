@@ -7,7 +7,7 @@
 use super::check::{Checked, dot, leaves, native, scale, text};
 use crate::ops::conformance::run::{run, run_from};
 use indexmap::IndexMap;
-use isal_onnx::tangent::tangents;
+use isal_onnx::tangent::{Target, tangents};
 use isal_onnx::testing::uniform;
 use isal_onnx::{Builder, Model, Tensor as OnnxTensor, Value};
 use rand::seq::IndexedRandom;
@@ -193,7 +193,7 @@ fn check(seed: u64) -> Checked<bool> {
         .map(|name| (name.clone(), uniform(model.graph.initializers[name.as_str()].dims(), &mut random)))
         .collect();
     let names: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    let moved = tangents(&model, &directions, &names).map_err(text)?;
+    let moved = tangents(&model, &directions, &names, Target::Any).map_err(text)?;
     let found = run(&moved, &[], Kind::Double)?;
     let found: HashMap<&str, &Tensor> = moved.graph.outputs.iter().map(|o| o.name.as_str()).zip(&found).collect();
 

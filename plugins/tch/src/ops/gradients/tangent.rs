@@ -8,7 +8,7 @@ use super::check::{Checked, Drawn, difference, dot, hold, leaves, native, native
 use crate::ops::conformance::run::run;
 use indexmap::IndexMap;
 use isal_onnx::Tensor as OnnxTensor;
-use isal_onnx::tangent::{Tangent, tangents};
+use isal_onnx::tangent::{Tangent, Target, tangents};
 use isal_onnx::testing::{Case, cases, uniform};
 use tch::{Kind, Tensor};
 
@@ -44,7 +44,7 @@ fn check(case: &Case) -> Checked<bool> {
     let model = case.model(&plain);
     let names: Vec<String> = model.graph.outputs.iter().map(|o| o.name.clone()).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let moved = match tangents(&model, &directions, &names) {
+    let moved = match tangents(&model, &directions, &names, Target::Any) {
         Ok(moved) => moved,
         Err(error) => return refusal(case, &error.to_string()).map(|()| false),
     };
