@@ -28,7 +28,9 @@ plugin's exact derivative where the plugin is there, else against the tangent gr
 operator has no tangent rule, by how well neighbouring steps agree. Where no step of the one-sided
 difference reaches a rank agreement of 0.9999, the second weight setting is held on the model's own
 side of every kink, which is tried as well and takes more time to run; under 0.999 is an error. The
-tangent form takes no step.
+tangent form takes no step; with `--for-cpu` it has masks that stay in ONNX Runtime's own layout and
+3x3 convolutions over small images as products of matrices, in float32, which a runtime that computes
+in float16 must not be given.
 
 A shadow model is served beside the model it was made from. With o and o~ the answers (logits) of
 the model and its shadow, and step from the shadow's property `isal.influence.step`:

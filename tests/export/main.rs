@@ -185,6 +185,29 @@ fn the_tangent_form_takes_no_step_and_a_cut_one_is_told_how_exact_it_is() {
 }
 
 #[test]
+fn a_tangent_graph_for_the_cpu_is_another_one_with_the_same_influences() {
+    let place = Place::digits();
+    place.vector("s", "weights", 5);
+    let any = place.export(&["--vector", "s", "--form", "tangent", "--sample", "pool", "-o", "any.onnx"]);
+    let cpu = place.export(&["--vector", "s", "--for-cpu", "--sample", "pool", "-o", "cpu.onnx"]);
+    assert_eq!((&any["metadata"]["target"], &cpu["metadata"]["target"]), (&"any".into(), &"cpu".into()));
+    assert!(cpu["form"] == "tangent" && cpu["proof"]["bit_for_bit"] == true && rank(&cpu) > 0.999999, "{cpu}");
+    // A mask for each Relu between convolutions: by comparison in the one, by Tanh in the other.
+    let count = |name: &str, op: &str| place.model(name).graph.nodes.iter().filter(|n| n.op_type == op).count();
+    assert!(count("any.onnx", "Tanh") == 0 && count("cpu.onnx", "Tanh") > 0);
+    assert!(count("cpu.onnx", "Greater") < count("any.onnx", "Greater"));
+    let [any, cpu] = ["any.onnx", "cpu.onnx"].map(|name| place.run(name, &[INFLUENCE]).remove(0));
+    let scale = any.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+    assert!(any.iter().zip(&cpu).all(|(a, b)| (a - b).abs() <= 1e-6 * scale));
+    for form in ["paired", "shadow"] {
+        let refused = ["--vector", "s", "--step", "1e-4", "--form", form, "--for-cpu", "-o", "no.onnx"];
+        let output = place.command(&refused).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && text.contains("`--for-cpu`, which is the tangent form's"), "{text}");
+    }
+}
+
+#[test]
 fn weights_that_are_no_float32_get_the_tangent_form() {
     let place = Place::linear();
     place.in_half();

@@ -27,7 +27,7 @@ fn lowest_tenth_alike(a: &[f64], b: &[f64]) -> f64 {
 fn every_engine_gives_the_scores_of_the_native_one() {
     let place = Place::new();
     for engine in ["native", "paired", "tangent"] {
-        place.score(&["--engine", engine, "-o", engine]).assert().success();
+        place.score(&["--engine", engine, "--execution-provider", "cpu", "-o", engine]).assert().success();
     }
     let native = influences(&place, "native");
     let scale = native.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
@@ -38,6 +38,8 @@ fn every_engine_gives_the_scores_of_the_native_one() {
     assert!(spearman(&tangent, &native).expect("a rank") >= 0.9999);
     assert!(spearman(&paired, &native).expect("a rank") >= 0.9999, "{:?}", spearman(&paired, &native));
     assert!(lowest_tenth_alike(&paired, &native) >= 0.98, "one of sixty may swap at the edge");
+    let graph = Model::read(place.path("tangent/influence.onnx")).expect("the graph that was run");
+    assert_eq!(graph.metadata["isal.influence.target"], "cpu", "the provider that ran it");
     let run = place.json("tangent/run.json");
     assert!(run["provenance"]["engine"].as_str().is_some_and(|e| e.starts_with("tangent graph")), "{run}");
 }
