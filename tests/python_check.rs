@@ -7,6 +7,7 @@ use isal_exporters::{build, seeded, zoo};
 use isal_onnx::influence::{
     Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, tangent,
 };
+use isal_onnx::tangent::Target;
 use isal_onnx::{Model, Scope, Tensor};
 use ndarray::{Array4, ArrayD};
 use std::fs;
@@ -58,14 +59,16 @@ fn direction(model: &Model) -> Direction {
 }
 
 /// The tangent and the paired graph, every output that there can be asked for.
-fn graphs(model: &Model) -> [(&'static str, Model); 2] {
+fn graphs(model: &Model) -> [(&'static str, Model); 3] {
     let s = [direction(model)];
     let logits = model.graph.outputs[0].name.clone();
     let embedding = false;
     let options = InfluenceOptions { logits, classes: 10, top_k: 3, per_class: true, embedding };
+    let for_cpu = TangentOptions { target: Target::Cpu, ..TangentOptions::default() };
     let how = Paired { relative_step: 1e-4, difference: Difference::Central };
     [
         ("tangent", tangent(model, &s, &options, TangentOptions::default()).expect("a tangent graph")),
+        ("tangent for a CPU", tangent(model, &s, &options, for_cpu).expect("a tangent graph")),
         ("paired", paired(model, &s, &options, how).expect("a paired graph")),
     ]
 }
@@ -103,7 +106,7 @@ fn floats(path: PathBuf) -> Vec<f32> {
 #[test]
 fn pythons_onnx_runtime_gives_the_influences_that_we_give() {
     let library = Library::load(None).expect("ONNX Runtime: run `make setup`");
-    for (name, size) in [("resnet20", 32), ("mobilevit_xxs.dynamo", 64)] {
+    for (name, size) in [("resnet20", 32), ("resnet18", 32), ("mobilevit_xxs.dynamo", 64)] {
         let dims = [6, 3, size, size];
         let images = seeded::images(4, dims).to_vec().expect("float32");
         let images = Array4::from_shape_vec(dims, images).expect("as many pixels");

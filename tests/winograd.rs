@@ -172,9 +172,25 @@ fn what_would_not_pay_or_is_no_such_convolution_stays_one() {
         Case { outputs: 64, ..SMALL },
         Case { image: [16, 16], ..SMALL },
         Case { image: [1, 1], ..SMALL },
+        Case { image: [1 << 40, 4], ..SMALL },
     ] {
         let directions = case.tensors(2);
         assert_eq!(products(&case.model(), &directions, Target::Cpu), 0);
+    }
+}
+
+#[test]
+fn sizes_that_no_image_has_are_no_harm() {
+    for case in [
+        Case { image: [0, 4], pads: [2, 1, 2, 1], ..SMALL },
+        Case { image: [0, 0], ..SMALL },
+        Case { pads: [i64::MAX, 1, 1, 1], ..SMALL },
+        Case { pads: [-9, 1, 1, 1], ..SMALL },
+    ] {
+        // A graph without the algorithm, or a refusal of the convolution itself.
+        if let Ok(moved) = tangents(&case.model(), &case.tensors(2), &["y"], Target::Cpu) {
+            assert!(moved.graph.nodes.iter().all(|node| node.op_type != "MatMul"));
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub struct InfluenceArguments {
     /// Cut the vector's block in each layer to its leading N singular vectors: cheaper, and told how exact
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     tangent_rank: Option<u32>,
-    /// Make the tangent form for ONNX Runtime's CPU provider: as exact and as portable, and faster there
+    /// Make the tangent form for ONNX Runtime's CPU provider: as exact, and faster there
     #[arg(long)]
     for_cpu: bool,
     /// Which difference the paired form takes

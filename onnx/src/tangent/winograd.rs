@@ -31,7 +31,10 @@ const CHANNELS: usize = 256;
 /// takes in float32: an estimated 0.47 is 0.6 of the time, 0.67 is 0.9, 0.8 is none less.
 const SHARE: f64 = 0.7;
 
-/// Convolution sizes.
+/// The longest side of a small image. None longer has paid, and what is known of a file's sizes may be anything.
+const SIDE: usize = 32;
+
+/// Sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sizes {
     /// Of all convolutions that are added up.
@@ -55,10 +58,11 @@ impl Sizes {
         let (&[channels, height, width], &[outputs, per_group, 3, 3]) = (&input[..], &weight[..]) else { return None };
         let pads = at.node.ints("pads").unwrap_or(&[0; 4]).iter().map(|pad| usize::try_from(*pad).ok());
         let &[top, left, bottom, right] = &pads.collect::<Option<Vec<usize>>>()?[..] else { return None };
-        let output = [(height + top + bottom).checked_sub(2)?, (width + left + right).checked_sub(2)?];
-        let sizes =
-            Sizes { channels: convolutions * channels, image: [height, width], outputs, output, pads: [top, left] };
-        (per_group == channels && output.iter().all(|n| *n > 0)).then_some(sizes)
+        let slid = |side: usize, pads: [usize; 2]| side.checked_add(pads[0])?.checked_add(pads[1])?.checked_sub(2);
+        let (image, output) = ([height, width], [slid(height, [top, bottom])?, slid(width, [left, right])?]);
+        let small = image.iter().chain(&output).all(|side| (1..=SIDE).contains(side));
+        let channels = channels.checked_mul(convolutions).filter(|_| small && per_group == channels)?;
+        Some(Sizes { channels, image, outputs, output, pads: [top, left] })
     }
 
     /// Tiles down and across.
