@@ -22,41 +22,47 @@ use std::time::Duration;
 
 /// What to measure.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Images a second and the cost of an image over plain inference; medians over rounds in which all take turns.\n\nExamples:\n  isal bench --zoo resnet18 --batch-size 64\n  isal bench --model model.onnx --scope head --pytorch python3"
-)]
+#[command(after_help = AFTER)]
 pub struct Options {
     /// A classifier to measure
     #[arg(long, value_name = "FILE.onnx", conflicts_with = "zoo", required_unless_present = "zoo")]
+    #[arg(help_heading = "Model")]
     model: Option<PathBuf>,
     /// A model of the zoo, freshly drawn
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
     zoo: Option<String>,
-    /// Images a batch
-    #[arg(long, default_value_t = 64)]
-    batch_size: usize,
     /// Parameters that take part
-    #[arg(long, default_value = "weights")]
+    #[arg(long, default_value = "weights", help_heading = "Influence")]
     scope: String,
+    /// Cut the tangent graph's direction to so many singular vectors a layer; exact when not given
+    #[arg(long, value_name = "R", help_heading = "Influence")]
+    tangent_rank: Option<usize>,
+    /// Images a batch
+    #[arg(long, default_value_t = 64, value_name = "N", help_heading = "Execution")]
+    batch_size: usize,
     /// Rounds in which every contender has a turn
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_name = "N", help_heading = "Execution")]
     rounds: usize,
     /// Seconds of a turn
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, help_heading = "Execution")]
     seconds: f64,
-    /// Cut the tangent graph's direction to so many singular vectors a layer; exact when not given
-    #[arg(long, value_name = "R")]
-    tangent_rank: Option<usize>,
     /// Where ONNX Runtime runs
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, value_name = "NAME", help_heading = "Execution")]
     execution_provider: ExecutionProvider,
     /// Where the plugin runs
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", help_heading = "Execution")]
     device: String,
     /// A Python with PyTorch, to measure the reference method (one backward pass an image) and its vectorised forms
-    #[arg(long, value_name = "PYTHON")]
+    #[arg(long, value_name = "PYTHON", help_heading = "Execution")]
     pytorch: Option<PathBuf>,
 }
+
+const AFTER: &str = "\
+Images a second and the cost of an image over plain inference; medians over rounds in which all take turns.
+
+Examples:
+  isal bench --zoo resnet18 --batch-size 64
+  isal bench --model model.onnx --scope head --pytorch python3";
 
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;

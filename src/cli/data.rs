@@ -15,7 +15,7 @@ pub enum Command {
     Show(ShowOptions),
     /// Write a data set as folders of PNG, divided by seed
     #[command(
-        after_help = "Examples:\n  isal data unpack digits.csv.gz -o digits --divide labeled=400 --divide test=600 --divide pool=rest\n  isal data unpack cifar-10-binary.tar.gz#train -o cifar --divide labeled=5000 --divide pool=rest:flat"
+        after_help = "Examples:\n  isal data unpack digits.csv.gz -o digits --divide labeled=400 --divide pool=rest\n  isal data unpack cifar.tar.gz#train -o cifar --divide labeled=5000 --divide pool=rest:flat"
     )]
     Unpack(UnpackOptions),
 }
@@ -32,15 +32,16 @@ pub struct ShowOptions {
 pub struct UnpackOptions {
     /// A folder, archive, table or list of images
     data: PathBuf,
-    /// New folder
-    #[arg(long, short, value_name = "FOLDER")]
-    output: PathBuf,
     /// A part of so many images, or of the rest; `:flat` writes it without class folders, as pools are
     #[arg(long, value_name = "NAME=COUNT|rest[:flat]", required = true, value_parser = parse_division)]
+    #[arg(help_heading = "Data")]
     divide: Vec<Division>,
     /// Seed of the division
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Data")]
     seed: u64,
+    /// New folder
+    #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
+    output: PathBuf,
 }
 
 fn parse_division(text: &str) -> Result<Division, String> {

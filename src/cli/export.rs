@@ -15,83 +15,85 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write an influence graph: one run in any ONNX runtime gives predictions and influence
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
     Influence(Box<InfluenceArguments>),
 }
 
-const AFTER: &str = "The file has the model's own outputs, then `influence` [N] ([N, D] for D vectors, in their order).
-The more negative an image's influence, the more labelling it is expected to lower the loss on the
-reference set.
+const ABOUT: &str = "\
+The file has the model's own outputs, then `influence` [N] ([N, D] for D vectors, in their order). The more negative an \
+image's influence, the more labelling it is expected to lower the loss on the reference set.
 
-The step between the two weight settings is chosen on the images of `--sample`, against the
-plugin's exact derivative where the plugin is there, else against the tangent graph, and where an
-operator has no tangent rule, by how well neighbouring steps agree. Where no step of the one-sided
-difference reaches a rank agreement of 0.9999, the second weight setting is held on the model's own
-side of every kink, which is tried as well and takes more time to run; under 0.999 is an error. The
-tangent form takes no step; with `--for-cpu` it has masks that stay in ONNX Runtime's own layout and
-3x3 convolutions over small images as products of matrices, in float32, which a runtime that computes
-in float16 must not be given.
+The step between the two weight settings is chosen on the images of `--sample`, against the plugin's exact derivative \
+where the plugin is there, else against the tangent graph, and where an operator has no tangent rule, by how well \
+neighbouring steps agree. Where no step of the one-sided difference reaches a rank agreement of 0.9999, the second weight \
+setting is held on the model's own side of every kink, which is tried as well and takes more time to run; under 0.999 is \
+an error. The tangent form takes no step; with `--for-cpu` it has masks that stay in ONNX Runtime's own layout and 3x3 \
+convolutions over small images as products of matrices, in float32, which a runtime that computes in float16 must not be \
+given.
 
-A shadow model is served beside the model it was made from. With o and o~ the answers (logits) of
-the model and its shadow, and step from the shadow's property `isal.influence.step`:
+A shadow model is served beside the model it was made from. With o and o~ the answers (logits) of the model and its \
+shadow, and step from the shadow's property `isal.influence.step`:
   d = (o~ - o) / step; influence = d[argmax(o)] - sum(softmax(o) * d)
-Of probabilities p and p~, d = (log(p~) - log(p)) / step, and p in place of softmax(o).
+Of probabilities p and p~, d = (log(p~) - log(p)) / step, and p in place of softmax(o).";
 
+const EXAMPLES: &str = "\
 Examples:
-  isal export influence --model m.onnx --vector scores/s.safetensors --sample pool/ -o influence.onnx
-  isal export influence --model m.onnx --vector s.safetensors --form shadow --step 3e-5 -o shadow.onnx";
+  isal export influence --model m.onnx --vector out/s.safetensors --sample pool/ -o influence.onnx
+  isal export influence --model m.onnx --vector s.safetensors --form shadow --step 3e-5 -o s.onnx";
 
 /// What to write, from what.
 #[derive(Debug, Args)]
 pub struct InfluenceArguments {
     /// The trained classifier
-    #[arg(long, value_name = "FILE.onnx")]
+    #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
     model: PathBuf,
+    /// The output that holds the class scores, where the model has several
+    #[arg(long, value_name = "NAME", help_heading = "Model", hide_short_help = true)]
+    class_scores: Option<String>,
+    /// Images to choose the step on, such as the pool; they need no labels
+    #[arg(long, value_name = "DATA", help_heading = "Data")]
+    sample: Option<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeOptions,
     /// A solved vector, as `isal score pool` leaves it in its folder; several give a column of influences each
-    #[arg(long = "vector", value_name = "S.safetensors", required = true)]
+    #[arg(long = "vector", value_name = "FILE", required = true, help_heading = "Influence")]
     vectors: Vec<PathBuf>,
     /// What is written (default: paired where weights are float32, else tangent)
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Influence")]
     form: Option<ExportForm>,
-    /// Cut the vector's block in each layer to its leading N singular vectors: cheaper, and told how exact
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    tangent_rank: Option<u32>,
     /// Make the tangent form for ONNX Runtime's CPU provider: as exact, and faster there
-    #[arg(long)]
+    #[arg(long, help_heading = "Influence")]
     for_cpu: bool,
+    /// Cut the vector's block in each layer to its leading N singular vectors: cheaper, and no longer exact; how exact is printed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Influence", hide_short_help = true)]
+    tangent_rank: Option<u32>,
     /// Which difference the paired form takes
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Influence", hide_short_help = true)]
     difference: PairedDifference,
-    /// Images to choose the step on, such as the pool; they need no labels
-    #[arg(long, value_name = "DATA")]
-    sample: Option<PathBuf>,
     /// The step ||eps s|| / ||weights||, where it is not to be chosen
-    #[arg(long, value_name = "STEP")]
+    #[arg(long, value_name = "STEP", help_heading = "Influence", hide_short_help = true)]
     step: Option<f64>,
     /// 1: arg-max pseudo-labels; more: the expected gradient over the K most likely classes
     #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Influence", hide_short_help = true)]
     expected_top_k: u32,
+    /// Where ONNX Runtime runs
+    #[arg(long, value_enum, default_value_t, value_name = "NAME", help_heading = "Execution")]
+    execution_provider: ExecutionProvider,
+    /// Where the plugin runs: cpu, cuda, cuda:1
+    #[arg(long, default_value = "cpu", help_heading = "Execution")]
+    device: String,
+    /// File to write
+    #[arg(long, short, value_name = "FILE.onnx", help_heading = "Output")]
+    output: PathBuf,
     /// Give the influence under every class as label besides, as output `influence_per_class` [N, C]
-    #[arg(long)]
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
     per_class: bool,
     /// Give the factors of each image's gradient embedding besides: `gradient_embedding_residual` [N, C] and
     /// `gradient_embedding_features` [N, F], whose outer product it is
-    #[arg(long)]
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
     embedding: bool,
-    /// The output that holds the class scores, where the model has several
-    #[arg(long, value_name = "NAME")]
-    class_scores: Option<String>,
-    #[command(flatten)]
-    recipe: RecipeOptions,
-    /// Where ONNX Runtime runs
-    #[arg(long, value_enum, default_value_t)]
-    execution_provider: ExecutionProvider,
-    /// Where the plugin runs: cpu, cuda, cuda:1
-    #[arg(long, default_value = "cpu")]
-    device: String,
-    /// File to write
-    #[arg(long, short, value_name = "FILE.onnx")]
-    output: PathBuf,
 }
 
 impl InfluenceArguments {

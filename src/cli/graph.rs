@@ -30,7 +30,7 @@ pub struct ShowOptions {
     #[arg(value_name = "FILE.onnx")]
     model: PathBuf,
     /// Parameters that are followed: weights (two axes or more), head (the last layer), all, or name patterns
-    #[arg(long, default_value = "weights")]
+    #[arg(long, default_value = "weights", help_heading = "Model")]
     scope: String,
 }
 

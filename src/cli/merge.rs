@@ -10,7 +10,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 
-pub(super) const AFTER: &str = "Every shard must be there once, and all must come from the same model, `s`, pool, preprocessing and batch size. The
+pub(super) const AFTER: &str = "\
+Every shard must be there once, and all must come from the same model, `s`, pool, preprocessing and batch size. The \
 joined score file is the one that an unbroken run would have written.
 
 Examples:
@@ -23,24 +24,25 @@ pub struct MergeOptions {
     /// Folders that `isal score pool --shard` wrote, in any order
     #[arg(value_name = "FOLDER", required = true)]
     shards: Vec<PathBuf>,
+    /// The pool, for the images of the report (default: where it was when it was scored)
+    #[arg(long, value_name = "DATA", help_heading = "Data")]
+    pool: Option<PathBuf>,
     /// Images to select
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Selection")]
     budget: usize,
-    /// Folder for everything that is written
-    #[arg(long, short, value_name = "FOLDER")]
-    output: PathBuf,
-    /// Score file: .parquet, .csv or .jsonl (default: scores.parquet in the folder)
-    #[arg(long, value_name = "FILE")]
-    scores: Option<PathBuf>,
     /// How to select
     #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
+    #[arg(help_heading = "Selection")]
     strategy: String,
     /// Seed of random selection
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Selection")]
     seed: u64,
-    /// The pool, for the images of the report (default: where it was when it was scored)
-    #[arg(long, value_name = "DATA")]
-    pool: Option<PathBuf>,
+    /// Folder for everything that is written
+    #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
+    output: PathBuf,
+    /// Score file: .parquet, .csv or .jsonl (default: scores.parquet in the folder)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    scores: Option<PathBuf>,
 }
 
 pub(super) fn run(given: &MergeOptions, context: &Context) -> anyhow::Result<Outcome> {

@@ -10,6 +10,7 @@ mod doctor;
 mod export;
 mod failure;
 mod graph;
+mod help;
 mod merge;
 mod model;
 mod op;
@@ -22,7 +23,8 @@ pub use failure::{BadRequest, Interrupted, Outcome};
 
 use crate::data::{Dataset, OpenOptions};
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use help::BEHIND_OWN;
 use progress::Progress;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -46,21 +48,24 @@ struct Cli {
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Print results and errors only
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
-    /// Print the result as one JSON object on stdout
-    #[arg(long, global = true)]
-    pub json: bool,
     /// Threads to compute with (default: every core)
     #[arg(long, global = true, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(help_heading = "Execution", display_order = BEHIND_OWN, hide_short_help = true)]
     pub threads: usize,
     /// ONNX Runtime's shared library (default: ORT_DYLIB_PATH, then what `make setup` installed)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    #[arg(help_heading = "Execution", display_order = BEHIND_OWN + 1)]
     pub onnxruntime: Option<PathBuf>,
     /// The gradient plugin (default: ISAL_PLUGIN, then the one beside this program)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    #[arg(help_heading = "Execution", display_order = BEHIND_OWN + 2)]
     pub plugin: Option<PathBuf>,
+    /// Print the result as one JSON object on stdout
+    #[arg(long, global = true, help_heading = "Output", display_order = BEHIND_OWN)]
+    pub json: bool,
+    /// Print results and errors only
+    #[arg(long, short, global = true, help_heading = "Output", display_order = BEHIND_OWN + 1)]
+    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,7 +130,8 @@ fn open_data(path: &Path, named: &str) -> anyhow::Result<Dataset> {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::arranged(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let context = Context { progress: Progress::new(cli.global.quiet || cli.global.json), global: cli.global };
     let outcome = match cli.command {
         Command::Doctor(options) => doctor::run(&options, &context),

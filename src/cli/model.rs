@@ -24,19 +24,19 @@ pub struct NewOptions {
     /// A name from `isal model list`
     name: String,
     /// Channels, height and width of an image (default: the model's own)
-    #[arg(long, value_name = "CxHxW", value_parser = parse_input)]
+    #[arg(long, value_name = "CxHxW", value_parser = parse_input, help_heading = "Model")]
     input: Option<[usize; 3]>,
     /// Number of classes
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Model")]
     classes: Option<usize>,
     /// Seed of the weights
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Model")]
     seed: u64,
     /// Operator set to write
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", help_heading = "Model")]
     opset: Option<i64>,
     /// File to write
-    #[arg(long, short, value_name = "FILE")]
+    #[arg(long, short, value_name = "FILE", help_heading = "Output")]
     output: PathBuf,
 }
 

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 pub enum Command {
     /// List the operators of the standard domain: opset, the plugin's forward, how a tangent passes
     #[command(
-        after_help = "A model with an operator that the plugin lacks still runs and is scored by an influence graph; the\nvector must have been solved elsewhere. One without a tangent rule is scored by the paired form.\n\nExamples:\n  isal op list\n  isal op list --missing tch"
+        after_help = "A model with an operator that the plugin lacks still runs and is scored by an influence graph; the vector must have been solved elsewhere. One without a tangent rule is scored by the paired form.\n\nExamples:\n  isal op list\n  isal op list --missing tch"
     )]
     List(ListOptions),
 }
@@ -19,7 +19,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ListOptions {
     /// Only what is missing, and why
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Output")]
     missing: Option<Missing>,
 }
 

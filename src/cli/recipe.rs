@@ -5,14 +5,14 @@ use anyhow::Context as _;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Preprocessing, as every command that reads images for a model is told it.
+/// Preprocessing options of every command that reads images for a model.
 #[derive(Debug, Args)]
 pub(super) struct RecipeOptions {
     /// Preprocessing recipe (default: the .toml beside the model)
-    #[arg(long, value_name = "FILE.toml")]
+    #[arg(long, value_name = "FILE.toml", help_heading = "Data")]
     recipe: Option<PathBuf>,
     /// Override one key of the recipe, such as mean=[0.5] or channels=bgr
-    #[arg(long = "set", value_name = "KEY=VALUE")]
+    #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Data", hide_short_help = true)]
     set: Vec<String>,
 }
 

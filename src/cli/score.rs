@@ -19,17 +19,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Score an unlabelled pool by influence and select the images to label next
-    #[command(after_help = AFTER)]
+    #[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
     Pool(Box<PoolOptions>),
     /// Join the shards of a pool that were scored apart, and select from the whole
     #[command(after_help = merge::AFTER)]
     Merge(merge::MergeOptions),
 }
 
-const AFTER: &str = "The more negative an image's influence, the more labelling it is expected to lower the loss on the
-reference set. The folder given with -o gets selection.json, the scores, s.safetensors, report.html and run.json; the
-same command continues after an interruption, and another budget or strategy costs no new sweep.
+const ABOUT: &str = "\
+The more negative an image's influence, the more labelling it is expected to lower the loss on the reference set. \
+The folder given with -o gets selection.json, the scores, s.safetensors, report.html and run.json. The same command \
+continues after an interruption, and another budget or strategy costs no new sweep.";
 
+const EXAMPLES: &str = "\
 Examples:
   isal score pool --model model.onnx --labeled labeled/ --pool pool/ --budget 100 -o round-0
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
@@ -57,81 +59,93 @@ const MADE_WITH_THE_GRAPH: [&str; 15] = [
 #[derive(Debug, Args)]
 pub struct PoolOptions {
     /// The trained classifier
-    #[arg(long, value_name = "FILE.onnx", required_unless_present = "influence")]
+    #[arg(long, value_name = "FILE.onnx", required_unless_present = "influence", help_heading = "Model")]
     model: Option<PathBuf>,
-    /// An influence.onnx that an earlier run wrote, instead of a classifier: it carries preprocessing, classes and
-    /// provenance, so neither labels nor the plugin are needed
-    #[arg(long, value_name = "FILE.onnx", conflicts_with_all = MADE_WITH_THE_GRAPH)]
+    /// An influence.onnx that an earlier run wrote, instead of a classifier
+    ///
+    /// It carries preprocessing, classes and provenance, so neither labels nor the plugin are needed.
+    #[arg(long, value_name = "FILE.onnx", conflicts_with_all = MADE_WITH_THE_GRAPH, help_heading = "Model")]
     influence: Option<PathBuf>,
+    /// The output that holds the class scores, where the model has several
+    #[arg(long, value_name = "NAME", help_heading = "Model", hide_short_help = true)]
+    class_scores: Option<String>,
     /// The labelled images it was trained on (needed for influence)
-    #[arg(long, alias = "labelled", value_name = "DATA")]
+    #[arg(long, alias = "labelled", value_name = "DATA", help_heading = "Data")]
     labeled: Option<PathBuf>,
-    /// Labelled images set aside as the reference set (default: held out of the labelled ones)
-    #[arg(long, value_name = "DATA", conflicts_with = "reference_fraction")]
+    /// The images to choose from
+    ///
+    /// Their labels, where they have any, are never used.
+    #[arg(long, value_name = "DATA", help_heading = "Data")]
+    pool: PathBuf,
+    /// Labelled images of the reference set (default: held out of --labeled)
+    ///
+    /// The selection is to lower the model's loss on these.
+    #[arg(long, value_name = "DATA", conflicts_with = "reference_fraction", help_heading = "Data")]
     reference: Option<PathBuf>,
     /// Share of the labelled images to hold out as the reference set
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, help_heading = "Data", hide_short_help = true)]
     reference_fraction: f64,
-    /// The images to choose from; their labels, where they have any, are never used
-    #[arg(long, value_name = "DATA")]
-    pool: PathBuf,
-    /// Score slice I of N, for several machines that score one pool; `isal score merge` joins the slices and selects
-    #[arg(long, value_name = "I/N", conflicts_with = "scores")]
-    shard: Option<Shard>,
-    /// Images to select
-    #[arg(long, value_name = "N", required_unless_present = "shard")]
-    budget: Option<usize>,
-    /// Folder for everything that is written
-    #[arg(long, short, value_name = "FOLDER")]
-    output: PathBuf,
-    /// Score file: .parquet, .csv or .jsonl (default: scores.parquet in the folder)
-    #[arg(long, value_name = "FILE")]
-    scores: Option<PathBuf>,
-    /// How to select
-    #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
-    strategy: String,
+    #[command(flatten)]
+    recipe: RecipeOptions,
+    /// End at the first image that cannot be used, instead of leaving it out
+    #[arg(long, help_heading = "Data", hide_short_help = true)]
+    strict: bool,
+    /// Which parameters: weights, head, all, or name patterns
+    ///
+    /// weights: those of two axes or more; head: the last layer.
+    #[arg(long, default_value = "weights", value_name = "NAME", help_heading = "Influence")]
+    scope: String,
+    /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
+    #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
+    #[arg(help_heading = "Influence", hide_short_help = true)]
+    solver: String,
+    /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
+    #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence", hide_short_help = true)]
+    damping: String,
     /// What computes the influence (default: paired, or tangent where the weights are narrower than float32)
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help_heading = "Influence", hide_short_help = true)]
     engine: Option<Engine>,
     /// Which difference the paired graph takes
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Influence", hide_short_help = true)]
     difference: PairedDifference,
     /// Cut the tangent graph's direction to R singular vectors a layer: cheaper, and no longer exact; its rank agreement with
     /// the exact influences is printed
     #[arg(long, value_name = "R|exact", value_parser = tangent_rank, default_value = "exact")]
+    #[arg(help_heading = "Influence", hide_short_help = true)]
     tangent_rank: Rank,
-    /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
-    #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
-    solver: String,
-    /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
-    #[arg(long, default_value = "auto", value_name = "LAMBDA")]
-    damping: String,
-    /// Parameters that take part: weights (two axes or more), head (the last layer), all, or name patterns
-    #[arg(long, default_value = "weights")]
-    scope: String,
     /// 1: arg-max pseudo-labels; more: the expected gradient over the K most likely classes
     #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Influence", hide_short_help = true)]
     expected_top_k: u32,
-    /// The output that holds the class scores, where the model has several
-    #[arg(long, value_name = "NAME")]
-    class_scores: Option<String>,
-    #[command(flatten)]
-    recipe: RecipeOptions,
+    /// Images to select
+    #[arg(long, value_name = "N", required_unless_present = "shard", help_heading = "Selection")]
+    budget: Option<usize>,
+    /// How to select
+    #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
+    #[arg(help_heading = "Selection")]
+    strategy: String,
+    /// Seed of the reference hold-out and of random selection
+    #[arg(long, default_value_t = 0, help_heading = "Selection", hide_short_help = true)]
+    seed: u64,
     /// Where ONNX Runtime runs
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, value_name = "NAME", help_heading = "Execution")]
     execution_provider: ExecutionProvider,
     /// Where the plugin runs: cpu, cuda, cuda:1
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, default_value = "cpu", help_heading = "Execution")]
     device: String,
     /// Images a batch (default: the fastest of 8 to 256 on images of the pool; 64 for a shard, since shards must agree)
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "N")]
+    #[arg(help_heading = "Execution", hide_short_help = true)]
     batch_size: Option<u32>,
-    /// Seed of the reference hold-out and of random selection
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// End at the first image that cannot be used, instead of leaving it out
-    #[arg(long)]
-    strict: bool,
+    /// Score slice I of N, for several machines that score one pool; `isal score merge` joins the slices and selects
+    #[arg(long, value_name = "I/N", conflicts_with = "scores", help_heading = "Execution", hide_short_help = true)]
+    shard: Option<Shard>,
+    /// Folder for everything that is written
+    #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
+    output: PathBuf,
+    /// Score file: .parquet, .csv or .jsonl (default: scores.parquet in the folder)
+    #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
+    scores: Option<PathBuf>,
 }
 
 pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcome> {

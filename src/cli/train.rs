@@ -9,78 +9,80 @@ use std::path::{Path, PathBuf};
 
 /// What to train, on what.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The folder given with -o gets model.onnx, its recipe model.toml, metrics.json, and a checkpoint after each epoch; the
+#[command(after_help = AFTER)]
+pub struct Options {
+    /// The classifier to start from
+    #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
+    model: PathBuf,
+    /// Labelled images to learn from
+    #[arg(long, value_name = "DATA", help_heading = "Data")]
+    train: PathBuf,
+    /// Labelled images to evaluate on after each epoch
+    #[arg(long, value_name = "DATA", help_heading = "Data")]
+    test: Option<PathBuf>,
+    /// Mirror images left and right at random
+    #[arg(long, help_heading = "Data")]
+    flip: bool,
+    /// Pixels of zeros around an image before a random window of its size is cut
+    #[arg(long, default_value_t = 0, value_name = "PIXELS", help_heading = "Data", hide_short_help = true)]
+    pad_crop: usize,
+    #[command(flatten)]
+    recipe: RecipeOptions,
+    /// Passes over the training images
+    #[arg(long, default_value_t = 30, value_name = "N", help_heading = "Training")]
+    epochs: usize,
+    /// Images a step
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536), value_name = "N")]
+    #[arg(help_heading = "Training")]
+    batch_size: u32,
+    /// Learning rate that the schedule starts from
+    #[arg(long, default_value_t = 0.05, value_name = "RATE", help_heading = "Training")]
+    learning_rate: f64,
+    /// How it falls
+    #[arg(long, default_value = "cosine", value_parser = ["cosine", "step", "constant"], help_heading = "Training")]
+    schedule: String,
+    /// Epochs at which a step schedule falls (default: half and three quarters of the way)
+    #[arg(long, value_delimiter = ',', value_name = "EPOCHS", help_heading = "Training", hide_short_help = true)]
+    milestones: Vec<usize>,
+    /// What a step schedule multiplies the rate by
+    #[arg(long, default_value_t = 0.1, value_name = "FACTOR", help_heading = "Training", hide_short_help = true)]
+    step_factor: f64,
+    /// Epochs in which the rate rises from a tenth
+    #[arg(long, default_value_t = 1.0, value_name = "EPOCHS", help_heading = "Training", hide_short_help = true)]
+    warm_up: f64,
+    /// Momentum
+    #[arg(long, default_value_t = 0.9, help_heading = "Training", hide_short_help = true)]
+    momentum: f64,
+    /// Plain momentum instead of Nesterov's
+    #[arg(long, help_heading = "Training", hide_short_help = true)]
+    no_nesterov: bool,
+    /// Weight decay
+    #[arg(long, default_value_t = 5e-4, value_name = "DECAY", help_heading = "Training", hide_short_help = true)]
+    weight_decay: f64,
+    /// Let biases, scales and shifts decay too
+    #[arg(long, help_heading = "Training", hide_short_help = true)]
+    decay_all: bool,
+    /// Share of each target that is spread over all classes
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", help_heading = "Training", hide_short_help = true)]
+    label_smoothing: f64,
+    /// Seed of order, augmentation and Dropout
+    #[arg(long, default_value_t = 0, help_heading = "Training", hide_short_help = true)]
+    seed: u64,
+    /// Where to compute: cpu, cuda, cuda:1
+    #[arg(long, default_value = "cpu", help_heading = "Execution")]
+    device: String,
+    /// Folder for everything that is written
+    #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
+    output: PathBuf,
+}
+
+const AFTER: &str = "\
+The folder given with -o gets model.onnx, its recipe model.toml, metrics.json, and a checkpoint after each epoch. The \
 same command goes on after an interruption and ends with the same weights.
 
 Examples:
-  isal train --model resnet20.onnx --train cifar-10.tar.gz#train --test cifar-10.tar.gz#test --pad-crop 4 --flip -o trained
-  isal train --model lenet.onnx --train labeled/ --epochs 20 --learning-rate 0.02 -o trained"
-)]
-pub struct Options {
-    /// The classifier to start from
-    #[arg(long, value_name = "FILE.onnx")]
-    model: PathBuf,
-    /// Labelled images to learn from
-    #[arg(long, value_name = "DATA")]
-    train: PathBuf,
-    /// Labelled images to evaluate on after each epoch
-    #[arg(long, value_name = "DATA")]
-    test: Option<PathBuf>,
-    /// Folder for everything that is written
-    #[arg(long, short, value_name = "FOLDER")]
-    output: PathBuf,
-    /// Passes over the training images
-    #[arg(long, default_value_t = 30)]
-    epochs: usize,
-    /// Images a step
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    batch_size: u32,
-    /// Learning rate that the schedule starts from
-    #[arg(long, default_value_t = 0.05)]
-    learning_rate: f64,
-    /// How it falls
-    #[arg(long, default_value = "cosine", value_parser = ["cosine", "step", "constant"])]
-    schedule: String,
-    /// Epochs at which a step schedule falls (default: half and three quarters of the way)
-    #[arg(long, value_delimiter = ',', value_name = "EPOCHS")]
-    milestones: Vec<usize>,
-    /// What a step schedule multiplies the rate by
-    #[arg(long, default_value_t = 0.1)]
-    step_factor: f64,
-    /// Epochs in which the rate rises from a tenth
-    #[arg(long, default_value_t = 1.0)]
-    warm_up: f64,
-    /// Momentum
-    #[arg(long, default_value_t = 0.9)]
-    momentum: f64,
-    /// Plain momentum instead of Nesterov's
-    #[arg(long)]
-    no_nesterov: bool,
-    /// Weight decay
-    #[arg(long, default_value_t = 5e-4)]
-    weight_decay: f64,
-    /// Let biases, scales and shifts decay too
-    #[arg(long)]
-    decay_all: bool,
-    /// Share of each target that is spread over all classes
-    #[arg(long, default_value_t = 0.0)]
-    label_smoothing: f64,
-    /// Pixels of zeros around an image before a random window of its size is cut
-    #[arg(long, default_value_t = 0, value_name = "PIXELS")]
-    pad_crop: usize,
-    /// Mirror images left and right at random
-    #[arg(long)]
-    flip: bool,
-    #[command(flatten)]
-    recipe: RecipeOptions,
-    /// Seed of order, augmentation and Dropout
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Where to compute: cpu, cuda, cuda:1
-    #[arg(long, default_value = "cpu")]
-    device: String,
-}
+  isal train --model resnet20.onnx --train cifar.tgz#train --test cifar.tgz#test --flip -o trained
+  isal train --model lenet.onnx --train labeled/ --epochs 20 --learning-rate 0.02 -o trained";
 
 pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let options = train_options(given, context)?;
