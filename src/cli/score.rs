@@ -5,6 +5,7 @@ use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
 use crate::data::{Labelled, Pool, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::influence_graph::PairedDifference;
+use crate::report::figure;
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
 use crate::scoring::{Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard, Source, score_pool};
@@ -168,16 +169,17 @@ fn pool(given: &PoolOptions, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// What was found, the first of the selection, and what was written.
+/// What to do and what was found, the first of the selection, how it was found, and what was written.
 pub(super) fn print(outcome: &Scored, context: &Context) -> anyhow::Result<()> {
     let mut text = String::new();
-    for sentence in &outcome.summary {
+    writeln!(text, "{}\n", outcome.summary.headline)?;
+    for sentence in outcome.summary.main_lines() {
         writeln!(text, "{sentence}")?;
     }
     if let Some(selection) = &outcome.selection {
-        writeln!(text, "\n{:>4}  {:<28} {:>12} {:>6} {:>6}", "rank", "image", "influence", "class", "sure")?;
+        writeln!(text, "\n{:>4}  {:<28} {:>12} {:>6} {:>6}", "rank", "image", "influence", "guess", "sure")?;
         for chosen in selection.selected.iter().take(10) {
-            let influence = chosen.influence.map_or_else(|| "-".to_owned(), |i| format!("{i:.3e}"));
+            let influence = chosen.influence.map_or_else(|| "-".to_owned(), figure);
             let sure = chosen.confidence.map_or_else(|| "-".to_owned(), |c| format!("{:.0} %", 100.0 * c));
             let (rank, id, label) = (chosen.rank, &chosen.id, chosen.pseudo_label);
             writeln!(text, "{rank:>4}  {id:<28} {influence:>12} {label:>6} {sure:>6}")?;
@@ -185,8 +187,15 @@ pub(super) fn print(outcome: &Scored, context: &Context) -> anyhow::Result<()> {
         if selection.selected.len() > 10 {
             writeln!(text, "      ... and {} more in selection.json", selection.selected.len() - 10)?;
         }
+        if selection.selected.iter().any(|chosen| chosen.influence.is_some()) {
+            writeln!(text, "({SIGN})")?;
+        }
     }
-    writeln!(text, "({SIGN})\n")?;
+    writeln!(text, "\nHow these numbers were found:")?;
+    for sentence in &outcome.summary.details {
+        writeln!(text, "  {sentence}")?;
+    }
+    writeln!(text)?;
     for (what, path) in &outcome.files {
         writeln!(text, "{what}: {}", path.display())?;
     }

@@ -1,5 +1,6 @@
-//! The distribution of influence as an SVG histogram, the selected part in another shade and pattern of text.
+//! The distribution of influence as an SVG histogram, the selected part in another colour.
 
+use super::figure;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::fmt::Write as _;
@@ -120,18 +121,16 @@ fn span(low: f64, high: f64) -> f64 {
 fn svg(low: f64, high: f64, pool: &[usize; BINS], chosen: &[usize; BINS]) -> String {
     let span = span(low, high);
     let tallest = pool.iter().copied().max().unwrap_or(1).max(1) as f64;
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"histogram of influence\" style=\"width:100%\">",
-        HEIGHT + 40.0
-    );
-    for (bins, colour) in [(pool, "#b6c2cf"), (chosen, "#bc4c00")] {
+    let mut svg =
+        format!("<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"histogram of influence\">", HEIGHT + 20.0);
+    for (bins, class) in [(pool, "pool"), (chosen, "chosen")] {
         for (i, n) in bins.iter().enumerate().filter(|(_, n)| **n > 0) {
             let height = HEIGHT * (*n as f64 / tallest).sqrt();
             let (x, width) = (WIDTH * i as f64 / BINS as f64, WIDTH / BINS as f64 - 1.0);
             let y = HEIGHT - height;
             let _ = write!(
                 svg,
-                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"{colour}\"><title>{n} images</title></rect>"
+                "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" class=\"{class}\"><title>{n} images</title></rect>"
             );
         }
     }
@@ -139,23 +138,17 @@ fn svg(low: f64, high: f64, pool: &[usize; BINS], chosen: &[usize; BINS]) -> Str
         let x = WIDTH * (-low / span);
         let _ = write!(
             svg,
-            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{HEIGHT}\" stroke=\"#57606a\" stroke-dasharray=\"4\"/>"
+            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"0\" y2=\"{HEIGHT}\" stroke=\"currentColor\" stroke-dasharray=\"4\"/>"
         );
-        let _ =
-            write!(svg, "<text x=\"{x:.1}\" y=\"{}\" font-size=\"13\" text-anchor=\"middle\">0</text>", HEIGHT + 16.0);
+        let _ = write!(svg, "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">0</text>", HEIGHT + 16.0);
     }
     let labels = [(0.0, "start", low), (WIDTH, "end", high)];
     for (x, anchor, value) in labels {
-        let _ = write!(
-            svg,
-            "<text x=\"{x}\" y=\"{}\" font-size=\"13\" text-anchor=\"{anchor}\">{value:.2e}</text>",
-            HEIGHT + 16.0
-        );
+        let _ =
+            write!(svg, "<text x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{}</text>", HEIGHT + 16.0, figure(value));
     }
-    let _ = write!(
-        svg,
-        "<text x=\"0\" y=\"{}\" font-size=\"13\">grey: the pool; orange, in front: selected; height: square root of the count</text></svg>",
-        HEIGHT + 36.0
+    svg.push_str(
+        "</svg><p class=\"note\"><i class=\"key pool\"></i>the pool &ensp; <i class=\"key chosen\"></i>selected &ensp; (a bar's height is the square root of its count)</p>",
     );
     svg
 }

@@ -1,17 +1,22 @@
 //! What a person looks at after a sweep: one self-contained HTML page.
 //!
-//! Selected images as thumbnails in rank order, the distribution of influence over the pool with the selected
-//! part marked, what the classes of the selection are, and where every number comes from. The page loads
-//! nothing from anywhere.
+//! It says what to do first, then shows the selected images as thumbnails in rank order, the distribution of influence
+//! over the pool with the selected part marked, and what classes the model takes the images for. How the numbers were
+//! found is folded away at the end. The page loads nothing from anywhere.
 
 mod histogram;
+mod summary;
 
 pub use histogram::{Extent, Histogram};
+pub use summary::{Summary, figure, grouped};
 
 use crate::scores::SIGN;
 use base64::Engine as _;
 use indexmap::IndexMap;
 use std::fmt::Write as _;
+
+/// A table of more classes than this is folded.
+const CLASSES_IN_SIGHT: usize = 20;
 
 /// Most thumbnails a page shows.
 pub const THUMBNAILS: usize = 200;
@@ -25,8 +30,8 @@ pub struct Picture {
     pub rank: usize,
     /// Name of the pseudo-label.
     pub pseudo_label: String,
-    /// Probability of it.
-    pub confidence: f64,
+    /// Probability of it, where it is known.
+    pub confidence: Option<f64>,
     /// Influence, where the strategy has one.
     pub influence: Option<f64>,
     /// The image as PNG bytes; `None` where it could not be decoded again.
@@ -36,10 +41,8 @@ pub struct Picture {
 /// What the page shows.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
-    /// Heading.
-    pub title: String,
-    /// What was found, in sentences.
-    pub summary: Vec<String>,
+    /// What to do and what was found, in sentences.
+    pub summary: Summary,
     /// Selected images in rank order, the first [`THUMBNAILS`] of them.
     pub pictures: Vec<Picture>,
     /// Influence over the pool and over the selection; absent when the strategy has none.
@@ -50,11 +53,20 @@ pub struct Page {
     pub provenance: IndexMap<String, String>,
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}\
-h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}table{border-collapse:collapse}td,th{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top}\
-td.n{text-align:right;font-variant-numeric:tabular-nums}.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(7.5rem,1fr));gap:.8rem}\
-figure{margin:0;font-size:12px}figure img{width:100%;image-rendering:pixelated;border:1px solid #d0d7de;background:#f6f8fa}\
-figcaption{overflow-wrap:anywhere}code{font-size:12px}.note{color:#57606a}";
+const STYLE: &str = "\
+:root{color-scheme:light dark;--text:#1b1f24;--back:#fff;--soft:#57606a;--line:#d0d7de;--panel:#f6f8fa;--pool:#b6c2cf;--chosen:#bc4c00;--warn:#fff8e1;--edge:#d4a72c}\
+@media(prefers-color-scheme:dark){:root{--text:#e6edf3;--back:#0d1117;--soft:#9198a1;--line:#30363d;--panel:#161b22;--pool:#57606a;--chosen:#f0883e;--warn:#2b2410;--edge:#9e6a03}}\
+body{font:16px/1.55 system-ui,sans-serif;max-width:70rem;margin:2.5rem auto;padding:0 1.25rem;color:var(--text);background:var(--back)}\
+h1{font-size:1.9rem;line-height:1.2;margin:0 0 1rem}h2{font-size:1.2rem;margin:2.5rem 0 .5rem}\
+p{max-width:46rem;margin:.5rem 0}.lead{font-size:1.15rem}.note,summary{color:var(--soft)}.note{font-size:.9rem}\
+.box{max-width:44rem;margin:1rem 0;padding:.6rem 1rem;border-left:4px solid var(--line);background:var(--panel)}.warning{background:var(--warn);border-color:var(--edge)}\
+table{border-collapse:collapse;font-size:.95rem}td,th{padding:.15rem 1.2rem .15rem 0;text-align:left;vertical-align:top;overflow-wrap:anywhere}\
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.key{white-space:nowrap}\
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));gap:1rem}\
+figure{margin:0;font-size:.8rem;line-height:1.4}figure img{display:block;width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;border:1px solid var(--line);background:var(--panel);box-sizing:border-box;border-radius:4px}\
+figcaption{margin-top:.3rem;overflow-wrap:anywhere}.id,code{font:.75rem/1.4 ui-monospace,monospace;color:var(--soft)}.id{display:block}\
+summary{cursor:pointer}i.key{display:inline-block;width:.8em;height:.8em;margin-right:.35em}i.pool{background:var(--pool)}i.chosen{background:var(--chosen)}\
+svg{display:block;width:100%;margin-top:.5rem}svg text{fill:var(--soft);font-size:13px}rect.pool{fill:var(--pool)}rect.chosen{fill:var(--chosen)}";
 
 impl Page {
     /// The page as HTML.
@@ -66,35 +78,42 @@ impl Page {
     }
 
     fn write(&self, page: &mut String) -> std::fmt::Result {
-        let title = escape(&self.title);
+        let title = escape(&self.summary.headline);
         write!(page, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>")?;
         write!(page, "<meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style><h1>{title}</h1>")?;
-        for sentence in &self.summary {
-            write!(page, "<p>{}</p>", escape(sentence))?;
+        self.write_summary(page)?;
+        if !self.pictures.is_empty() {
+            self.write_pictures(page)?;
         }
         if let Some(histogram) = &self.histogram {
             write!(page, "<h2>Influence over the pool</h2><p class=\"note\">{}.</p>", escape(SIGN))?;
             page.push_str(&histogram.svg());
         }
-        if !self.pictures.is_empty() {
-            self.write_pictures(page)?;
-        }
         if !self.classes.is_empty() {
-            write!(page, "<h2>Pseudo-labels</h2><table><tr><th>class<th>pool<th>selected</tr>")?;
-            for (class, (pool, selected)) in &self.classes {
-                write!(page, "<tr><td>{}<td class=\"n\">{pool}<td class=\"n\">{selected}</tr>", escape(class))?;
-            }
-            write!(page, "</table>")?;
+            self.write_classes(page)?;
         }
-        write!(page, "<h2>Where the numbers come from</h2><table>")?;
-        for (key, value) in &self.provenance {
-            write!(page, "<tr><td>{}<td><code>{}</code></tr>", escape(key), escape(value))?;
+        self.write_details(page)?;
+        writeln!(page, "</html>")
+    }
+
+    fn write_summary(&self, page: &mut String) -> std::fmt::Result {
+        for (place, sentence) in self.summary.findings.iter().enumerate() {
+            let class = if place == 0 { " class=\"lead\"" } else { "" };
+            write!(page, "<p{class}>{}</p>", escape(sentence))?;
         }
-        writeln!(page, "</table></html>")
+        if !self.summary.next.is_empty() {
+            write!(page, "<p class=\"box\"><b>Next:</b> {}</p>", escape(&self.summary.next))?;
+        }
+        for warning in &self.summary.warnings {
+            write!(page, "<p class=\"box warning\"><b>Warning:</b> {}</p>", escape(warning))?;
+        }
+        Ok(())
     }
 
     fn write_pictures(&self, page: &mut String) -> std::fmt::Result {
-        write!(page, "<h2>Selected images, the most useful first</h2><div class=\"grid\">")?;
+        write!(page, "<h2>The images, the first to label first</h2><p class=\"note\">Under each: its rank, ")?;
+        write!(page, "what the model takes it for and with which probability, its influence, its name.</p>")?;
+        write!(page, "<div class=\"grid\">")?;
         for picture in &self.pictures {
             let id = escape(&picture.id);
             write!(page, "<figure>")?;
@@ -102,14 +121,43 @@ impl Page {
                 let data = base64::engine::general_purpose::STANDARD.encode(png);
                 write!(page, "<img alt=\"{id}\" src=\"data:image/png;base64,{data}\">")?;
             }
-            write!(page, "<figcaption><b>{}.</b> {} ", picture.rank, escape(&picture.pseudo_label))?;
-            write!(page, "{:.0} %", 100.0 * picture.confidence)?;
-            if let Some(influence) = picture.influence {
-                write!(page, "<br>influence {influence:.3e}")?;
+            write!(page, "<figcaption><b>{}.</b> {}", picture.rank, escape(&picture.pseudo_label))?;
+            if let Some(confidence) = picture.confidence {
+                write!(page, " ({:.0} %)", 100.0 * confidence)?;
             }
-            write!(page, "<br><code>{id}</code></figcaption></figure>")?;
+            if let Some(influence) = picture.influence {
+                write!(page, "<br>influence {}", figure(influence))?;
+            }
+            write!(page, "<span class=\"id\">{id}</span></figcaption></figure>")?;
         }
         write!(page, "</div>")
+    }
+
+    fn write_classes(&self, page: &mut String) -> std::fmt::Result {
+        let open = if self.classes.len() <= CLASSES_IN_SIGHT { " open" } else { "" };
+        write!(
+            page,
+            "<h2>What the model takes the images for</h2><details{open}><summary>{} classes",
+            self.classes.len()
+        )?;
+        write!(page, "</summary><table><tr><th>class<th class=\"n\">in the pool<th class=\"n\">selected</tr>")?;
+        for (class, (pool, selected)) in &self.classes {
+            let (class, pool, selected) = (escape(class), grouped(*pool), grouped(*selected));
+            write!(page, "<tr><td>{class}<td class=\"n\">{pool}<td class=\"n\">{selected}</tr>")?;
+        }
+        write!(page, "</table></details>")
+    }
+
+    fn write_details(&self, page: &mut String) -> std::fmt::Result {
+        write!(page, "<h2>How these numbers were found</h2><details><summary>method, files and settings</summary>")?;
+        for sentence in &self.summary.details {
+            write!(page, "<p>{}</p>", escape(sentence))?;
+        }
+        write!(page, "<table>")?;
+        for (key, value) in &self.provenance {
+            write!(page, "<tr><td class=\"key\">{}<td><code>{}</code></tr>", escape(key), escape(value))?;
+        }
+        write!(page, "</table></details>")
     }
 }
 
@@ -137,7 +185,7 @@ mod tests {
             id: "<script>alert(1)</script>\"onerror=".into(),
             rank: 1,
             pseudo_label: "<b>".into(),
-            confidence: 0.5,
+            confidence: Some(0.5),
             influence: Some(-1.0),
             png: Some(vec![1, 2, 3]),
         };

@@ -21,6 +21,7 @@ mod shard;
 mod solving;
 mod stages;
 mod tally;
+mod wording;
 
 pub use error::ScoringError;
 pub use ihvp::SolveKey;

@@ -1,11 +1,11 @@
-//! What a scoring run leaves for people and for programs: words, `run.json`, `selection.json`, `report.html`.
+//! The files that a scoring run leaves for people and for programs: `run.json`, `selection.json`, `report.html`.
 
 use super::stages::Scored;
 use super::tally::Tally;
-use super::{ScoringError, Shard};
+use super::{ScoringError, Shard, wording};
 use crate::data::{Dataset, Image};
 use crate::durable;
-use crate::report::{Page, Picture, THUMBNAILS};
+use crate::report::{Page, Picture, Summary, THUMBNAILS};
 use crate::scores::SIGN;
 use crate::select::{Selected, Selection};
 use crate::sweep::SweepTimes;
@@ -15,8 +15,6 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-/// Fewer reference images a class than this make noisy scores.
-const FEW_A_CLASS: usize = 10;
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE: u32 = 96;
 
@@ -27,8 +25,8 @@ pub struct Outcome {
     pub schema: &'static str,
     /// How an influence is to be read.
     pub sign: &'static str,
-    /// What was found, in sentences.
-    pub summary: Vec<String>,
+    /// What to do and what was found, in sentences.
+    pub summary: Summary,
     /// What was written, by what it is.
     pub files: IndexMap<&'static str, PathBuf>,
     /// Where the numbers come from.
@@ -62,8 +60,7 @@ pub(super) fn write(
     let mut files = IndexMap::from([("selection", selection_path)]);
     files.extend(scored.files.iter().map(|(what, path)| (*what, path.clone())));
     files.insert("report", written.out.join("report.html"));
-    let mut summary = about_the_scores(written, &scored, &tally);
-    summary.extend(about_the_selection(&tally, &selection));
+    let summary = wording::of_selection(&scored, &tally, &selection, written.classes.len());
     let page = page(written, &scored, tally, &selection, summary.clone());
     durable::write_bytes(&written.out.join("report.html"), page.html().as_bytes())?;
     finish(written, scored, files, summary, Some(selection))
@@ -72,8 +69,7 @@ pub(super) fn write(
 /// Describes a slice: its score file is all that it leaves.
 pub(super) fn write_shard(written: &Written, shard: Shard, scored: Scored) -> Result<Outcome, ScoringError> {
     let tally = Tally::of(scored.rows.view(), None)?;
-    let mut summary = about_the_scores(written, &scored, &tally);
-    summary.push(format!("Shard {shard}: a selection is made from all {} shards, by `isal score merge`.", shard.of()));
+    let summary = wording::of_shard(&scored, &tally, shard, written.classes.len());
     let files = scored.files.clone();
     finish(written, scored, files, summary, None)
 }
@@ -82,7 +78,7 @@ fn finish(
     written: &Written,
     scored: Scored,
     mut files: IndexMap<&'static str, PathBuf>,
-    summary: Vec<String>,
+    summary: Summary,
     selection: Option<Selection>,
 ) -> Result<Outcome, ScoringError> {
     let path = written.out.join("run.json");
@@ -93,80 +89,7 @@ fn finish(
     Ok(outcome)
 }
 
-fn about_the_scores(written: &Written, scored: &Scored, tally: &Tally) -> Vec<String> {
-    let mut said = solved(&scored.provenance, written.classes.len());
-    let left_out = match scored.skipped.len() {
-        0 => String::new(),
-        n => format!(" ({n} left out, listed in run.json)"),
-    };
-    let speed = scored.times.map_or_else(String::new, |times| format!(": {}", times.sentence()));
-    said.push(format!("{} pool images scored{left_out}{speed}.", tally.images));
-    if tally.influences > 0 {
-        said.push(format!(
-            "{:.1} % of the pool has a negative influence: labelling those images is expected to lower the reference loss.",
-            100.0 * tally.negative as f64 / tally.influences as f64
-        ));
-    }
-    said
-}
-
-fn about_the_selection(tally: &Tally, selection: &Selection) -> Vec<String> {
-    let mut said = Vec::new();
-    let mut chosen = format!("Selected {} of them by `{}`", selection.selected.len(), selection.strategy.row().name);
-    let selected: Vec<f64> = selection.selected.iter().filter_map(|s| s.influence).collect();
-    if let (Some(first), Some(last)) = (selected.first(), selected.last()) {
-        let mean = tally.mean();
-        chosen += &format!(", influence {first:.3e} to {last:.3e} (pool mean {mean:.3e}; more negative = more useful)");
-    }
-    said.push(chosen + ".");
-    if selection.shortfall > 0 {
-        said.push(format!("Warning: the pool is {} images short of the budget.", selection.shortfall));
-    }
-    if selection.not_finite > 0 {
-        said.push(format!("Warning: {} images have no finite score and were not considered.", selection.not_finite));
-    }
-    // For the reader's eyes only.
-    if let (Some(pool), Some(selected)) = (tally.pool.percent(), tally.selected.percent()) {
-        said.push(format!(
-            "The pool carries labels (not used for scoring): the model is right on {pool:.1} % of the pool and {selected:.1} % of the selection."
-        ));
-    }
-    said
-}
-
-/// How `s` was had and how well the graph follows it, where the scores are influences.
-fn solved(provenance: &IndexMap<String, String>, classes: usize) -> Vec<String> {
-    let fact = |key: &str| provenance.get(key).map_or("unknown", String::as_str);
-    let number = |key: &str| fact(key).parse::<f64>().unwrap_or(f64::NAN);
-    if !provenance.contains_key("solver") {
-        return Vec::new();
-    }
-    let iterations = provenance.get("iterations").map_or_else(String::new, |n| format!(" {n} iterations,"));
-    let mut said = vec![format!(
-        "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e},{iterations} residual {:.1e}; {} labelled and {} reference images (reference loss {:.4}).",
-        fact("scope"),
-        fact("solver"),
-        number("lambda"),
-        number("residual"),
-        fact("labelled images"),
-        fact("reference images"),
-        number("reference loss"),
-    )];
-    if let Some(agreement) = provenance.get("agreement with the exact influences") {
-        let form = fact("engine").split(' ').next().unwrap_or_default();
-        let held = if fact("difference") == "held" { ", held at the kinks," } else { "" };
-        let sample = if agreement.starts_with("not measured") { "" } else { " on a sample of the pool" };
-        said.push(format!("The {form} graph{held} against the exact derivative{sample}: {agreement}."));
-    }
-    if let Some(few) = fact("reference images").parse().ok().filter(|n: &usize| *n < FEW_A_CLASS * classes) {
-        said.push(format!(
-            "Warning: {few} reference images for {classes} classes are few, so the scores are noisy; give a larger reference set with `--reference`."
-        ));
-    }
-    said
-}
-
-fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection, summary: Vec<String>) -> Page {
+fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection, summary: Summary) -> Page {
     let class = |label: u32| written.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
     let mut classes: IndexMap<String, (usize, usize)> = written.classes.iter().map(|c| (c.clone(), (0, 0))).collect();
     for (label, images) in &tally.pseudo_labels {
@@ -187,19 +110,12 @@ fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection,
             id: chosen.id.clone(),
             rank: chosen.rank,
             pseudo_label: class(chosen.pseudo_label),
-            confidence: chosen.confidence.unwrap_or(f64::NAN),
+            confidence: chosen.confidence,
             influence: chosen.influence,
             png: places.get(&chosen.id).and_then(|i| thumbnail(&written.pool?.load(*i).ok()?)),
         })
         .collect();
-    Page {
-        title: format!("{} images to label next", selection.selected.len()),
-        summary,
-        pictures,
-        histogram: tally.histogram,
-        classes,
-        provenance: scored.provenance.clone(),
-    }
+    Page { summary, pictures, histogram: tally.histogram, classes, provenance: scored.provenance.clone() }
 }
 
 /// The image as PNG, no side longer than [`THUMBNAIL_SIDE`].

@@ -26,17 +26,43 @@ impl Right {
     }
 }
 
+/// A mean over the finite numbers that are added, in their order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Mean {
+    sum: f64,
+    numbers: usize,
+}
+
+impl Mean {
+    fn add(&mut self, number: f64) {
+        if number.is_finite() {
+            self.sum += number;
+            self.numbers += 1;
+        }
+    }
+
+    /// How many finite numbers were added.
+    pub(super) fn numbers(self) -> usize {
+        self.numbers
+    }
+
+    /// `None` of no numbers.
+    pub(super) fn mean(self) -> Option<f64> {
+        (self.numbers > 0).then(|| self.sum / self.numbers as f64)
+    }
+}
+
 /// Counts and means over a table.
 #[derive(Debug, Clone)]
 pub(super) struct Tally {
     /// Rows of the table.
     pub(super) images: usize,
-    /// Finite influences,
-    pub(super) influences: usize,
-    /// those of them below zero,
+    /// Over the influences of the table,
+    pub(super) influence: Mean,
+    /// and how many of the finite ones are below zero.
     pub(super) negative: usize,
-    /// and their sum in the order of the rows.
-    sum: f64,
+    /// Over the probabilities that the model gives its predictions.
+    pub(super) confidence: Mean,
     /// Over the whole table, and over the selected images.
     pub(super) pool: Right,
     pub(super) selected: Right,
@@ -53,10 +79,9 @@ impl Tally {
             selection.into_iter().flat_map(|selection| &selection.selected).map(|s| s.id.as_str()).collect();
         let mut tally = Tally {
             images: rows.len(),
-            influences: 0,
+            influence: Mean::default(),
             negative: 0,
-            // The sum of nothing, as iterators have it.
-            sum: -0.0,
+            confidence: Mean::default(),
             pool: Right::default(),
             selected: Right::default(),
             pseudo_labels: IndexMap::new(),
@@ -67,12 +92,10 @@ impl Tally {
             if let Some(influence) = row.influence {
                 with_influence = true;
                 extent.add(influence);
-                if influence.is_finite() {
-                    tally.influences += 1;
-                    tally.negative += usize::from(influence < 0.0);
-                    tally.sum += influence;
-                }
+                tally.influence.add(influence);
+                tally.negative += usize::from(influence.is_finite() && influence < 0.0);
             }
+            tally.confidence.add(row.confidence);
             if let Some(label) = row.label {
                 tally.pool.count(label == row.pseudo_label);
                 if chosen.contains(row.id.as_str()) {
@@ -89,10 +112,5 @@ impl Tally {
             tally.histogram = Some(bars);
         }
         Ok(tally)
-    }
-
-    /// The mean of the finite influences; zero where there is none.
-    pub(super) fn mean(&self) -> f64 {
-        self.sum / self.influences.max(1) as f64
     }
 }
