@@ -86,8 +86,7 @@ impl<'a> At<'a> {
     /// 1 where output 0, which is never negative, is above 0; elsewhere 0; in its type.
     pub(crate) fn positive(&self) -> Term<'a> {
         let y = self.y(0);
-        let shape = self.node.outputs.first().and_then(|name| self.graph.value_type(name)?.shape);
-        let channels = match shape.as_deref() {
+        let channels = match self.output_shape(0).as_deref() {
             Some([_, channels, _, _]) => channels.known(),
             _ => None,
         };
@@ -134,6 +133,11 @@ impl<'a> At<'a> {
     /// Shape of input `i`.
     pub(crate) fn shape(&self, i: usize) -> Option<Vec<Dim>> {
         self.graph.value_type(self.node.input(i)?)?.shape
+    }
+
+    /// Shape of output `i`.
+    pub(crate) fn output_shape(&self, i: usize) -> Option<Vec<Dim>> {
+        self.graph.value_type(self.node.outputs.get(i)?)?.shape
     }
 
     /// Number of axes of input `i`.
@@ -266,7 +270,7 @@ impl<'a> At<'a> {
 
     /// `term`, which has the shape that inputs `of` broadcast to, spread over that of the output.
     pub(crate) fn spread(&self, term: Term<'a>, of: &[usize]) -> Term<'a> {
-        let output = self.node.outputs.first().and_then(|name| self.graph.value_type(name)).and_then(|t| t.shape);
+        let output = self.output_shape(0);
         let named = |shape: &[Dim]| !shape.contains(&Dim::Unknown);
         let same = |i: &usize| self.shape(*i).is_some_and(|shape| named(&shape) && Some(&shape) == output.as_ref());
         if of.iter().any(same) {

@@ -55,11 +55,11 @@ impl Sizes {
         }
         let known = |dims: &[Dim]| dims.iter().map(Dim::known).collect::<Option<Vec<usize>>>();
         let (input, weight) = (known(at.shape(0)?.get(1..)?)?, known(&at.shape(1)?)?);
+        let output = known(at.output_shape(0)?.get(2..)?)?;
         let (&[channels, height, width], &[outputs, per_group, 3, 3]) = (&input[..], &weight[..]) else { return None };
         let pads = at.node.ints("pads").unwrap_or(&[0; 4]).iter().map(|pad| usize::try_from(*pad).ok());
-        let &[top, left, bottom, right] = &pads.collect::<Option<Vec<usize>>>()?[..] else { return None };
-        let slid = |side: usize, pads: [usize; 2]| side.checked_add(pads[0])?.checked_add(pads[1])?.checked_sub(2);
-        let (image, output) = ([height, width], [slid(height, [top, bottom])?, slid(width, [left, right])?]);
+        let &[top, left, _, _] = &pads.collect::<Option<Vec<usize>>>()?[..] else { return None };
+        let (image, output) = ([height, width], <[usize; 2]>::try_from(output).ok()?);
         let small = image.iter().chain(&output).all(|side| (1..=SIDE).contains(side));
         let channels = channels.checked_mul(convolutions).filter(|_| small && per_group == channels)?;
         Some(Sizes { channels, image, outputs, output, pads: [top, left] })
