@@ -251,19 +251,17 @@ fn conv_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
         }
         _ => None,
     };
-    let by_weight = if narrow.is_none() { at.dx(1).map(|dw| (x, dw)) } else { None };
+    // The factors take the weight's tangent and the bias's with them.
+    let (dw, db) = if narrow.is_none() { (at.dx(1), db) } else { (None, None) };
+    let by_weight = dw.map(|dw| (x, dw));
     let products: Vec<_> = by_weight.into_iter().chain(at.dx(0).map(|dx| (dx, w))).collect();
     if let Some(moved) = winograd::convolve(at, &products) {
-        let by_bias = db.filter(|_| narrow.is_none()).map(|db| db.reshaped(&[-1, 1, 1]));
+        let by_bias = db.map(|db| db.reshaped(&[-1, 1, 1]));
         return Ok(vec![sum([moved].into_iter().chain(narrow).chain(by_bias))]);
     }
-    let with_bias =
-        |(i, (x, w))| at.again(&[Some(x), Some(w), db.filter(|_| i == 0 && narrow.is_none())]).first().copied();
+    let with_bias = |(i, (x, w))| at.again(&[Some(x), Some(w), db.filter(|_| i == 0)]).first().copied();
     let moved: Vec<_> = products.into_iter().enumerate().filter_map(with_bias).collect();
-    let by_bias = match (db, narrow, &moved[..]) {
-        (Some(db), None, []) => Some(spread_bias(at, db)),
-        _ => None,
-    };
+    let by_bias = db.filter(|_| moved.is_empty()).map(|db| spread_bias(at, db));
     Ok(vec![sum(narrow.into_iter().chain(by_bias).chain(moved))])
 }
 
