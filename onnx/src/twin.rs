@@ -5,7 +5,7 @@
 
 use crate::reach::reach;
 use crate::tangent::Held;
-use crate::{Builder, Graph, Model, Node, Result, Tensor, Value};
+use crate::{Builder, Model, Node, Result, Tensor, Value};
 use indexmap::IndexMap;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -41,7 +41,6 @@ pub(crate) fn typed(model: &Model, kinks: Kinks) -> Result<Cow<'_, Model>> {
 
 /// A graph that is given twins.
 pub(crate) struct Twins<'a> {
-    graph: &'a Graph,
     builder: Held<'a>,
     kinks: Kinks,
 }
@@ -49,7 +48,7 @@ pub(crate) struct Twins<'a> {
 impl<'a> Twins<'a> {
     /// `builder` has extended the graph of `model`, which is [`typed`] where twins are to be held.
     pub(crate) fn new(builder: Builder, model: &'a Model, kinks: Kinks) -> Twins<'a> {
-        Twins { graph: &model.graph, builder: Held::new(builder, model), kinks }
+        Twins { builder: Held::new(builder, model), kinks }
     }
 
     pub(crate) fn into_builder(self) -> Builder {
@@ -72,9 +71,10 @@ impl<'a> Twins<'a> {
             b.scope(scope);
             moved.into_iter().map(|(name, tensor)| (name.clone(), b.constant(&name, tensor))).collect()
         });
-        let found = reach(self.graph, twins.keys().map(String::as_str), targets.iter().copied());
+        let graph = self.builder.graph();
+        let found = reach(graph, twins.keys().map(String::as_str), targets.iter().copied());
         for &position in &found.nodes {
-            let Some(node) = self.graph.nodes.get(position) else { continue };
+            let Some(node) = graph.nodes.get(position) else { continue };
             let held = match self.kinks {
                 Kinks::Free => None,
                 Kinks::Held => self.builder.outputs(position, &twins, scope),

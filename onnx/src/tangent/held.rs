@@ -6,7 +6,7 @@
 
 use super::emitter::Emitter;
 use super::{At, Pieces, Tangent, Target};
-use crate::{Builder, Error, Model, Value, ops};
+use crate::{Builder, Error, Graph, Model, Value, ops};
 use std::collections::HashMap;
 
 /// Adds held copies to a graph in the making.
@@ -21,6 +21,11 @@ impl<'a> Held<'a> {
     pub(crate) fn new(builder: Builder, model: &'a Model) -> Held<'a> {
         // Its steps are drowned in float16, so masks need not fit into it.
         Held { emitter: Emitter::new(builder, model.opset(), Target::Cpu), model }
+    }
+
+    /// The original.
+    pub(crate) fn graph(&self) -> &'a Graph {
+        &self.model.graph
     }
 
     pub(crate) fn into_builder(self) -> Builder {
@@ -41,7 +46,7 @@ impl<'a> Held<'a> {
         moved: &HashMap<String, Value>,
         scope: &str,
     ) -> Option<Vec<Option<Value>>> {
-        let graph = &self.model.graph;
+        let graph = self.graph();
         let node = graph.nodes.get(position).filter(|node| node.domain.is_empty())?;
         let spec = ops::find(&node.op_type)?;
         let Tangent::Kinked(pieces, rule) = spec.tangent else { return None };
