@@ -4,10 +4,10 @@ use crate::proto::graph::{DataSink, InlineData};
 use crate::proto::{model as message, tensor};
 use crate::{DataType, Error, Model, Result, Tensor};
 use onnx_protobuf::{Message, StringStringEntryProto, TensorProto, tensor_proto::DataLocation};
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// The most a protocol buffer may take.
 const PROTOBUF_BYTES: u64 = (1 << 31) - 1;
@@ -51,62 +51,29 @@ pub(crate) fn to_bytes(model: &Model) -> Result<Vec<u8>> {
     proto.write_to_bytes().map_err(|e| Error::Malformed { reason: e.to_string() })
 }
 
-/// Writes `path`, and `NAME.onnx.data` beside it where options say so. Both are written under
-/// temporary names, synced and renamed.
-///
-/// A killed write leaves the old model, or none, or the new one: where external data is replaced, the
-/// old model is taken away before its data is, so no model ever stands beside another's data.
+/// Writes `path`, and `NAME.onnx.data` beside it where options say so.
 pub(crate) fn write(model: &Model, path: &Path, options: &WriteOptions) -> Result<()> {
-    let folder = folder_of(path);
-    let external = match options.external {
-        ExternalData::Always => true,
-        ExternalData::Never => false,
-        ExternalData::WhenNeeded => data_bytes(model) > PROTOBUF_BYTES - STRUCTURE_BYTES,
-    };
-    if !external {
-        let proto = message::encode(model, &mut InlineData);
-        let file = write_message(&proto, &folder, path)?;
-        persist(file, path)?;
-        return sync_folder(&folder);
-    }
-    let location = data_name(path)?;
-    let data_path = folder.join(&location);
-    let mut sink = ExternalSink {
-        location,
-        from_bytes: options.external_from_bytes,
-        file: BufWriter::with_capacity(1 << 20, temporary(&folder, &data_path)?),
-        at: 0,
-        failed: None,
-    };
-    let proto = message::encode(model, &mut sink);
-    let failed = |source| Error::Io { path: data_path.clone(), source };
-    if let Some(source) = sink.failed {
-        return Err(failed(source));
-    }
-    let data = sink.file.into_inner().map_err(|e| failed(e.into_error()))?;
-    data.as_file().sync_all().map_err(failed)?;
-    let file = write_message(&proto, &folder, path)?;
-    take_away(path)?;
-    sync_folder(&folder)?;
-    persist(data, &data_path)?;
-    persist(file, path)?;
-    sync_folder(&folder)
+    let Ok(()) = write_proven(model, path, options, |_| Ok::<_, Infallible>(()))?;
+    Ok(())
 }
 
 /// Writes the model where `proof` can look at it, and moves it to `path` afterwards. Where the proof fails, whatever was at
 /// `path` stays.
+///
+/// A killed write leaves the old model, or none, or the new one: where external data is replaced, the old model is taken
+/// away before its data is, so no model ever stands beside another's data.
 pub(crate) fn write_proven<T, E>(
     model: &Model,
     path: &Path,
     options: &WriteOptions,
     proof: impl FnOnce(&Path) -> std::result::Result<T, E>,
 ) -> Result<std::result::Result<T, E>> {
+    let folder = folder_of(path);
     let failed = |source| Error::Io { path: path.to_owned(), source };
-    let (folder, data_name) = (folder_of(path), data_name(path)?);
-    // Data is found by name beside its model, so both have their names here already.
+    // A model finds its data by name, so both have their names from the start, in a folder of their own.
     let staging = tempfile::Builder::new().prefix(".isal-").tempdir_in(&folder).map_err(failed)?;
     let staged = staging.path().join(path.file_name().unwrap_or_default());
-    write(model, &staged, options).map_err(|error| match error {
+    let data = write_files(model, &staged, options).map_err(|error| match error {
         Error::Io { source, .. } => failed(source),
         other => other,
     })?;
@@ -114,15 +81,45 @@ pub(crate) fn write_proven<T, E>(
         Ok(proven) => proven,
         refused => return Ok(refused),
     };
-    let data = staging.path().join(&data_name);
-    if data.exists() {
+    if let Some(name) = data {
         take_away(path)?;
         sync_folder(&folder)?;
-        fs::rename(&data, folder.join(&data_name)).map_err(failed)?;
+        fs::rename(staging.path().join(&name), folder.join(&name)).map_err(failed)?;
     }
     fs::rename(&staged, path).map_err(failed)?;
     sync_folder(&folder)?;
     Ok(Ok(proven))
+}
+
+/// Writes the model to `path`, where nothing is, and its data beside it where options say so; gives the name of the data. What
+/// is written is synced.
+fn write_files(model: &Model, path: &Path, options: &WriteOptions) -> Result<Option<String>> {
+    let external = match options.external {
+        ExternalData::Always => true,
+        ExternalData::Never => false,
+        ExternalData::WhenNeeded => data_bytes(model) > PROTOBUF_BYTES - STRUCTURE_BYTES,
+    };
+    if !external {
+        write_message(&message::encode(model, &mut InlineData), path)?;
+        return Ok(None);
+    }
+    let name = data_name(path)?;
+    let failed = |source| Error::Io { path: path.with_file_name(&name), source };
+    let mut sink = ExternalSink {
+        location: name.clone(),
+        from_bytes: options.external_from_bytes,
+        file: BufWriter::with_capacity(1 << 20, File::create_new(path.with_file_name(&name)).map_err(failed)?),
+        at: 0,
+        failed: None,
+    };
+    let proto = message::encode(model, &mut sink);
+    if let Some(source) = sink.failed {
+        return Err(failed(source));
+    }
+    let data = sink.file.into_inner().map_err(|e| failed(e.into_error()))?;
+    data.sync_all().map_err(failed)?;
+    write_message(&proto, path)?;
+    Ok(Some(name))
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -152,7 +149,7 @@ fn take_away(path: &Path) -> Result<()> {
 struct ExternalSink {
     location: String,
     from_bytes: usize,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<File>,
     at: u64,
     /// The first error; encoding goes on without it and it is reported afterwards.
     failed: Option<std::io::Error>,
@@ -209,29 +206,13 @@ fn check_size(proto: &onnx_protobuf::ModelProto) -> Result<()> {
     Ok(())
 }
 
-/// Writes the message to a synced temporary file in `folder`.
-fn write_message(proto: &onnx_protobuf::ModelProto, folder: &Path, path: &Path) -> Result<NamedTempFile> {
+/// Writes the message to a file that is not there yet, and syncs it.
+fn write_message(proto: &onnx_protobuf::ModelProto, path: &Path) -> Result<()> {
     check_size(proto)?;
     let failed = |source| Error::Io { path: path.to_owned(), source };
-    let mut file = BufWriter::with_capacity(1 << 20, temporary(folder, path)?);
+    let mut file = BufWriter::with_capacity(1 << 20, File::create_new(path).map_err(failed)?);
     proto.write_to_writer(&mut file).map_err(|e| failed(std::io::Error::other(e)))?;
-    let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
-    file.as_file().sync_all().map_err(failed)?;
-    Ok(file)
-}
-
-/// A file that is removed unless it is renamed; with the permissions any new file would have.
-fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new()
-        .prefix(".isal-")
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder)
-        .map_err(|source| Error::Io { path: path.to_owned(), source })
-}
-
-fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
-    file.persist(path).map(drop).map_err(|e| Error::Io { path: path.to_owned(), source: e.error })
+    file.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)
 }
 
 /// Makes the renames in `folder` last.
