@@ -183,7 +183,8 @@ fn binary_file(
     let label_at = usize::from(hundred && !coarse);
     let labels: Vec<u32> = pixels.every(label_at, stride).map_err(packing)?.into_iter().map(u32::from).collect();
     let (name, count) = (stem(Path::new(name)), labels.len());
-    Ok((RecordFile { name, labels: Some(labels), count, pixels, start: labels_a_record, stride }, hundred))
+    let pixels = pixels.part(labels_a_record as u64, length);
+    Ok((RecordFile { name, labels: Some(labels), count, pixels, stride }, hundred))
 }
 
 /// Images of a pickled batch, and whether it is CIFAR-100's.
@@ -215,7 +216,7 @@ fn python_file(name: &str, pixels: Pixels, coarse: bool) -> Result<(RecordFile, 
     if found != expected {
         return Err(ArchiveError::Length { member: "data".into(), found, expected: Expected::Exactly(expected) });
     }
-    Ok((RecordFile { name: stem(Path::new(name)), labels, count, pixels, start: 0, stride: IMAGE }, hundred))
+    Ok((RecordFile { name: stem(Path::new(name)), labels, count, pixels, stride: IMAGE }, hundred))
 }
 
 /// Class names of the meta files, if there are any for this kind.

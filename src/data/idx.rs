@@ -46,7 +46,7 @@ pub(super) fn open(path: &Path, limits: &Limits) -> Result<Records, DataError> {
     let pixels = pixels_after(path, stream, HEADER_WORD * (1 + 3), length + 1)?;
     whole(path, pixels.len(), length)?;
     let highest = labels.iter().flatten().max().map_or(0, |label| *label as usize + 1);
-    let file = RecordFile { name: part(&name).1, labels, count, pixels, start: 0, stride: height * width };
+    let file = RecordFile { name: part(&name).1, labels, count, pixels, stride: height * width };
     let dims = Dims { height, width, channels: 1 };
     Records::new(vec![file], dims, Arrangement::Interleaved, numbers_as_classes(highest)).map_err(at(path))
 }

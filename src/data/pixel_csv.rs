@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path, reader: impl Read) -> Result<Records, DataError>
     let classes = numbers_as_classes(labels.iter().max().map_or(0, |label| *label as usize + 1));
     let (count, name) = (labels.len(), stem(path));
     let pixels = pixels.finish().map_err(full)?;
-    let file = RecordFile { name, labels: Some(labels), count, pixels, start: 0, stride: side * side };
+    let file = RecordFile { name, labels: Some(labels), count, pixels, stride: side * side };
     let dims = Dims { height: side, width: side, channels: 1 };
     Records::new(vec![file], dims, Arrangement::Interleaved, classes).map_err(archive::at(path))
 }

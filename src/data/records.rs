@@ -34,14 +34,13 @@ impl Dims {
     }
 }
 
-/// Records of one file: image `i` begins at `start + i * stride` of `pixels`.
+/// Records of one file: image `i` begins at `i * stride` of `pixels`.
 pub(crate) struct RecordFile {
     /// What the ids begin with.
     pub(crate) name: String,
     pub(crate) labels: Option<Vec<u32>>,
     pub(crate) count: usize,
     pub(crate) pixels: Pixels,
-    pub(crate) start: usize,
     pub(crate) stride: usize,
 }
 
@@ -76,9 +75,10 @@ impl Records {
                     return Err(ArchiveError::Label { index, found, classes });
                 }
             }
-            let needed = file.count.checked_sub(1).map_or(Some(0), |last| {
-                last.checked_mul(file.stride)?.checked_add(file.start)?.checked_add(dims.samples())
-            });
+            let needed = file
+                .count
+                .checked_sub(1)
+                .map_or(Some(0), |last| last.checked_mul(file.stride)?.checked_add(dims.samples()));
             if needed.is_none_or(|needed| needed as u64 > file.pixels.len()) {
                 return Err(ArchiveError::Length {
                     member: file.name.clone(),
@@ -142,26 +142,20 @@ impl Source for Records {
         let (file, record) = self.at(index).ok_or_else(missing)?;
         let mut samples = vec![0; self.dims.samples()];
         file.pixels
-            .read((file.start + record * file.stride) as u64, &mut samples)
+            .read((record * file.stride) as u64, &mut samples)
             .map_err(|source| DataError::Io { path: self.id(index).into(), source })?;
         let Dims { height, width, channels } = self.dims;
-        if self.arrangement == Arrangement::Interleaved {
-            return self.image(index, samples);
-        }
+        // Samples of a channel come in runs; in the image, those of a run are `apart`.
+        let (run, apart) = match self.arrangement {
+            Arrangement::Interleaved => return self.image(index, samples),
+            Arrangement::Planar => (height * width, channels),
+            Arrangement::ColumnMajor => (height, width * channels),
+        };
         let mut pixels = vec![0; samples.len()];
         for (c, plane) in samples.chunks_exact(height * width).enumerate() {
-            match self.arrangement {
-                Arrangement::Interleaved => {}
-                Arrangement::Planar => {
-                    let places = pixels.iter_mut().skip(c).step_by(channels);
-                    places.zip(plane).for_each(|(to, sample)| *to = *sample);
-                }
-                Arrangement::ColumnMajor => {
-                    for (x, column) in plane.chunks_exact(height).enumerate() {
-                        let places = pixels.iter_mut().skip(x * channels + c).step_by(width * channels);
-                        places.zip(column).for_each(|(to, sample)| *to = *sample);
-                    }
-                }
+            for (x, run) in plane.chunks_exact(run).enumerate() {
+                let places = pixels.iter_mut().skip(x * channels + c).step_by(apart);
+                places.zip(run).for_each(|(to, sample)| *to = *sample);
             }
         }
         self.image(index, pixels)

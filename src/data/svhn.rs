@@ -45,7 +45,7 @@ fn from_arrays(name: &str, arrays: Vec<Array>) -> Result<Records, ArchiveError> 
         None => None,
         Some(array) => Some(labels(&array.values)?),
     };
-    let file = RecordFile { name: name.to_string(), labels, count, pixels, start: 0, stride };
+    let file = RecordFile { name: name.to_string(), labels, count, pixels, stride };
     Records::new(vec![file], dims, Arrangement::ColumnMajor, numbers_as_classes(10))
 }
 
