@@ -91,7 +91,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     };
     let (mut free, mut held) = (pair(Difference::OneSided)?, pair(Difference::Held)?);
     let tangent_path = scratch.path().join("tangent.onnx");
-    let how = TangentOptions { rank: options.tangent_rank, target: target(&library, options.execution_provider)? };
+    let how = TangentOptions { rank: options.tangent_rank, target: target(plain.provider()) };
     tangent(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&tangent_path)?;
     let mut forward = Session::open(&library, &tangent_path, session_options)?;
     let plugin = Plugin::find(context.global.plugin.as_deref())?;

@@ -31,8 +31,8 @@ impl<'a> Evaluator<'a> {
     }
 
     /// What these sessions run on.
-    pub(super) fn target(&self) -> Result<Target, InfluenceGraphError> {
-        Ok(target(self.library, self.options.provider)?)
+    pub(super) fn target(&self) -> Target {
+        target(self.options.provider)
     }
 
     /// Opens a model that is at hand.
@@ -48,14 +48,11 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// What a tangent graph is made for that an execution provider will run.
-///
-/// # Errors
-/// [`RuntimeError::Provider`] where it does not start.
-pub fn target(library: &Library, provider: ExecutionProvider) -> Result<Target, RuntimeError> {
-    match provider.settle(library)?.provider {
-        ExecutionProvider::Cpu => Ok(Target::Cpu),
-        _ => Ok(Target::Any),
+/// What a tangent graph is made for that this execution provider, which is settled, will run.
+pub fn target(settled: ExecutionProvider) -> Target {
+    match settled {
+        ExecutionProvider::Cpu => Target::Cpu,
+        _ => Target::Any,
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Sample<'a> {
 
 impl Sample<'_> {
     /// Builds the graph, writes it to `path`, and opens it; gives its properties besides. A paired graph has the step that
-    /// does best.
+    /// does best. The execution provider of `session_options` is settled: a tangent graph is made for it.
     ///
     /// # Errors
     /// [`InfluenceGraphError::Step`] when no step ranks the sample as the exact derivative does;
@@ -73,7 +73,7 @@ impl Sample<'_> {
                 (self.paired(&s, chosen.difference, chosen.step)?, chosen.agreement)
             }
             SweepForm::Tangent { rank } => {
-                let built = self.tangent(&s, TangentOptions { rank, target: evaluator.target()? })?;
+                let built = self.tangent(&s, TangentOptions { rank, target: evaluator.target() })?;
                 let agreement = Agreement::between(&tried(&built)?, &vec![self.exact.clone()]);
                 if rank.is_none() {
                     agreement.of_exact(&judge)?;
