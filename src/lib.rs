@@ -6,11 +6,11 @@
 //! lower the loss on the reference set.
 
 pub mod bench;
-mod causes;
 pub mod classifier;
 pub mod cli;
 pub mod data;
 pub mod durable;
+mod error_chain;
 pub mod graphs;
 pub mod influence;
 pub mod influence_graph;

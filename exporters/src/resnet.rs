@@ -1,6 +1,6 @@
 //! Residual networks of basic blocks (He et al., arXiv 1512.03385) for images of CIFAR's size.
 //!
-//! One shape serves both families: a 3x3 stem, stages of basic blocks whose first block halves the size from
+//! Both families have one shape: a 3x3 stem, stages of basic blocks whose first block halves the size from
 //! the second stage on, the mean over what is left, one dense layer. The CIFAR ResNets have three stages of
 //! 16, 32 and 64 channels and 6n + 2 layers; ResNet-18 keeps torchvision's four stages but for the 3x3 stem
 //! and the missing max-pooling. Where a block changes the size, the shortcut is a 1x1 convolution with

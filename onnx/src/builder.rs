@@ -42,7 +42,7 @@ impl Builder {
         Self::extend(Graph { name: name.to_owned(), ..Graph::default() })
     }
 
-    /// Goes on with a graph that exists; its values are had by [`Builder::get`].
+    /// Goes on with a graph that exists; [`Builder::get`] gives its values.
     pub fn extend(graph: Graph) -> Self {
         let mut builder = Builder {
             graph: Graph::default(),

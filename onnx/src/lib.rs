@@ -1,6 +1,6 @@
 //! Reads, checks, types and writes ONNX models.
 //!
-//! [`Model::read`] takes a file or bytes that nobody vouches for, checks them, and gives a typed
+//! [`Model::read`] takes an untrusted file or bytes, checks them, and gives a typed
 //! [`Graph`]: nodes in topological order, values with element types and (symbolic) shapes,
 //! initializers as plain little-endian bytes. Everything else in the workspace works on that graph.
 //!

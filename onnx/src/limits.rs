@@ -1,4 +1,4 @@
-//! How much a file that nobody vouches for may ask of the reader.
+//! How much an untrusted file may ask of the reader.
 
 use std::ops::RangeInclusive;
 

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-/// Whether a twin may be on other pieces of Relu, MaxPool and their kin than the original.
+/// Whether a twin may be on other pieces of Relu, MaxPool and similar operators than the original.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinks {
     /// It may: every operator again, as it is.

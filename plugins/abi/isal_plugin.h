@@ -110,7 +110,7 @@ typedef struct {
     size_t device_count;
     const isal_bytes *ops; /* sorted; "Conv", or "domain::Name" outside the standard domain */
     size_t op_count;
-    size_t threads; /* an operator uses unless told otherwise */
+    size_t threads; /* an operator uses by default */
 } isal_description;
 
 typedef struct {

@@ -1,7 +1,7 @@
 //! `isal doctor`: what there is to run on, and what to do about what is missing.
 
 use super::{Context, Outcome};
-use crate::causes::in_one_line;
+use crate::error_chain::in_one_line;
 use crate::plugin::Plugin;
 use crate::runtime::{ExecutionProvider, Library, SUPPORTED, threads_for};
 use clap::Args;

@@ -62,7 +62,7 @@ fn read(path: &Path) -> anyhow::Result<Model> {
 const NAME_CHARS: usize = 120;
 const VALUE_CHARS: usize = 400;
 
-/// Text out of a file that nobody vouches for, on one line and without anything that would move a terminal's cursor.
+/// Text out of an untrusted file, on one line and without anything that would move a terminal's cursor.
 fn shown(text: &str, most: usize) -> String {
     if text.is_empty() {
         return "_".to_owned();

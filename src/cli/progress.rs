@@ -1,4 +1,4 @@
-//! Progress for people: a bar on a terminal, a line every few seconds elsewhere, nothing when told to be quiet.
+//! Progress for people: a bar on a terminal, a line every few seconds elsewhere, nothing under `--quiet`.
 
 use crate::observe::Observer;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -64,7 +64,7 @@ pub struct Contraction {
     pub output: OutputKind,
     /// Which labels the influence is taken for.
     pub pseudo_labels: PseudoLabels,
-    /// Whether the influence of every class is wanted besides.
+    /// Whether the influence of every class is wanted as well.
     pub per_class: bool,
 }
 

@@ -21,7 +21,7 @@ pub(super) const ROW: SolverRow = SolverRow {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Identity {
-    /// The damping; it scales every score alike and orders none.
+    /// The damping; it scales all scores by one factor and changes no order.
     pub damping: Damping,
 }
 

@@ -73,7 +73,7 @@ pub(super) struct Operator<'a, E: GradientEngine> {
     pub curvature: Curvature,
     pub lambda: f64,
     pub observer: &'a mut Observer<'a>,
-    /// What the observer is told about the present pass.
+    /// What the observer hears about the present pass.
     pub at: At,
     /// Curvature products of single samples so far: the cost of a solve, whatever the solver.
     pub sample_products: u64,

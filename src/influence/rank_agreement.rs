@@ -1,4 +1,4 @@
-//! How alike two rankings are.
+//! How well two rankings agree.
 
 /// Spearman's rank correlation of two columns of the same samples: Pearson's of their ranks, equal values
 /// sharing the mean of theirs (Kendall and Gibbons, Rank correlation methods, 1990, chapter 3).

@@ -96,11 +96,11 @@ pub struct Problem<'a, E: GradientEngine> {
     pub engine: &'a mut E,
     /// The samples the curvature is the mean over.
     pub labelled: &'a mut dyn Batches,
-    /// Samples on which the answer's residual is measured besides; the reference set will do.
+    /// Samples on which the answer's residual is also measured; the reference set will do.
     pub held_out: Option<&'a mut dyn Batches>,
     /// `v`, the reference gradient.
     pub v: &'a E::Vector,
-    /// Told how far the solve is.
+    /// Hears how far the solve is.
     pub observer: &'a mut Observer<'a>,
 }
 
@@ -162,7 +162,7 @@ pub struct SolveReport {
 pub struct Solution<V> {
     /// `(H + lambda I)^-1 v`.
     pub s: V,
-    /// How it was had.
+    /// How it was solved.
     pub report: SolveReport,
 }
 

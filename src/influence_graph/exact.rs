@@ -92,7 +92,7 @@ pub(super) fn by_tangent(
     match found {
         Ok(influences) => Ok(Some(Judge::Exact { influences, by: "the exact tangent graph".to_owned() })),
         Err(error) => {
-            observer.say(&format!("no tangent graph to compare with: {}", crate::causes::in_one_line(&error)));
+            observer.say(&format!("no tangent graph to compare with: {}", crate::error_chain::in_one_line(&error)));
             Ok(None)
         }
     }

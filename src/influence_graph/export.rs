@@ -28,13 +28,13 @@ pub enum ExportForm {
     /// The network at two weight settings side by side: one run gives predictions and influence; float32 weights.
     #[default]
     Paired,
-    /// The network with its exact derivative beside it: dearer, for weights of any float type and as the check.
+    /// The network with its exact derivative beside it: more time, for weights of any float type, and to check the others.
     Tangent,
     /// The second weight setting alone, for a stack that serves the model already; influence follows from both answers.
     Shadow,
 }
 
-/// All that an export is told.
+/// What to export, and how.
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
     /// The classifier.
@@ -94,7 +94,7 @@ pub struct Exported {
     pub judged_by: Option<String>,
     /// Images of the sample.
     pub sample_images: usize,
-    /// How influence is had from two answers, for a shadow model.
+    /// How to compute influence from two answers, for a shadow model.
     pub formula: Option<&'static str>,
     /// What `step` stands for in the formula.
     pub step: Option<f64>,
@@ -287,7 +287,7 @@ fn measure(
             return Ok(Measured { sample, chosen: None, against: None });
         };
         let agreement = Agreement::between(&found, truth);
-        // Whoever cuts the rank asks for an approximation, and is told how good it is.
+        // A cut rank is an approximation that was asked for; how good it is gets printed.
         if itself {
             agreement.of_exact(&judge)?;
         }

@@ -30,7 +30,7 @@ pub(super) fn sample(
         let _ = images.append(Axis(0), batch?.images.view());
     }
     for skipped in loader.into_skipped() {
-        observer.say(&format!("warning: sample image left out: {}", crate::causes::in_one_line(&skipped.reason)));
+        observer.say(&format!("warning: sample image left out: {}", crate::error_chain::in_one_line(&skipped.reason)));
     }
     let found = images.len_of(Axis(0));
     if found < LEAST {

@@ -156,7 +156,7 @@ impl Choice {
 ///
 /// # Errors
 /// Whatever `influences` says of the first difference, and [`InfluenceGraphError::Interrupted`]; where a later one
-/// cannot be had, that is told to the observer.
+/// cannot be made, the observer hears of it.
 pub fn choose(
     differences: &[Difference],
     steps: &[f64],
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dearer_difference_that_cannot_be_had_leaves_the_cheaper_one() {
+    fn a_costlier_difference_that_fails_leaves_the_cheaper_one() {
         let judge = Judge::Exact { influences: truth(), by: "the truth".to_owned() };
         let both = [Difference::OneSided, Difference::Held];
         let influences = |difference, _| match difference {

@@ -28,7 +28,7 @@ pub struct Description {
     pub devices: Vec<String>,
     /// Operators it has a forward for, sorted: the bare name in the standard domain, else `domain::Name`.
     pub ops: Vec<String>,
-    /// Threads an operator uses unless told otherwise.
+    /// Threads an operator uses by default.
     pub threads: usize,
 }
 

@@ -1,6 +1,6 @@
 //! ONNX Runtime: finding its shared library, and running a model on it.
 //!
-//! The library is loaded at run time, never linked, so one `isal` binary serves CPU and GPU builds. A library
+//! The library is loaded at run time, never linked, so one `isal` binary works with CPU and GPU builds. A library
 //! is looked at before it is opened: a wrong file or version is an error in a moment, not a hang.
 
 mod library;

@@ -96,7 +96,7 @@ impl ExecutionProvider {
         RuntimeError::Provider { provider: self, runtime, available, reason }
     }
 
-    /// What ONNX Runtime is to be told, the first that can run a node first. Nothing for the CPU, which is always last.
+    /// What to register with ONNX Runtime, the preferred one first. Nothing for the CPU, which is always last.
     pub(super) fn registrations(self) -> Vec<ExecutionProviderDispatch> {
         let cuda = || ep::CUDA::default().with_tf32(false).build();
         let wanted = match self {

@@ -1,7 +1,7 @@
 //! A strategy that goes by sample ids alone: only the images it draws are looked at.
 
 use super::prepared::Prepared;
-use super::stages::{Held, Scored, scores_path};
+use super::stages::{Scored, ScoredRows, scores_path};
 use super::{ScoreOptions, ScoringError};
 use crate::durable::DurableError;
 use crate::observe::Observer;
@@ -65,7 +65,7 @@ pub(super) fn scored(
     for (id, reason) in &skipped {
         observer.say(&format!("warning: pool image `{id}` left out: {reason}"));
     }
-    Ok(Scored::new(provenance, Held::Memory(rows), path, skipped, Some(times)))
+    Ok(Scored::new(provenance, ScoredRows::Memory(rows), path, skipped, Some(times)))
 }
 
 /// The next `most` images of the pool in the order in which they are drawn, after `last`, with their positions.

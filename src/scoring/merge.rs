@@ -2,7 +2,7 @@
 
 use super::outcome::{self, Outcome, Written};
 use super::shard::{Shard, ShardFacts};
-use super::stages::{Held, Scored, scores_path};
+use super::stages::{Scored, ScoredRows, scores_path};
 use super::tally::Tally;
 use super::{ScoringError, refuse_no_scores};
 use crate::data::{Dataset, OpenOptions};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// Provenance that names a file where the slice was scored; machines may call the same file by other names.
 const NAMES: [&str; 2] = ["model", "influence graph"];
 
-/// All that `score merge` is told.
+/// What to join, into what.
 #[derive(Debug, Clone)]
 pub struct MergeOptions {
     /// Folders that `score pool --shard` wrote, or the score files in them, in any order.
@@ -133,7 +133,7 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
     let tally = Tally::of(view, Some(&selection))?;
     let pool = pool(options, &provenance, &named, observer)?;
     let path = scores_path(options.scores.as_deref(), &options.out)?;
-    let scored = Scored::new(provenance, Held::Files(rows), path, skipped, None);
+    let scored = Scored::new(provenance, ScoredRows::Files(rows), path, skipped, None);
     scored.keep()?;
     outcome::write(&Written { out: &options.out, pool: pool.as_ref(), classes: &classes }, scored, tally, selection)
 }

@@ -1,4 +1,4 @@
-//! What a scoring run is told.
+//! The options of a scoring run.
 
 use super::Shard;
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
@@ -39,11 +39,11 @@ pub enum Engine {
 pub enum Source {
     /// A trained classifier; for influence, with labelled images and the plugin.
     Model(Box<ModelSource>),
-    /// An influence graph that an earlier run wrote. It carries all that is needed besides ONNX Runtime.
+    /// An influence graph that an earlier run wrote. ONNX Runtime is all that it needs.
     Influence(PathBuf),
 }
 
-/// A classifier, and how influence is had from it.
+/// A classifier, and how to compute influence from it.
 #[derive(Debug, Clone)]
 pub struct ModelSource {
     /// The trained classifier.
@@ -66,7 +66,7 @@ pub struct ModelSource {
     pub engine: Option<Engine>,
     /// Which difference the paired graph takes.
     pub difference: PairedDifference,
-    /// Cuts the tangent graph's direction to so many singular vectors a layer.
+    /// Singular vectors a layer that the tangent graph's direction is cut to.
     pub tangent_rank: Option<usize>,
     /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.
     pub device: String,
@@ -74,7 +74,7 @@ pub struct ModelSource {
     pub plugin: Option<PathBuf>,
 }
 
-/// All that `score pool` is told.
+/// All options of `score pool`.
 #[derive(Debug, Clone)]
 pub struct ScoreOptions {
     /// What the scores come from.

@@ -2,8 +2,8 @@
 
 use super::prepared::Prepared;
 use super::{ModelSource, ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
-use crate::causes::in_one_line;
 use crate::data::{Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
+use crate::error_chain::in_one_line;
 use crate::influence::{Batches as _, SolvedVector};
 use crate::observe::{Observer, Stage};
 use crate::plugin::PluginEngine;

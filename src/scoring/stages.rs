@@ -12,18 +12,18 @@ use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
 /// Where scored rows are.
-pub(super) enum Held {
+pub(super) enum ScoredRows {
     /// So few that they are all at hand.
     Memory(Vec<ScoreRow>),
     /// In the files of the parts, or of the slices of a pool.
     Files(Stored),
 }
 
-impl Held {
+impl ScoredRows {
     pub(super) fn view(&self) -> Rows<'_> {
         match self {
-            Held::Memory(rows) => Rows::Memory(rows),
-            Held::Files(stored) => Rows::Files(stored),
+            ScoredRows::Memory(rows) => Rows::Memory(rows),
+            ScoredRows::Files(stored) => Rows::Files(stored),
         }
     }
 }
@@ -32,7 +32,7 @@ impl Held {
 pub(super) struct Scored {
     /// Where the numbers come from.
     pub(super) provenance: IndexMap<String, String>,
-    pub(super) rows: Held,
+    pub(super) rows: ScoredRows,
     /// The score file that is to have them.
     pub(super) path: PathBuf,
     pub(super) skipped: Vec<(String, String)>,
@@ -46,7 +46,7 @@ impl Scored {
     /// Rows that are to be in the score file at `path`; `times` of a sweep that had nothing left to do are none.
     pub(super) fn new(
         provenance: IndexMap<String, String>,
-        rows: Held,
+        rows: ScoredRows,
         path: PathBuf,
         skipped: Vec<(String, String)>,
         times: Option<SweepTimes>,
@@ -135,5 +135,5 @@ pub(super) fn sweep_stage(
     if skipped.len() > 5 {
         observer.say(&format!("warning: and {} more pool images left out; all are in run.json", skipped.len() - 5));
     }
-    Ok(Scored::new(provenance, Held::Files(rows), path, skipped, Some(times)))
+    Ok(Scored::new(provenance, ScoredRows::Files(rows), path, skipped, Some(times)))
 }

@@ -187,7 +187,7 @@ fn about_the_solution(provenance: &IndexMap<String, String>) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::scores::{Rows, ScoreRow};
-    use crate::scoring::stages::Held;
+    use crate::scoring::stages::ScoredRows;
     use crate::select::{StrategyOptions, select};
 
     /// Four images, the last two harmful, of which `budget` are selected by `strategy`; the facts are `provenance`.
@@ -207,7 +207,7 @@ mod tests {
         let tally = Tally::of(Rows::Memory(&rows), Some(&selection)).expect("a tally");
         let provenance = provenance.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let skipped = (0..skipped).map(|n| (n.to_string(), "bad".to_owned())).collect();
-        let scored = Scored::new(provenance, Held::Memory(rows), "scores.csv".into(), skipped, None);
+        let scored = Scored::new(provenance, ScoredRows::Memory(rows), "scores.csv".into(), skipped, None);
         of_selection(&scored, &tally, &selection, 10)
     }
 

@@ -14,8 +14,8 @@ pub use probe::{Probe, probe};
 pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer};
 pub use times::SweepTimes;
 
-use crate::causes::in_one_line;
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};
+use crate::error_chain::in_one_line;
 use crate::influence::{EngineError, InfluenceError};
 use crate::observe::{Observer, Stage};
 use crate::runtime::RuntimeError;

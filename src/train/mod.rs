@@ -11,13 +11,13 @@ mod write_back;
 
 pub use schedule::{Schedule, Shape};
 
-use crate::causes::in_one_line;
 use crate::classifier::{CLASS_NAMES, Classifier, ClassifierError};
 use crate::data::{
     Augment, DataError, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, RecipeError, Size, Split,
     Test,
 };
 use crate::durable::{self, DurableError, FolderLock};
+use crate::error_chain::in_one_line;
 use crate::influence::{EngineError, GradientEngine as _};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, TrainStep};
@@ -28,7 +28,7 @@ use ndarray::{Array2, ArrayView2};
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// What a training is told.
+/// What to train, on what, and how.
 #[derive(Debug, Clone)]
 pub struct TrainOptions {
     /// The model whose weights to start from.

@@ -3,7 +3,7 @@
 use crate::Model;
 use indexmap::IndexMap;
 
-/// How the derivative along `s` is had.
+/// How the derivative along `s` is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Form {
     /// The network at two weight settings a small step apart.

@@ -44,8 +44,8 @@ pub struct InfluenceOptions {
     pub classes: usize,
     /// 1: the arg-max pseudo-label. More: the expected gradient over the most likely classes, at most `classes - 1`.
     pub top_k: usize,
-    /// Whether [`INFLUENCE_PER_CLASS`] is wanted besides.
+    /// Whether [`INFLUENCE_PER_CLASS`] is wanted as well.
     pub per_class: bool,
-    /// Whether [`EMBEDDING_RESIDUAL`] and [`EMBEDDING_FEATURES`] are wanted besides.
+    /// Whether [`EMBEDDING_RESIDUAL`] and [`EMBEDDING_FEATURES`] are wanted as well.
     pub embedding: bool,
 }

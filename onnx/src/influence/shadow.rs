@@ -10,7 +10,7 @@ use super::paired::{Difference, ahead_of, step};
 use super::{Direction, Form, InfluenceMetadata};
 use crate::{Model, Result};
 
-/// How influence is had from the answers `o` of the served model and `o~` of its shadow, where both give logits.
+/// How to compute influence from the answers `o` of the served model and `o~` of its shadow, where both give logits.
 const OF_LOGITS: &str = "d = (o~ - o) / step; influence = d[argmax(o)] - sum(softmax(o) * d)";
 /// The same, where both give probabilities.
 const OF_PROBABILITIES: &str = "d = (log(p~) - log(p)) / step; influence = d[argmax(p)] - sum(p * d)";

@@ -1,6 +1,6 @@
 //! The tangent graph: the network with its exact derivative along `s` beside it.
 //!
-//! Nothing is rounded away and no kink is crossed, so it serves float16 and bfloat16 as well, and checks the paired graph;
+//! Nothing is rounded away and no kink is crossed, so it also works in float16 and bfloat16, and checks the paired graph;
 //! it needs a rule for every operator on the way. The direction enters scaled to the length of the weights, so that
 //! tangents are of the size of the values they belong to, and the logits' derivative is scaled back in float32.
 

@@ -81,7 +81,7 @@ fn attention(site: &mut Site) -> Result<()> {
 }
 
 /// With P the probabilities and scores S = scale Q K^T + mask: dS = scale (dQ K^T + Q dK^T) + dmask,
-/// dP = P (dS - sum(P dS)), dY = dP V + P dV. P is had from the operator itself, as its fourth output.
+/// dP = P (dS - sum(P dS)), dY = dP V + P dV. P is the fourth output of the operator itself.
 fn attention_tangent<'a>(at: &At<'a>) -> Result<Tangents<'a>> {
     if at.float("softcap", 0.0) != 0.0 {
         return Err(at.refuse("it caps its scores"));

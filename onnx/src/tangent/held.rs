@@ -1,6 +1,6 @@
 //! A node again, at other inputs, kept on the piece of its operator that the original is on.
 //!
-//! Relu, MaxPool and their kin are made of pieces that meet in kinks. Two copies of a network a small step apart are on
+//! Relu, MaxPool and similar operators are made of pieces that meet in kinks. Two copies of a network a small step apart are on
 //! different pieces here and there, and what that adds to their difference does not shrink with the step as the difference
 //! does. A copy that is held takes every such operator on the original's piece.
 

@@ -20,7 +20,7 @@ pub struct Description {
     pub ops: *const Bytes,
     /// How many.
     pub op_count: usize,
-    /// Threads an operator uses unless told otherwise.
+    /// Threads an operator uses by default.
     pub threads: usize,
 }
 

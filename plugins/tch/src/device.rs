@@ -8,7 +8,7 @@ use tch::{Cuda, Device};
 ///
 /// libtorch's CUDA half is a library of its own that refuses to load where its own dependencies are not
 /// installed. The plugin is linked without it and opens it here, once, before libtorch is asked for devices: so
-/// one build serves both kinds of host.
+/// one build works on both kinds of host.
 fn cuda() -> &'static Result<usize, String> {
     static CUDA: OnceLock<Result<usize, String>> = OnceLock::new();
     CUDA.get_or_init(|| {

@@ -3,7 +3,7 @@
 //! A forward takes the node's inputs and gives its outputs, in order; an output the node does not name may be there
 //! too. Every forward is built of libtorch calls that can be differentiated twice in reverse mode and, besides, in
 //! forward mode, so the interpreter needs no rule of its own for any operator. Shapes, attributes and sizes come from a
-//! file that nobody vouches for: what is wrong is an [`OpError`], never a panic.
+//! file that is not trusted: what is wrong is an [`OpError`], never a panic.
 
 mod activation;
 mod attention;
