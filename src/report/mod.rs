@@ -64,7 +64,7 @@ table{border-collapse:collapse;font-size:.95rem}td,th{padding:.15rem 1.2rem .15r
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.key{white-space:nowrap}\
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(8rem,1fr));gap:1rem}\
 figure{margin:0;font-size:.8rem;line-height:1.4}figure img{display:block;width:100%;aspect-ratio:1;object-fit:contain;image-rendering:pixelated;border:1px solid var(--line);background:var(--panel);box-sizing:border-box;border-radius:4px}\
-figcaption{margin-top:.3rem;overflow-wrap:anywhere}.id,code{font:.75rem/1.4 ui-monospace,monospace;color:var(--soft)}.id{display:block}\
+figcaption{margin-top:.3rem;overflow-wrap:anywhere}code{font:.9em ui-monospace,monospace}.id,td code{font-size:.75rem;color:var(--soft)}.id{font-family:ui-monospace,monospace}.id{display:block}\
 summary{cursor:pointer}i.key{display:inline-block;width:.8em;height:.8em;margin-right:.35em}i.pool{background:var(--pool)}i.chosen{background:var(--chosen)}\
 svg{display:block;width:100%;margin-top:.5rem}svg text{fill:var(--soft);font-size:13px}rect.pool{fill:var(--pool)}rect.chosen{fill:var(--chosen)}";
 
@@ -99,13 +99,13 @@ impl Page {
     fn write_summary(&self, page: &mut String) -> std::fmt::Result {
         for (place, sentence) in self.summary.findings.iter().enumerate() {
             let class = if place == 0 { " class=\"lead\"" } else { "" };
-            write!(page, "<p{class}>{}</p>", escape(sentence))?;
+            write!(page, "<p{class}>{}</p>", prose(sentence))?;
         }
         if !self.summary.next.is_empty() {
-            write!(page, "<p class=\"box\"><b>Next:</b> {}</p>", escape(&self.summary.next))?;
+            write!(page, "<p class=\"box\"><b>Next:</b> {}</p>", prose(&self.summary.next))?;
         }
         for warning in &self.summary.warnings {
-            write!(page, "<p class=\"box warning\"><b>Warning:</b> {}</p>", escape(warning))?;
+            write!(page, "<p class=\"box warning\"><b>Warning:</b> {}</p>", prose(warning))?;
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Page {
     fn write_details(&self, page: &mut String) -> std::fmt::Result {
         write!(page, "<h2>How these numbers were found</h2><details><summary>method, files and settings</summary>")?;
         for sentence in &self.summary.details {
-            write!(page, "<p>{}</p>", escape(sentence))?;
+            write!(page, "<p>{}</p>", prose(sentence))?;
         }
         write!(page, "<table>")?;
         for (key, value) in &self.provenance {
@@ -159,6 +159,16 @@ impl Page {
         }
         write!(page, "</table></details>")
     }
+}
+
+/// A sentence, with what stands between backticks as code.
+fn prose(text: &str) -> String {
+    let safe = escape(text);
+    if !safe.matches('`').count().is_multiple_of(2) {
+        return safe;
+    }
+    let part = |(i, part): (usize, &str)| if i % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() };
+    safe.split('`').enumerate().map(part).collect()
 }
 
 fn escape(text: &str) -> String {
@@ -192,6 +202,12 @@ mod tests {
         let page = Page { pictures: vec![picture], ..Page::default() }.html();
         assert!(!page.contains("<script") && !page.contains("\"onerror"), "{page}");
         assert!(page.contains("data:image/png;base64,AQID"));
+    }
+
+    #[test]
+    fn what_stands_between_backticks_is_code_and_still_escaped() {
+        assert_eq!(prose("`--budget 2` < 3"), "<code>--budget 2</code> &lt; 3");
+        assert_eq!(prose("an `<odd> one"), "an `&lt;odd&gt; one");
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn reason(scored: &Scored, selection: &Selection) -> String {
         None => "the reference images".to_owned(),
     };
     format!(
-        "Labelling any of these is expected to lower the model's loss on {reference} more than labelling any other image of the pool, the first one most (chosen by `{}`).",
+        "Of the whole pool, these are expected to lower the model's loss on {reference} most once they are labelled and trained on, the first one most of all (chosen by `{}`).",
         row.name
     )
 }
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(said.headline, "Label these 2 of 4 images next");
         assert_eq!(
             said.findings[0],
-            "Labelling any of these is expected to lower the model's loss on the 1,200 reference images more than labelling any other image of the pool, the first one most (chosen by `influence`)."
+            "Of the whole pool, these are expected to lower the model's loss on the 1,200 reference images most once they are labelled and trained on, the first one most of all (chosen by `influence`)."
         );
         assert!(
             said.findings[1].starts_with("Their influence is -3.000 to -1.000, that of the pool 0.5000 on average.")
