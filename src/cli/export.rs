@@ -1,5 +1,6 @@
 //! `isal export`: files for other stacks.
 
+use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, open_data};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
@@ -78,9 +79,12 @@ pub struct InfluenceArguments {
     /// `gradient_embedding_features` [N, F], whose outer product it is
     #[arg(long)]
     embedding: bool,
-    /// The output that holds the class scores, where the model has several
-    #[arg(long, value_name = "NAME")]
-    class_scores: Option<String>,
+    #[command(flatten)]
+    classifier: ClassifierArguments,
+    /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
+    /// it, the folders of the images)
+    #[arg(long = "classes", value_name = "FILE", help_heading = "Model")]
+    class_names: Option<PathBuf>,
     #[command(flatten)]
     recipe: RecipeOptions,
     /// Where ONNX Runtime runs
@@ -112,7 +116,8 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
     let sample = given.sample.as_deref();
     let options = ExportOptions {
         model: given.model.clone(),
-        output: given.class_scores.clone(),
+        classifier: given.classifier.options(),
+        class_names: given.class_names.clone(),
         vectors: given.vectors.clone(),
         form: given.form.or(given.asks_for_tangent().then_some(ExportForm::Tangent)),
         tangent: TangentOptions {

@@ -1,5 +1,6 @@
 //! `isal score`: the main job, `score pool`, and what `score merge` shares with it.
 
+use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
 use crate::data::{Labelled, Pool, Split};
@@ -35,7 +36,7 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 15] = [
+const MADE_WITH_THE_GRAPH: [&str; 17] = [
     "model",
     "labeled",
     "reference",
@@ -48,6 +49,8 @@ const MADE_WITH_THE_GRAPH: [&str; 15] = [
     "scope",
     "expected_top_k",
     "class_scores",
+    "inputs",
+    "class_names",
     "recipe",
     "set",
     "device",
@@ -112,9 +115,12 @@ pub struct PoolOptions {
     /// 1: arg-max pseudo-labels; more: the expected gradient over the K most likely classes
     #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     expected_top_k: u32,
-    /// The output that holds the class scores, where the model has several
-    #[arg(long, value_name = "NAME")]
-    class_scores: Option<String>,
+    #[command(flatten)]
+    classifier: ClassifierArguments,
+    /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
+    /// it, the folders of the images)
+    #[arg(long = "classes", value_name = "FILE", help_heading = "Model")]
+    class_names: Option<PathBuf>,
     #[command(flatten)]
     recipe: RecipeOptions,
     /// Where ONNX Runtime runs
@@ -245,7 +251,8 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
     Ok(ModelSource {
         preprocess: given.recipe.preprocess(&model)?,
         model,
-        output: given.class_scores.clone(),
+        classifier: given.classifier.options(),
+        class_names: given.class_names.clone(),
         labelled: given
             .labeled
             .as_deref()

@@ -1,5 +1,6 @@
 //! `isal train`: any ONNX classifier in place.
 
+use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, open_data};
 use crate::data::{Augment, Labelled, Split, Test};
@@ -73,6 +74,12 @@ pub struct Options {
     #[arg(long)]
     flip: bool,
     #[command(flatten)]
+    classifier: ClassifierArguments,
+    /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
+    /// it, the folders of the images)
+    #[arg(long = "classes", value_name = "FILE", help_heading = "Model")]
+    class_names: Option<PathBuf>,
+    #[command(flatten)]
     recipe: RecipeOptions,
     /// Seed of order, augmentation and Dropout
     #[arg(long, default_value_t = 0)]
@@ -134,6 +141,8 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
     };
     Ok(TrainOptions {
         model: given.model.clone(),
+        classifier: given.classifier.options(),
+        class_names: given.class_names.clone(),
         train,
         test,
         preprocess: given.recipe.preprocess(&given.model)?,
