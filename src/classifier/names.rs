@@ -40,7 +40,8 @@ impl ClassNames {
     }
 }
 
-/// Settles the names of a classifier's classes. `datasets` are those whose folders may say them, the surest first.
+/// Settles the names of a classifier's classes. `labelled` are data sets whose folders are classes, the surest first; the
+/// folders of `pool` may be anything, and count where all labelled classes are among them.
 ///
 /// # Errors
 /// [`ClassifierError::ClassNames`]: a file given by hand, or one called after the model, that does not fit it; folders of
@@ -48,7 +49,8 @@ impl ClassNames {
 pub fn class_names(
     classifier: &Classifier,
     given: Option<&Path>,
-    datasets: &[&Dataset],
+    labelled: &[&Dataset],
+    pool: Option<&Dataset>,
 ) -> Result<ClassNames, ClassifierError> {
     let mut passed_over = Vec::new();
     let classes = classifier.classes;
@@ -79,7 +81,7 @@ pub fn class_names(
             Err(error) => passed_over.push(error.to_string()),
         }
     }
-    let (names, source) = of_folders(classes, datasets)?;
+    let (names, source) = of_folders(classes, labelled, pool)?;
     settled(names, &source, passed_over)
 }
 
@@ -121,7 +123,7 @@ fn checked(names: Vec<String>, classes: usize) -> Result<Vec<String>, String> {
 /// A JSON list of names, or an object from number to name.
 fn json(text: &str) -> Option<Vec<String>> {
     if let Ok(names) = serde_json::from_str::<Vec<String>>(text) {
-        return Some(names);
+        return Some(names).filter(|names| !names.is_empty());
     }
     let object: indexmap::IndexMap<String, String> = serde_json::from_str(text).ok()?;
     numbered(object.into_iter().map(|(key, name)| Some((key.trim().parse().ok()?, name))).collect::<Option<_>>()?)
@@ -216,30 +218,35 @@ fn python_string(text: &str) -> Option<(String, &str)> {
 }
 
 /// The folders of as many data sets as it takes to find a name for every class.
-fn of_folders(classes: usize, datasets: &[&Dataset]) -> Result<(Vec<String>, String), ClassifierError> {
-    let mut found = 0;
-    for upto in 1..=datasets.len() {
-        let known = datasets.get(..upto).unwrap_or(datasets);
-        let names = common_classes(known);
-        if names.len() == classes {
-            return Ok((names.clone(), format!("the folders or lists of the images, {}", order_of(&names))));
-        }
-        found = found.max(names.len());
-    }
-    let all: BTreeSet<&String> = datasets.iter().flat_map(|dataset| dataset.classes()).collect();
+fn of_folders(
+    classes: usize,
+    labelled: &[&Dataset],
+    pool: Option<&Dataset>,
+) -> Result<(Vec<String>, String), ClassifierError> {
+    let all: BTreeSet<&String> = labelled.iter().flat_map(|dataset| dataset.classes()).collect();
     if all.is_empty() {
         return Ok((
             (0..classes).map(|class| class.to_string()).collect(),
             "the numbers of the class scores".to_owned(),
         ));
     }
+    let mut known = labelled.to_vec();
+    known.extend(pool.filter(|pool| all.iter().all(|class| pool.classes().contains(class))));
+    for upto in 1..=known.len() {
+        let names = common_classes(known.get(..upto).unwrap_or(&known));
+        if names.len() == classes {
+            let order = order_of(&names);
+            return Ok((names, format!("the folders or lists of the images, {order}")));
+        }
+    }
     if let Some(names) = by_number(&all, classes) {
-        return Ok((names.clone(), format!("the folders, which are numbers, {}", order_of(&names))));
+        let order = order_of(&names);
+        return Ok((names, format!("the folders, which are numbers, {order}")));
     }
     let (found, first) = (all.len(), all.into_iter().take(12).cloned().collect::<Vec<_>>().join("`, `"));
     Err(ClassifierError::ClassNames {
         reason: format!(
-            "the images have {found} classes (`{first}`{}), the model has {classes}: give their names in the order of the \
+            "the labelled images have {found} classes (`{first}`{}), the model has {classes}: give their names in the order of the \
              class scores with `--classes FILE`, one a line; classes without images are fine",
             if found > 12 { "`, ..." } else { "" }
         ),
@@ -266,5 +273,64 @@ fn order_of(names: &[String]) -> &'static str {
         (true, false) => "in the order of their numbers (0, 1, 2, ...)",
         (false, true) => "in the order of texts (0, 1, 10, 11, 2, ...)",
         _ => "in the order of their names",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_trainers_write_them() {
+        let expected = Some(vec!["person".to_owned(), "it's".to_owned(), "a: b, {c}".to_owned()]);
+        for text in [
+            r#"{0: 'person', 1: "it's", 2: 'a: b, {c}'}"#,
+            r#"{0: 'person', 2: 'a: b, {c}', 1: 'it\'s',}"#,
+            r#"['person', "it's", 'a: b, {c}']"#,
+            r#" ( 'person' , "it\x27s", 'a: b, {c}', ) "#,
+            r#"["person", "it's", "a: b, {c}"]"#,
+            r#"{"0": "person", "1": "it's", "2": "a: b, {c}"}"#,
+        ] {
+            assert_eq!(written(text), expected, "{text}");
+        }
+        assert_eq!(written(r"{0: 'Caf\xe9', 1: '\u00e9\n'}"), Some(vec!["Café".to_owned(), "é\n".to_owned()]));
+    }
+
+    #[test]
+    fn what_is_no_list_of_names_is_no_list() {
+        for text in [
+            "",
+            "names",
+            "{",
+            "{}",
+            "[]",
+            "{0: 'a'",
+            "{0: 'a' 1: 'b'}",
+            "{1: 'a', 2: 'b'}",
+            "{0: 'a', 0: 'b'}",
+            "{0: a}",
+            "{0: 'a'} + {1: 'b'}",
+            "{0: __import__('os')}",
+            r"['\x4']",
+            r"['\uD800']",
+            "['a', 1]",
+            "['a",
+            "[1, 2]",
+        ] {
+            assert_eq!(written(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_incomplete_folders_are_completed_in_the_order_of_texts() {
+        let found = |names: &[&str], classes| {
+            let owned: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            by_number(&owned.iter().collect(), classes)
+        };
+        assert_eq!(found(&["0", "2"], 3), Some(vec!["0".into(), "1".into(), "2".into()]));
+        assert_eq!(found(&["1", "10"], 11).map(|names| names[2].clone()), Some("10".to_owned()));
+        assert_eq!(found(&["00", "10"], 11).map(|names| names[1].clone()), Some("01".to_owned()));
+        assert_eq!(found(&["3"], 3), None);
+        assert_eq!(found(&["a", "2"], 3), None);
     }
 }

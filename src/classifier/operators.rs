@@ -74,7 +74,7 @@ fn is_quantised(op_type: &str) -> bool {
     // `QLinearConv`, `QGemm`, `QAttention` of ONNX Runtime's domain among them.
     let prefixed = op_type.strip_prefix('Q').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()));
     prefixed
-        || op_type.contains("Quantize")
+        || op_type.to_ascii_lowercase().contains("quantize")
         || ["ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits", "MatMulBnb4"].contains(&op_type)
 }
 
@@ -89,4 +89,38 @@ fn needed<'a>(graph: &'a Graph, value: &str) -> Vec<&'a Node> {
         }
     }
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantised_operators_are_told_from_others_by_name() {
+        for name in
+            ["QLinearConv", "QLinearMatMul", "ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "QGemm"]
+        {
+            assert!(is_quantised(name), "{name}");
+        }
+        for name in ["Conv", "QuickGelu", "Quick", "Gelu", "FusedConv", "Sequence"] {
+            assert!(!is_quantised(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_what_the_value_is_computed_by_stands_in_its_way() {
+        let own = |name: &str, from: &str, to: &str| Node {
+            domain: "com.microsoft".into(),
+            ..Node::new(name, "", [from], [to])
+        };
+        let mut graph = Graph::default();
+        graph.nodes.push(own("FusedConv", "x", "a"));
+        graph.nodes.push(Node::new("Relu", "", ["a"], ["logits"]));
+        graph.nodes.push(own("BiasGelu", "logits", "aside"));
+        let found = obstacle(&graph, "logits");
+        let (domains, operators) = (vec!["com.microsoft".to_owned()], vec!["FusedConv".to_owned()]);
+        assert_eq!(found, Some(Obstacle::Domain { domains, operators }));
+        graph.nodes.remove(0);
+        assert_eq!(obstacle(&graph, "logits"), None);
+    }
 }

@@ -187,8 +187,7 @@ impl Source<'_> {
 pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Exported, InfluenceGraphError> {
     let classifier = Classifier::read_with(&options.model, &options.classifier)?;
     classifier.check_differentiable()?;
-    let datasets: Vec<&Dataset> = options.sample.iter().collect();
-    let names = class_names(&classifier, options.class_names.as_deref(), &datasets)?;
+    let names = class_names(&classifier, options.class_names.as_deref(), &[], None)?;
     names.say(observer);
     let vectors = directions::read(&options.vectors, &classifier)?;
     let pseudo_labels = PseudoLabels::top(options.expected_top_k);

@@ -30,7 +30,8 @@ pub(super) fn prepare(
     let classifier = Classifier::read_with(&from.model, &from.classifier)?;
     let sample = options.pool.dataset().load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
     let recipe = classifier.recipe(&from.preprocess, sample)?;
-    let names = class_names(&classifier, from.class_names.as_deref(), &naming(from, options))?;
+    let names =
+        class_names(&classifier, from.class_names.as_deref(), &of_known_class(from), Some(options.pool.dataset()))?;
     names.say(observer);
     let pseudo_labels = PseudoLabels::top(from.expected_top_k);
     let model = ("model", from.model.display().to_string());
@@ -66,14 +67,12 @@ pub(super) fn provenance(
     .collect()
 }
 
-/// The data sets whose folders may name the classes, the surest first.
-fn naming<'a>(from: &'a ModelSource, options: &'a ScoreOptions) -> Vec<&'a Dataset> {
+/// The data sets whose folders are classes, the surest first.
+fn of_known_class(from: &ModelSource) -> Vec<&Dataset> {
     let mut known: Vec<&Dataset> = from.labelled.iter().map(Split::dataset).collect();
     if let ReferenceSet::Given(reference) = &from.reference {
         known.push(reference);
     }
-    // Of the pool, its folders' names alone: where they are the model's classes.
-    known.push(options.pool.dataset());
     known
 }
 

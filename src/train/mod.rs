@@ -187,7 +187,7 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     let _lock = FolderLock::take(&options.out)?;
     let classifier = Classifier::read_with(&options.model, &options.classifier)?;
     classifier.check_differentiable()?;
-    let names = class_names(&classifier, options.class_names.as_deref(), &[options.train.dataset()])?;
+    let names = class_names(&classifier, options.class_names.as_deref(), &[options.train.dataset()], None)?;
     names.say(observer);
     let train = Split::<Labelled>::new(options.train.dataset().with_classes(&names.names)?)?;
     let test = match &options.test {

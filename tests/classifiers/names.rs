@@ -89,7 +89,11 @@ fn a_class_without_labelled_images_is_named_by_the_reference_or_the_pool_or_by_h
     place.score("knows.onnx", "pool", &[]).assert().success();
     let accuracy = |out: &str| place.run_json(out)["labelled"]["right"].as_u64().expect("a number");
     assert!(accuracy("pool") >= 36 && accuracy("pool") == accuracy("reference"), "{}", accuracy("pool"));
-    fs::remove_dir_all(place.path("pool/d")).expect("removed");
+    // Folders of a pool may be anything: these are ten, and nine of them are other things than classes.
+    for letter in letters.iter().filter(|letter| **letter != "d") {
+        let camera = place.path("pool").join(format!("camera-{letter}"));
+        fs::rename(place.path("pool").join(letter), camera).expect("renamed");
+    }
     let (code, said) = stderr(place.score("knows.onnx", "out", &[]));
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("9 classes") && said.contains("`--classes FILE`"), "{said}");

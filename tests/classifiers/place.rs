@@ -67,10 +67,10 @@ impl Place {
         model.write(self.path(name)).expect("written");
     }
 
-    /// A classifier that knows digits, `knows.onnx`: the nearest mean of each class, `x . m - |m|^2 / 2`. Score `i` is that of
-    /// the digit `order[i]`, taken modulo ten.
+    /// A classifier that knows its images, `knows.onnx`: the nearest mean of each class, `x . m - |m|^2 / 2`. Score `i` is that
+    /// of the folder `order[i]`.
     pub fn knows(&self, order: &[usize]) {
-        let mut means = vec![(0.0_f64, vec![0.0_f64; 784]); 10];
+        let mut means = vec![(0.0_f64, vec![0.0_f64; 784]); order.len()];
         for (digit, (count, sum)) in means.iter_mut().enumerate() {
             for part in ["labeled", "reference"] {
                 let folder = self.path(part).join(digit.to_string());
@@ -85,11 +85,10 @@ impl Place {
         let classes = order.len();
         let (mut weights, mut bias) = (vec![0.0_f32; 784 * classes], vec![0.0_f32; classes]);
         for (class, digit) in order.iter().enumerate() {
-            let mean = &means[digit % 10].1;
+            let mean = &means[*digit].1;
             for (pixel, value) in mean.iter().enumerate() {
                 weights[pixel * classes + class] = *value as f32;
             }
-            // Of two classes of one digit, the first is taken.
             bias[class] = (-0.5 * mean.iter().map(|x| x * x).sum::<f64>()) as f32;
         }
         let mut b = Builder::new("nearest mean");
