@@ -244,13 +244,14 @@ fn of_folders(
         return Ok((names, format!("the folders, which are numbers, {order}")));
     }
     let (found, first) = (all.len(), all.into_iter().take(12).cloned().collect::<Vec<_>>().join("`, `"));
-    Err(ClassifierError::ClassNames {
-        reason: format!(
-            "the labelled images have {found} classes (`{first}`{}), the model has {classes}: give their names in the order of the \
-             class scores with `--classes FILE`, one a line; classes without images are fine",
-            if found > 12 { "`, ..." } else { "" }
-        ),
-    })
+    let what = if found > classes {
+        "a model has one class score for every class of its labels"
+    } else {
+        "give their names in the order of the class scores with `--classes FILE`, one a line; classes without images are fine"
+    };
+    let more = if found > 12 { "`, ..." } else { "`" };
+    let reason = format!("the labelled images have {found} classes (`{first}{more}), the model has {classes}: {what}");
+    Err(ClassifierError::ClassNames { reason })
 }
 
 /// All classes, where the folders there are have some of the numbers below `classes` as names: in the order of texts, as those
