@@ -28,6 +28,8 @@ fn write_model(folder: &Path, name: &str) {
 
 fn options(folder: &Path, train: Dataset, test: Option<Dataset>, epochs: usize) -> TrainOptions {
     TrainOptions {
+        classifier: isal::classifier::ClassifierOptions::default(),
+        class_names: None,
         model: folder.join("model.onnx"),
         train: Split::<Labelled>::new(train).expect("labelled"),
         test: test.map(|test| Split::<Test>::new(test).expect("labelled")),

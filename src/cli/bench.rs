@@ -1,5 +1,6 @@
 //! `isal bench`: what a score costs beside a plain prediction, on this machine, in one run.
 
+use super::classifier::ClassifierArguments;
 use super::{BadRequest, Context, Outcome};
 use crate::bench::{Contender, Figure, Plan, compare};
 use crate::classifier::Classifier;
@@ -13,7 +14,7 @@ use clap::Args;
 use isal_onnx::influence::{
     Difference, Direction, INFLUENCE, InfluenceOptions, Paired, TangentOptions, paired, tangent,
 };
-use isal_onnx::{Scope, Tensor};
+use isal_onnx::{DataType, Scope, Tensor};
 use ndarray::Array4;
 use rand::{RngExt as _, SeedableRng as _};
 use std::fmt::Write as _;
@@ -31,6 +32,8 @@ pub struct Options {
     /// A model of the zoo, freshly drawn
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     zoo: Option<String>,
+    #[command(flatten)]
+    classifier: ClassifierArguments,
     /// Parameters that take part
     #[arg(long, default_value = "weights", help_heading = "Influence")]
     scope: String,
@@ -67,7 +70,8 @@ Examples:
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let path = model_file(options, scratch.path())?;
-    let classifier = Classifier::read(&path, None)?;
+    let classifier = Classifier::read_with(&path, &options.classifier.options())?;
+    classifier.check_differentiable()?;
     let scope: Scope = options.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", options.scope)))?;
     let parameters = classifier.model.graph.parameters(&scope)?;
     let s = random_direction(&classifier, &parameters);
@@ -75,7 +79,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
 
     let library = Library::load(context.global.onnxruntime.as_deref())?;
     let session_options = SessionOptions { provider: options.execution_provider, threads: context.global.threads };
-    let mut plain = Session::open(&library, &path, session_options)?;
+    let mut plain = Session::open(&library, classifier.file(), session_options)?;
     let influence_options = InfluenceOptions {
         logits: classifier.logits.clone(),
         classes: classifier.classes,
@@ -185,7 +189,10 @@ fn random_images(classifier: &Classifier, batch: usize) -> anyhow::Result<Array4
     })?;
     let [c, h, w] = shape[..] else { return Err(BadRequest("the input is no image".into()).into()) };
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    Ok(Array4::from_shape_simple_fn((batch, c, h, w), || random.random::<f32>()))
+    let bytes = classifier.input_type == DataType::Uint8;
+    Ok(Array4::from_shape_simple_fn((batch, c, h, w), || {
+        if bytes { f32::from(random.random::<u8>()) } else { random.random::<f32>() }
+    }))
 }
 
 /// The script that measures PyTorch's ways, in a checkout of the repository.

@@ -1,5 +1,6 @@
 //! `isal export`: files for other stacks.
 
+use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, open_data};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
@@ -47,9 +48,12 @@ pub struct InfluenceArguments {
     /// The trained classifier
     #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
     model: PathBuf,
-    /// The output that holds the class scores, where the model has several
-    #[arg(long, value_name = "NAME", help_heading = "Model", hide_short_help = true)]
-    class_scores: Option<String>,
+    #[command(flatten)]
+    classifier: ClassifierArguments,
+    /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
+    /// it, the folders of the images)
+    #[arg(long = "classes", value_name = "FILE", help_heading = "Model", hide_short_help = true)]
+    class_names: Option<PathBuf>,
     /// Images to choose the step on, such as the pool; they need no labels
     #[arg(long, value_name = "DATA", help_heading = "Data")]
     sample: Option<PathBuf>,
@@ -114,7 +118,8 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
     let sample = given.sample.as_deref();
     let options = ExportOptions {
         model: given.model.clone(),
-        output: given.class_scores.clone(),
+        classifier: given.classifier.options(),
+        class_names: given.class_names.clone(),
         vectors: given.vectors.clone(),
         form: given.form.or(given.asks_for_tangent().then_some(ExportForm::Tangent)),
         tangent: TangentOptions {

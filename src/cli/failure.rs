@@ -4,12 +4,14 @@ use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::influence::InfluenceError;
 use crate::influence_graph::InfluenceGraphError;
+use crate::plugin::PluginError;
 use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, ScoringError};
 use crate::select::SelectError;
 use crate::sweep::SweepError;
 use crate::train::TrainError;
+use isal_plugin_abi::Status;
 use std::process::ExitCode;
 
 /// How a command ended that did not fail.
@@ -91,6 +93,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             ScoringError::Recipe(e) => e,
             ScoringError::Preprocess(e) => e,
             ScoringError::Influence(e) => e,
+            ScoringError::Plugin(e) => e,
             ScoringError::Runtime(e) => e,
             ScoringError::Sweep(e) => e,
             ScoringError::Scores(e) => e,
@@ -104,6 +107,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             InfluenceGraphError::Data(e) => e,
             InfluenceGraphError::Recipe(e) => e,
             InfluenceGraphError::Influence(e) => e,
+            InfluenceGraphError::Plugin(e) => e,
             InfluenceGraphError::Runtime(e) => e,
             InfluenceGraphError::Sweep(e) => e,
             _ => return None,
@@ -122,6 +126,8 @@ fn wrapped(cause: Cause) -> Option<Cause> {
         TrainError::Classifier(e) => Some(e),
         TrainError::Data(e) => Some(e),
         TrainError::Recipe(e) => Some(e),
+        TrainError::Split(e) => Some(e),
+        TrainError::Plugin(e) => Some(e),
         _ => None,
     }
 }
@@ -130,10 +136,10 @@ fn wrapped(cause: Cause) -> Option<Cause> {
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
-        use ScoringError::{Classes, NoLabels, NoScores, NotAnInfluenceGraph};
-        matches!(e, Classes { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. })
+        use ScoringError::{NoLabels, NoScores, NotAnInfluenceGraph};
+        matches!(e, NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. })
     };
-    let training = |e: &TrainError| matches!(e, TrainError::Classes { .. } | TrainError::Another { .. });
+    let training = |e: &TrainError| matches!(e, TrainError::Another { .. });
     let graph = |e: &InfluenceGraphError| {
         use InfluenceGraphError::{NoStep, Scopes, SmallSample, Vector};
         matches!(e, NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
@@ -141,6 +147,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<BadRequest>()
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
         || cause.downcast_ref::<TrainError>().is_some_and(training)
+        || matches!(cause.downcast_ref(), Some(PluginError::Call { status, .. }) if *status == Status::UNSUPPORTED.0)
         || cause.is::<MergeError>()
         || cause.is::<ClassifierError>()
         || cause.is::<SplitError>()
@@ -170,6 +177,11 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(InfluenceGraphError::Step { .. }) = cause.downcast_ref() {
         return Some("`--difference held` is more exact, and `--form tangent` takes no step at all".to_owned());
+    }
+    if let Some(DataError::UnknownClasses { .. }) = cause.downcast_ref() {
+        return Some(
+            "`--classes FILE` gives the names as the folders have them, in the order of the class scores".to_owned(),
+        );
     }
     match cause.downcast_ref::<RuntimeError>()? {
         RuntimeError::Missing { .. } => Some(format!(

@@ -5,6 +5,7 @@
 //! 3 failed while running, 130 interrupted. A closed pipe counts as done.
 
 mod bench;
+mod classifier;
 mod data;
 mod doctor;
 mod export;

@@ -1,5 +1,6 @@
 //! `isal score`: the main job, `score pool`, and what `score merge` shares with it.
 
+use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
 use crate::data::{Labelled, Pool, Split};
@@ -38,7 +39,7 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 15] = [
+const MADE_WITH_THE_GRAPH: [&str; 17] = [
     "model",
     "labeled",
     "reference",
@@ -51,6 +52,8 @@ const MADE_WITH_THE_GRAPH: [&str; 15] = [
     "scope",
     "expected_top_k",
     "class_scores",
+    "inputs",
+    "class_names",
     "recipe",
     "set",
     "device",
@@ -67,9 +70,12 @@ pub struct PoolOptions {
     /// It carries preprocessing, classes and provenance, so neither labels nor the plugin are needed.
     #[arg(long, value_name = "FILE.onnx", conflicts_with_all = MADE_WITH_THE_GRAPH, help_heading = "Model")]
     influence: Option<PathBuf>,
-    /// The output that holds the class scores, where the model has several
-    #[arg(long, value_name = "NAME", help_heading = "Model", hide_short_help = true)]
-    class_scores: Option<String>,
+    #[command(flatten)]
+    classifier: ClassifierArguments,
+    /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
+    /// it, the folders of the images)
+    #[arg(long = "classes", value_name = "FILE", help_heading = "Model", hide_short_help = true)]
+    class_names: Option<PathBuf>,
     /// The labelled images it was trained on (needed for influence)
     #[arg(long, alias = "labelled", value_name = "DATA", help_heading = "Data")]
     labeled: Option<PathBuf>,
@@ -268,7 +274,8 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
     Ok(ModelSource {
         preprocess: given.recipe.preprocess(&model)?,
         model,
-        output: given.class_scores.clone(),
+        classifier: given.classifier.options(),
+        class_names: given.class_names.clone(),
         labelled: given
             .labeled
             .as_deref()

@@ -1,5 +1,6 @@
 //! `isal train`: any ONNX classifier in place.
 
+use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, open_data};
 use crate::data::{Augment, Labelled, Split, Test};
@@ -14,6 +15,12 @@ pub struct Options {
     /// The classifier to start from
     #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
     model: PathBuf,
+    #[command(flatten)]
+    classifier: ClassifierArguments,
+    /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
+    /// it, the folders of the images)
+    #[arg(long = "classes", value_name = "FILE", help_heading = "Model", hide_short_help = true)]
+    class_names: Option<PathBuf>,
     /// Labelled images to learn from
     #[arg(long, value_name = "DATA", help_heading = "Data")]
     train: PathBuf,
@@ -136,6 +143,8 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
     };
     Ok(TrainOptions {
         model: given.model.clone(),
+        classifier: given.classifier.options(),
+        class_names: given.class_names.clone(),
         train,
         test,
         preprocess: given.recipe.preprocess(&given.model)?,

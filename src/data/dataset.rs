@@ -82,6 +82,11 @@ impl Dataset {
         self.source.classes()
     }
 
+    /// Whether the labels are numbers, whose classes nothing names.
+    pub fn numbered(&self) -> bool {
+        self.source.numbered()
+    }
+
     /// The file of one image alone, where there is one.
     pub fn path(&self, index: usize) -> Option<PathBuf> {
         self.source.path(self.at(index))
@@ -131,7 +136,8 @@ impl Dataset {
         Ok(Dataset::new(Concat { parts: parts.to_vec(), ends, classes }))
     }
 
-    /// The same images with labels counted in `classes`, matched by name.
+    /// The same images with labels counted in `classes`, matched by name; numbers as lists give them count in `classes`
+    /// already.
     ///
     /// A folder of few labels may lack whole classes, which would shift the numbers of those after them; this puts
     /// them where the model has them. A class that is not in the list is an error.
@@ -139,16 +145,19 @@ impl Dataset {
         if self.classes() == classes {
             return Ok(self.clone());
         }
-        let map = self
-            .classes()
-            .iter()
-            .map(|class| {
-                let found = classes.iter().position(|c| c == class);
-                found
-                    .map(|i| i as u32)
-                    .ok_or_else(|| DataError::UnknownClass { class: class.clone(), expected: classes.to_vec() })
-            })
-            .collect::<Result<Vec<u32>, _>>()?;
+        let own = self.classes();
+        let map: Vec<Option<u32>> = if self.numbered() && own.len() <= classes.len() {
+            (0..).take(own.len()).map(Some).collect()
+        } else {
+            let place = |class: &String| classes.iter().position(|c| c == class).map(|place| place as u32);
+            own.iter().map(place).collect()
+        };
+        let unknown: Vec<String> =
+            own.iter().zip(&map).filter(|(_, place)| place.is_none()).map(|(class, _)| class.clone()).collect();
+        if !unknown.is_empty() {
+            return Err(DataError::UnknownClasses { unknown, expected: classes.to_vec() });
+        }
+        let map = map.into_iter().flatten().collect();
         Ok(Dataset::new(Relabelled { inner: self.clone(), map, classes: classes.to_vec() }))
     }
 
@@ -208,6 +217,10 @@ impl Source for Dataset {
         self.classes()
     }
 
+    fn numbered(&self) -> bool {
+        self.numbered()
+    }
+
     fn stored_bytes(&self, index: usize) -> u64 {
         self.source.stored_bytes(self.at(index))
     }
@@ -253,6 +266,10 @@ impl Source for Concat {
         &self.classes
     }
 
+    fn numbered(&self) -> bool {
+        self.parts.iter().all(Dataset::numbered)
+    }
+
     fn stored_bytes(&self, index: usize) -> u64 {
         self.part(index).map(|(part, index)| part.stored_bytes(index)).unwrap_or(0)
     }
@@ -275,6 +292,10 @@ struct Relabelled {
 }
 
 impl Source for Relabelled {
+    fn numbered(&self) -> bool {
+        self.inner.numbered() && self.classes.iter().enumerate().all(|(number, class)| *class == number.to_string())
+    }
+
     fn len(&self) -> usize {
         self.inner.len()
     }

@@ -104,11 +104,11 @@ pub enum DataError {
         /// Of a later part.
         other: Vec<String>,
     },
-    /// A class that is not in the list asked for.
-    #[error("class `{class}` is not among the expected classes {expected:?}")]
-    UnknownClass {
-        /// The class.
-        class: String,
+    /// Classes that are not in the list asked for.
+    #[error("the classes {} are not among the model's: {}", first(unknown), first(expected))]
+    UnknownClasses {
+        /// The classes.
+        unknown: Vec<String>,
         /// The classes that were expected.
         expected: Vec<String>,
     },
@@ -198,6 +198,13 @@ pub enum TableProblem {
         /// The parser's message.
         message: String,
     },
+}
+
+/// The first of many names, for messages.
+fn first(names: &[String]) -> String {
+    const MOST: usize = 12;
+    let shown = names.iter().take(MOST).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST { format!("{shown}, ... ({} in all)", names.len()) } else { shown }
 }
 
 impl DataError {

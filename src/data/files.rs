@@ -93,6 +93,12 @@ impl Source for Files {
         &self.classes
     }
 
+    fn numbered(&self) -> bool {
+        // Folders are names, be they digits; a list of names has them sorted, and so never all numbers from 0 on.
+        let number = |(number, class): (usize, &String)| *class == number.to_string();
+        matches!(self.listing.labels, Labels::Each(_)) && self.classes.iter().enumerate().all(number)
+    }
+
     fn stored_bytes(&self, index: usize) -> u64 {
         let metadata = self.path(index).and_then(|path| std::fs::metadata(path).ok());
         metadata.map_or(0, |metadata| metadata.len())

@@ -79,6 +79,12 @@ pub enum RecipeError {
         /// Number of channels.
         expected: usize,
     },
+    /// Raw bytes in, scaled within the model, and a recipe that scales them as well.
+    #[error("`{key}` scales what the model takes as raw bytes (uint8) and scales itself: remove it from the recipe")]
+    RawBytes {
+        /// `range`, `mean` or `std`.
+        key: &'static str,
+    },
     /// A number that nothing can be divided by, or that is none.
     #[error("`{key}` holds {value}, expected a finite number{}", if *key == "std" { " above zero" } else { "" })]
     Number {

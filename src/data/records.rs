@@ -116,6 +116,10 @@ pub(crate) fn numbers_as_classes(count: usize) -> Vec<String> {
 }
 
 impl Source for Records {
+    fn numbered(&self) -> bool {
+        self.classes == numbers_as_classes(self.classes.len())
+    }
+
     fn len(&self) -> usize {
         self.ends.last().copied().unwrap_or(0)
     }

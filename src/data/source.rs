@@ -26,6 +26,11 @@ pub trait Source: Send + Sync {
     /// Class names in the order of the labels; empty where nothing names them.
     fn classes(&self) -> &[String];
 
+    /// Whether the labels are numbers, as lists may give them, whose classes nothing names.
+    fn numbered(&self) -> bool {
+        false
+    }
+
     /// Bytes of the stored image (of the file, or of the record in an archive).
     fn stored_bytes(&self, index: usize) -> u64;
 

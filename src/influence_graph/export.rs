@@ -7,7 +7,7 @@ use super::step::{Agreement, Choice, Columns, Judge, choose};
 use super::{
     InfluenceGraphError, PairedDifference, direction, directions, images, influence_of_pair, provenance, takes_a_step,
 };
-use crate::classifier::Classifier;
+use crate::classifier::{Classifier, ClassifierOptions, class_names};
 use crate::data::{Dataset, Preprocess, Recipe, Size};
 use crate::influence::{PseudoLabels, SolvedVector};
 use crate::observe::Observer;
@@ -39,8 +39,10 @@ pub enum ExportForm {
 pub struct ExportOptions {
     /// The classifier.
     pub model: PathBuf,
-    /// Output with the class scores, where the model has several.
-    pub output: Option<String>,
+    /// Its class scores and its inputs besides the images.
+    pub classifier: ClassifierOptions,
+    /// A file with the names of the classes in the order of the class scores, one a line.
+    pub class_names: Option<PathBuf>,
     /// Solved vectors, one a direction.
     pub vectors: Vec<PathBuf>,
     /// What is written; where it is open, paired for float32 weights and tangent for others.
@@ -108,6 +110,8 @@ pub struct Exported {
 struct Source<'a> {
     classifier: &'a Classifier,
     options: &'a ExportOptions,
+    /// Of the classes, in the order of the class scores.
+    names: Vec<String>,
     form: ExportForm,
     graph: InfluenceOptions,
     directions: Vec<Direction>,
@@ -181,7 +185,10 @@ impl Source<'_> {
 /// # Errors
 /// [`InfluenceGraphError`]. Where a file does not stand the proof, whatever was in its place stays.
 pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Exported, InfluenceGraphError> {
-    let classifier = Classifier::read(&options.model, options.output.as_deref())?;
+    let classifier = Classifier::read_with(&options.model, &options.classifier)?;
+    classifier.check_differentiable()?;
+    let names = class_names(&classifier, options.class_names.as_deref(), &[], None)?;
+    names.say(observer);
     let vectors = directions::read(&options.vectors, &classifier)?;
     let pseudo_labels = PseudoLabels::top(options.expected_top_k);
     let graph = InfluenceOptions {
@@ -191,7 +198,7 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     };
     let directions = vectors.iter().map(direction).collect::<Result<Vec<_>, _>>()?;
     let form = options.form.unwrap_or_else(|| default_form(&classifier, &directions));
-    let source = Source { classifier: &classifier, options, form, graph, directions };
+    let source = Source { classifier: &classifier, options, names: names.names, form, graph, directions };
     if form != ExportForm::Tangent && options.sample.is_none() && options.step.is_none() {
         return Err(InfluenceGraphError::NoStep);
     }
@@ -278,7 +285,7 @@ fn measure(
         }
         found => found,
     };
-    let mut plain = evaluator.open_file(&options.model)?;
+    let mut plain = evaluator.open_file(source.classifier.file())?;
     let mut influences = |difference, step| source.influences(difference, step, &evaluator, &mut plain, &sample);
     if source.form == ExportForm::Tangent {
         let Some(judge) = exact else { return Ok(Measured { sample, chosen: None, against: None }) };
@@ -310,7 +317,7 @@ fn session_options(options: &ExportOptions) -> SessionOptions {
 fn recipe(options: &ExportOptions, classifier: &Classifier) -> Result<Option<Recipe>, InfluenceGraphError> {
     let first = options.sample.as_ref().and_then(|data| data.load(0).ok());
     let size = first.map(|image| Size { height: image.height(), width: image.width() });
-    match Recipe::resolve(&options.preprocess, &classifier.input, size) {
+    match classifier.recipe(&options.preprocess, size) {
         Ok(recipe) => Ok(Some(recipe)),
         // The size is all that is missing; a recipe that contradicts itself is an error.
         Err(_) if options.sample.is_none() && classifier.input.iter().skip(1).any(Option::is_none) => Ok(None),
@@ -328,9 +335,7 @@ fn describe(
     measured: Option<&Measured>,
 ) {
     let mut metadata = provenance::of_vectors(source.classifier, vectors, pseudo_labels);
-    let classes = source.classifier.class_names.clone();
-    let classes = classes.unwrap_or_else(|| (0..source.classifier.classes).map(|c| c.to_string()).collect());
-    metadata.0.insert("classes".to_owned(), serde_json::json!(classes).to_string());
+    metadata.0.insert("classes".to_owned(), serde_json::json!(source.names).to_string());
     if let Some(recipe) = recipe.and_then(|recipe| serde_json::to_string(recipe).ok()) {
         metadata.0.insert("preprocessing".to_owned(), recipe);
     }
@@ -363,14 +368,14 @@ fn prove(
     let options = source.options;
     let noise = match sample {
         Some(_) => None,
-        None => images::noise(&source.classifier.input),
+        None => images::noise(source.classifier),
     };
     let Some(batch) = sample.or(noise.as_ref()).and_then(|images| batches(images.view()).next()) else {
         observer.say("the model's image size is free, so the file is written without being run: `--sample` tells it");
         return Ok(None);
     };
     let open = |path: &Path| Session::open(library, path, session_options(options));
-    let (mut plain, mut written) = (open(&options.model)?, open(written)?);
+    let (mut plain, mut written) = (open(source.classifier.file())?, open(written)?);
     let own = match (source.form, difference) {
         (ExportForm::Shadow, _) => Own::Shifted,
         (ExportForm::Tangent, _) | (ExportForm::Paired, Difference::OneSided | Difference::Held) => Own::Kept,

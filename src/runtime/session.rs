@@ -1,10 +1,10 @@
 //! One model on ONNX Runtime: images in, named float outputs out.
 
 use super::{ExecutionProvider, Library, RuntimeError};
-use ndarray::{Array2, ArrayD, ArrayView4, Axis, Ix2};
+use ndarray::{Array2, ArrayD, ArrayView4, Axis};
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::Tensor;
+use ort::value::{DynValue, Tensor, TensorElementType};
 use std::path::Path;
 
 /// How a model is run.
@@ -16,13 +16,15 @@ pub struct SessionOptions {
     pub threads: usize,
 }
 
-/// A loaded model with one image input `[N, C, H, W]` (or `[N, H, W, C]`) of float32.
+/// A loaded model with one image input `[N, C, H, W]` (or `[N, H, W, C]`). Images are given as float32 whatever type the
+/// input has: they are rounded to a narrower float, and raw bytes (uint8) are given as whole numbers from 0 to 255.
 #[derive(Debug)]
 pub struct Session {
     session: ort::session::Session,
     provider: ExecutionProvider,
     model: String,
     input: String,
+    input_type: TensorElementType,
     /// Images a run, where the model was exported for so many and no other.
     batch: Option<usize>,
     outputs: Vec<String>,
@@ -90,9 +92,10 @@ impl Session {
             });
         };
         let batch = input.dtype().tensor_shape().and_then(|shape| usize::try_from(*shape.first()?).ok());
+        let input_type = input.dtype().tensor_type().unwrap_or(TensorElementType::Float32);
         let input = input.name().to_owned();
         let outputs = session.outputs().iter().map(|o| o.name().to_owned()).collect();
-        Ok(Session { session, provider, model, input, batch: batch.filter(|n| *n > 0), outputs })
+        Ok(Session { session, provider, model, input, input_type, batch: batch.filter(|n| *n > 0), outputs })
     }
 
     /// The execution provider that really runs the model.
@@ -146,8 +149,7 @@ impl Session {
     fn run_whole(&mut self, images: ArrayView4<f32>, outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, RuntimeError> {
         let model = &self.model;
         let fail = |reason: String| RuntimeError::Run { model: model.clone(), reason };
-        // An owned tensor: `ort` copies a borrowed one through a session of its own, which waits for itself.
-        let tensor = Tensor::from_array(images.as_standard_layout().into_owned()).map_err(|e| fail(e.to_string()))?;
+        let tensor = as_input(images, self.input_type).map_err(&fail)?;
         let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)
             .map_err(|e| fail(e.to_string()))?;
         let mut binding = self.session.create_binding().map_err(|e| fail(e.to_string()))?;
@@ -163,23 +165,64 @@ impl Session {
             .iter()
             .map(|name| {
                 let value = answers.get(name).ok_or_else(|| fail(format!("no output `{name}`")))?;
-                let array = value.try_extract_array::<f32>().map_err(|e| fail(format!("output `{name}`: {e}")))?;
-                Ok(array.to_owned())
+                floats(value).map_err(|e| fail(format!("output `{name}`: {e}")))
             })
             .collect()
     }
 
-    /// Runs a batch and gives the output `name` as class scores `[N, C]`.
+    /// Runs a batch and gives the output `name` as class scores `[N, C]`, without any axes of one.
     ///
     /// # Errors
-    /// As [`Session::run`], and when the output has not two axes.
+    /// As [`Session::run`], and when the output has more than one row of scores an image.
     pub fn class_scores(&mut self, images: ArrayView4<f32>, name: &str) -> Result<Array2<f32>, RuntimeError> {
         let mut arrays = self.run(images, &[name])?;
         let array = arrays.pop().unwrap_or_default();
         let shape = array.shape().to_vec();
-        array.into_dimensionality::<Ix2>().map_err(|_| RuntimeError::Signature {
+        without_axes_of_one(array).ok_or_else(|| RuntimeError::Signature {
             model: self.model.clone(),
             reason: format!("output `{name}` has shape {shape:?}, expected class scores [N, C]"),
         })
     }
+}
+
+/// Class scores `[N, C]` from `[N, C]`, `[N, C, 1, 1]`, `[N, 1, C]` and the like.
+pub(crate) fn without_axes_of_one(scores: ArrayD<f32>) -> Option<Array2<f32>> {
+    let (images, rest) = scores.shape().split_first().filter(|(_, rest)| !rest.is_empty())?;
+    let mut wide = rest.iter().filter(|size| **size != 1);
+    let shape = (*images, wide.next().copied().unwrap_or(1));
+    if wide.next().is_some() {
+        return None;
+    }
+    scores.to_shape(shape).ok().map(|scores| scores.into_owned())
+}
+
+/// A batch in the type that the model takes. An owned tensor: `ort` copies a borrowed one through a session of its own, which
+/// waits for itself.
+fn as_input(images: ArrayView4<f32>, input_type: TensorElementType) -> Result<DynValue, String> {
+    let text = |e: ort::Error| e.to_string();
+    match input_type {
+        TensorElementType::Float32 => {
+            Ok(Tensor::from_array(images.as_standard_layout().into_owned()).map_err(text)?.into_dyn())
+        }
+        TensorElementType::Float16 => {
+            Ok(Tensor::from_array(images.mapv(half::f16::from_f32)).map_err(text)?.into_dyn())
+        }
+        TensorElementType::Float64 => Ok(Tensor::from_array(images.mapv(f64::from)).map_err(text)?.into_dyn()),
+        TensorElementType::Uint8 => {
+            match images.iter().find(|value| value.fract() != 0.0 || !(0.0..=255.0).contains(*value)) {
+                None => Ok(Tensor::from_array(images.mapv(|value| value as u8)).map_err(text)?.into_dyn()),
+                Some(value) => Err(format!("its input takes raw bytes, and the images hold {value}")),
+            }
+        }
+        other => Err(format!("its input is {other}, expected float32, float16, float64 or uint8")),
+    }
+}
+
+/// An output as float32.
+fn floats(value: &DynValue) -> Result<ArrayD<f32>, ort::Error> {
+    Ok(match value.dtype().tensor_type() {
+        Some(TensorElementType::Float16) => value.try_extract_array::<half::f16>()?.mapv(half::f16::to_f32),
+        Some(TensorElementType::Float64) => value.try_extract_array::<f64>()?.mapv(|x| x as f32),
+        _ => value.try_extract_array::<f32>()?.to_owned(),
+    })
 }

@@ -60,14 +60,14 @@ impl Carried {
                 || refused(format!("lacks the metadata property `isal.influence.{key}`, so it cannot be used alone"));
             metadata.get(key).ok_or_else(lacks)
         };
-        let read = Classifier::of(model, path, Some(property("class scores")?))?;
-        let kind = match property("class scores kind")? {
+        let mut classifier = Classifier::of(model, path, Some(property("class scores")?))?;
+        classifier.kind = match property("class scores kind")? {
             "logits" => OutputKind::Logits,
             "probabilities" => OutputKind::Probabilities,
             other => return Err(refused(format!("has class scores of the unknown kind `{other}`"))),
         };
         // What the graph computes beside the model hides a final Softmax where the outputs are means of two passes.
-        let classifier = Classifier { kind, sha256: property("model sha256")?.to_owned(), ..read };
+        classifier.sha256 = property("model sha256")?.to_owned();
         let classes: Vec<String> = serde_json::from_str(property("classes")?)
             .map_err(|e| refused(format!("has a property `isal.influence.classes` that is no list of names: {e}")))?;
         if classes.len() != classifier.classes {
@@ -77,7 +77,7 @@ impl Carried {
         let text = property("preprocessing")?;
         let recipe: Recipe = serde_json::from_str(text)
             .map_err(|e| refused(format!("has a property `isal.influence.preprocessing` that is no recipe: {e}")))?;
-        let resolved = Recipe::resolve(&spelt_out(&recipe), &classifier.input, Some(recipe.size))?;
+        let resolved = classifier.recipe(&spelt_out(&recipe), Some(recipe.size))?;
         if resolved != recipe {
             return Err(refused("carries preprocessing that does not fit its own input".to_owned()));
         }

@@ -3,7 +3,7 @@
 use super::prepared::{Prepared, data_sha256};
 use super::solving::{self, Solving};
 use super::stages::{Scored, runtime, sweep_stage};
-use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp};
+use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp, labelled_accuracy};
 use crate::classifier::ClassifierError;
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
@@ -27,6 +27,7 @@ pub(super) fn with_influence(
     let labelled = from.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
     let labelled = Split::<Labelled>::new(labelled.dataset().with_classes(&prepared.classes)?)?;
     let (labelled, reference) = solving::split(&labelled, &from.reference)?;
+    prepared.classifier.check_differentiable()?;
     let plugin = Plugin::find(from.plugin.as_deref())?;
     let described = plugin.describe()?;
     let description = format!("{} {} ({})", described.name, described.version, described.backend);
@@ -56,6 +57,7 @@ pub(super) fn with_influence(
             ("plugin".to_owned(), description.clone()),
         ]),
     };
+    let accuracy = labelled_accuracy::settle(options, prepared, labelled.dataset(), &mut engine, &key, observer)?;
     let path = options.out.join("s.safetensors");
     let vector = match ihvp::saved(&path, &key, &engine) {
         Some(vector) => {
@@ -64,7 +66,7 @@ pub(super) fn with_influence(
         }
         None => {
             let (labelled, reference) = (labelled.dataset(), reference.dataset());
-            let solving = Solving { from, options, prepared, labelled, reference, key: &key, path: &path };
+            let solving = Solving { options, prepared, labelled, reference, key: &key, path: &path };
             solving::solve_stage(&solving, &mut engine, observer)?
         }
     };
@@ -92,7 +94,7 @@ pub(super) fn with_influence(
         }
     };
     let files = IndexMap::from([("s and the reference gradient", path)]);
-    Ok(Scored { files: files.into_iter().chain(scored.files).collect(), ..scored })
+    Ok(Scored { files: files.into_iter().chain(scored.files).collect(), labelled: Some(accuracy), ..scored })
 }
 
 /// The paired graph where a small step survives in every weight.

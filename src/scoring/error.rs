@@ -34,14 +34,6 @@ pub enum ScoringError {
         /// What it lacks.
         reason: String,
     },
-    /// A data set without class names cannot be matched to the model's outputs, or has another number of them.
-    #[error("the labelled images have {found} classes, the model has {expected}")]
-    Classes {
-        /// Classes of the labelled data.
-        found: usize,
-        /// Outputs of the model.
-        expected: usize,
-    },
     /// The plugin's interpreter and ONNX Runtime compute different things.
     #[error(
         "the plugin and ONNX Runtime disagree on this model: relative difference {difference:.1e}, tolerance {tolerance:.0e}"

@@ -12,6 +12,7 @@ mod engines;
 mod error;
 mod host;
 mod ihvp;
+mod labelled_accuracy;
 mod merge;
 mod options;
 mod outcome;
@@ -25,6 +26,7 @@ mod wording;
 
 pub use error::ScoringError;
 pub use ihvp::SolveKey;
+pub use labelled_accuracy::{LabelledAccuracy, OtherOrder};
 pub use merge::{MergeError, MergeOptions, merge};
 pub use options::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source};
 pub use outcome::Outcome;
@@ -49,11 +51,11 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     let needs_influence = options.strategy.row().needs == Needs::Influence;
     let (prepared, scored) = match &options.source {
         Source::Model(from) => {
-            let prepared = prepare(from, options)?;
+            let prepared = prepare(from, options, observer)?;
             let scored = if needs_influence {
                 engines::with_influence(from, options, &prepared, observer)?
             } else {
-                stages::predictions(&from.model, &prepared, options, observer)?
+                stages::predictions(prepared.classifier.file(), &prepared, options, observer)?
             };
             (prepared, scored)
         }

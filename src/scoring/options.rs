@@ -1,6 +1,7 @@
 //! The options of a scoring run.
 
 use super::Shard;
+use crate::classifier::ClassifierOptions;
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
 use crate::influence_graph::PairedDifference;
@@ -48,8 +49,10 @@ pub enum Source {
 pub struct ModelSource {
     /// The trained classifier.
     pub model: PathBuf,
-    /// Output with the class scores, where the model has several.
-    pub output: Option<String>,
+    /// Its class scores and its inputs besides the images.
+    pub classifier: ClassifierOptions,
+    /// A file with the names of the classes in the order of the class scores, one a line.
+    pub class_names: Option<PathBuf>,
     /// Labelled images the model was trained on; needed for influence.
     pub labelled: Option<Split<Labelled>>,
     /// The reference set.

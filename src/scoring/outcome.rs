@@ -1,5 +1,6 @@
 //! The files that a scoring run leaves for people and for programs: `run.json`, `selection.json`, `report.html`.
 
+use super::labelled_accuracy::LabelledAccuracy;
 use super::stages::Scored;
 use super::tally::Tally;
 use super::{ScoringError, Shard, wording};
@@ -31,6 +32,9 @@ pub struct Outcome {
     pub files: IndexMap<&'static str, PathBuf>,
     /// Where the numbers come from.
     pub provenance: IndexMap<String, String>,
+    /// How right the model is on the labelled images, where they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labelled: Option<LabelledAccuracy>,
     /// Pool images that could not be scored, with the reason.
     pub skipped: Vec<(String, String)>,
     /// Where the time of the sweep went; absent when every score was there already.
@@ -83,8 +87,9 @@ fn finish(
 ) -> Result<Outcome, ScoringError> {
     let path = written.out.join("run.json");
     files.insert("run", path.clone());
-    let Scored { provenance, skipped, times, .. } = scored;
-    let outcome = Outcome { schema: "isal-run/1", sign: SIGN, summary, files, provenance, skipped, times, selection };
+    let Scored { provenance, skipped, times, labelled, .. } = scored;
+    let outcome =
+        Outcome { schema: "isal-run/1", sign: SIGN, summary, files, provenance, labelled, skipped, times, selection };
     durable::write_bytes(&path, &serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
     Ok(outcome)
 }

@@ -1,9 +1,10 @@
 //! What is known before anything is computed: the model, its preprocessing, its classes, where its numbers come from.
 
 use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
-use crate::classifier::Classifier;
-use crate::data::{Dataset, Recipe, Size, Split, common_classes};
+use crate::classifier::{Classifier, class_names};
+use crate::data::{Dataset, Recipe, Size, Split};
 use crate::influence::{Contraction, PseudoLabels};
+use crate::observe::Observer;
 use crate::scores::SIGN;
 use indexmap::IndexMap;
 use sha2::{Digest as _, Sha256};
@@ -21,15 +22,25 @@ pub(super) struct Prepared {
 }
 
 /// Reads a classifier.
-pub(super) fn prepare(from: &ModelSource, options: &ScoreOptions) -> Result<Prepared, ScoringError> {
-    let classifier = Classifier::read(&from.model, from.output.as_deref())?;
+pub(super) fn prepare(
+    from: &ModelSource,
+    options: &ScoreOptions,
+    observer: &dyn Observer,
+) -> Result<Prepared, ScoringError> {
+    let classifier = Classifier::read_with(&from.model, &from.classifier)?;
     let sample = options.pool.dataset().load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
-    let recipe = Recipe::resolve(&from.preprocess, &classifier.input, sample)?;
-    let classes = class_names(from, &classifier)?;
+    let recipe = classifier.recipe(&from.preprocess, sample)?;
+    let names =
+        class_names(&classifier, from.class_names.as_deref(), &of_known_class(from), Some(options.pool.dataset()))?;
+    names.say(observer);
     let pseudo_labels = PseudoLabels::top(from.expected_top_k);
     let model = ("model", from.model.display().to_string());
-    let provenance = provenance(model, &classifier, &recipe_text(&recipe), options);
-    Ok(Prepared { classifier, recipe, classes, pseudo_labels, provenance })
+    let mut provenance = provenance(model, &classifier, &recipe_text(&recipe), options);
+    for given in &classifier.given {
+        provenance.insert(format!("input {}", given.name), given.text.clone());
+    }
+    provenance.insert("class names".into(), names.source);
+    Ok(Prepared { classifier, recipe, classes: names.names, pseudo_labels, provenance })
 }
 
 /// The first lines of every provenance; `source` says which file was read.
@@ -56,21 +67,13 @@ pub(super) fn provenance(
     .collect()
 }
 
-/// Names of the classes in the order of the model's outputs: those it carries, else those of the labelled images.
-fn class_names(from: &ModelSource, classifier: &Classifier) -> Result<Vec<String>, ScoringError> {
-    if let Some(names) = &classifier.class_names {
-        return Ok(names.clone());
-    }
+/// The data sets whose folders are classes, the surest first.
+fn of_known_class(from: &ModelSource) -> Vec<&Dataset> {
     let mut known: Vec<&Dataset> = from.labelled.iter().map(Split::dataset).collect();
     if let ReferenceSet::Given(reference) = &from.reference {
         known.push(reference);
     }
-    let named = common_classes(&known);
-    match named.len() {
-        0 => Ok((0..classifier.classes).map(|c| c.to_string()).collect()),
-        found if found == classifier.classes => Ok(named),
-        found => Err(ScoringError::Classes { found, expected: classifier.classes }),
-    }
+    known
 }
 
 impl Prepared {

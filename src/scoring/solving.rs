@@ -1,7 +1,7 @@
 //! Labelled and reference images to `s`, with the plugin held against ONNX Runtime first.
 
 use super::prepared::Prepared;
-use super::{ModelSource, ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
+use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
 use crate::data::{Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::error_chain::in_one_line;
 use crate::influence::{Batches as _, SolvedVector};
@@ -15,7 +15,6 @@ const BATCH: usize = 64;
 
 /// What is solved, on which images, and where the vector goes.
 pub(super) struct Solving<'a> {
-    pub(super) from: &'a ModelSource,
     pub(super) options: &'a ScoreOptions,
     pub(super) prepared: &'a Prepared,
     pub(super) labelled: &'a Dataset,
@@ -30,7 +29,7 @@ pub(super) fn solve_stage(
     engine: &mut PluginEngine,
     observer: &dyn Observer,
 ) -> Result<SolvedVector, ScoringError> {
-    let Solving { from, options, prepared, key, path, .. } = *solving;
+    let Solving { options, prepared, key, path, .. } = *solving;
     let loader = LoaderOptions {
         batch_size: options.batch_size.unwrap_or(BATCH),
         threads: (options.threads > 0).then_some(options.threads),
@@ -52,13 +51,12 @@ pub(super) fn solve_stage(
     };
     let mut labelled = read(solving.labelled, "labelled")?;
     let mut reference = read(solving.reference, "reference")?;
-    check_agreement(from, options, prepared, engine, &mut labelled, observer)?;
+    check_agreement(options, prepared, engine, &mut labelled, observer)?;
     ihvp::solve_and_save(engine, &mut labelled, &mut reference, key, path, observer)
 }
 
 /// Compares the plugin with ONNX Runtime on a few images; says so where ONNX Runtime is not to be had.
 fn check_agreement(
-    from: &ModelSource,
     options: &ScoreOptions,
     prepared: &Prepared,
     engine: &mut PluginEngine,
@@ -74,7 +72,7 @@ fn check_agreement(
         Err(other) => return Err(other.into()),
     };
     let session_options = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
-    let mut session = Session::open(&library, &from.model, session_options)?;
+    let mut session = Session::open(&library, prepared.classifier.file(), session_options)?;
     let positions: Vec<usize> = (0..labelled.samples().min(8)).collect();
     let (images, _) = labelled.gather(&positions)?;
     agreement::check(engine, &mut session, images.view(), &prepared.classifier.output, prepared.classifier.kind)?;

@@ -1,5 +1,6 @@
 //! The sweep as a stage: parts that are there are not scored again.
 
+use super::labelled_accuracy::LabelledAccuracy;
 use super::prepared::Prepared;
 use super::shard::ShardFacts;
 use super::{ScoreOptions, ScoringError, batch_size, draw};
@@ -36,6 +37,8 @@ pub(super) struct Scored {
     /// The score file that is to have them.
     pub(super) path: PathBuf,
     pub(super) skipped: Vec<(String, String)>,
+    /// How right the model is on the labelled images, where they were looked at.
+    pub(super) labelled: Option<LabelledAccuracy>,
     /// Absent when the table was there already.
     pub(super) times: Option<SweepTimes>,
     /// What was written so far, by what it is.
@@ -52,7 +55,7 @@ impl Scored {
         times: Option<SweepTimes>,
     ) -> Scored {
         let files = IndexMap::from([("scores", path.clone())]);
-        Scored { provenance, rows, path, skipped, times: times.filter(|times| times.images > 0), files }
+        Scored { provenance, rows, path, skipped, labelled: None, times: times.filter(|times| times.images > 0), files }
     }
 
     /// Writes the score file. That is for when nothing of the sweep is held any more, so that what it takes to write a file

@@ -1,6 +1,7 @@
 //! What a run says: a sentence on what to do, what the numbers mean, what to beware of, and how they were found.
 
 use super::Shard;
+use super::labelled_accuracy::LabelledAccuracy;
 use super::stages::Scored;
 use super::tally::Tally;
 use crate::report::{Summary, figure, grouped};
@@ -22,7 +23,9 @@ pub(super) fn of_selection(scored: &Scored, tally: &Tally, selection: &Selection
     let mut findings = vec![reason(scored, selection)];
     findings.extend(about_influence(tally, selection));
     findings.extend(about_the_model(tally, selection));
-    let mut warnings = about_what_is_missing(scored, selection);
+    findings.extend(scored.labelled.as_ref().and_then(LabelledAccuracy::finding));
+    let mut warnings: Vec<String> = order_of_classes(scored).into_iter().collect();
+    warnings.extend(about_what_is_missing(scored, selection));
     warnings.extend(few_references(scored, classes));
     let next = "label the images that selection.json lists, add them to the labelled images, train the model again, and score \
                 the rest of the pool."
@@ -40,7 +43,11 @@ pub(super) fn of_shard(scored: &Scored, tally: &Tally, shard: Shard, classes: us
             "join all {} shards with `isal score merge`, which selects the images to label from the whole.",
             shard.of()
         ),
-        warnings: left_out(scored).into_iter().chain(few_references(scored, classes)).collect(),
+        warnings: order_of_classes(scored)
+            .into_iter()
+            .chain(left_out(scored))
+            .chain(few_references(scored, classes))
+            .collect(),
         details: details(scored, tally),
     }
 }
@@ -130,6 +137,11 @@ fn about_what_is_missing(scored: &Scored, selection: &Selection) -> Vec<String> 
         ));
     }
     said
+}
+
+/// What the labelled images say against the model or the order of its classes.
+fn order_of_classes(scored: &Scored) -> Option<String> {
+    scored.labelled.as_ref()?.warning().map(|warning| format!("{warning}."))
 }
 
 fn left_out(scored: &Scored) -> Option<String> {

@@ -2,9 +2,9 @@
 
 use super::SweepError;
 use crate::influence::{Belief, Contraction, GradientEngine};
-use crate::runtime::{RuntimeError, Session};
+use crate::runtime::{RuntimeError, Session, without_axes_of_one};
 use isal_onnx::influence::INFLUENCE;
-use ndarray::{ArrayView4, Ix1, Ix2};
+use ndarray::{ArrayView4, Ix1};
 
 /// Scores of a batch, one entry an image.
 #[derive(Debug, Clone)]
@@ -62,8 +62,7 @@ impl Scorer for InfluenceGraph {
             return Err(refused(&self.session, "it gave no outputs".to_owned()).into());
         };
         let shapes = format!("{:?} and {:?}", outputs.shape(), influence.shape());
-        let (Ok(outputs), Ok(influence)) =
-            (outputs.into_dimensionality::<Ix2>(), influence.into_dimensionality::<Ix1>())
+        let (Some(outputs), Ok(influence)) = (without_axes_of_one(outputs), influence.into_dimensionality::<Ix1>())
         else {
             let reason = format!("class scores and influence have shapes {shapes}, expected [N, C] and [N]");
             return Err(refused(&self.session, reason).into());

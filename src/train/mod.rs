@@ -11,10 +11,10 @@ mod write_back;
 
 pub use schedule::{Schedule, Shape};
 
-use crate::classifier::{CLASS_NAMES, Classifier, ClassifierError};
+use crate::classifier::{CLASS_NAMES, Classifier, ClassifierError, ClassifierOptions, class_names};
 use crate::data::{
     Augment, DataError, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, RecipeError, Size, Split,
-    Test,
+    SplitError, Test,
 };
 use crate::durable::{self, DurableError, FolderLock};
 use crate::error_chain::in_one_line;
@@ -22,7 +22,7 @@ use crate::influence::{EngineError, GradientEngine as _};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, TrainStep};
 use checkpoint::Checkpoint;
-use isal_onnx::Scope;
+use isal_onnx::{Model, Scope};
 use isal_plugin_abi::Status;
 use ndarray::{Array2, ArrayView2};
 use std::path::PathBuf;
@@ -33,6 +33,10 @@ use std::time::Instant;
 pub struct TrainOptions {
     /// The model whose weights to start from.
     pub model: PathBuf,
+    /// Its class scores and its inputs besides the images.
+    pub classifier: ClassifierOptions,
+    /// A file with the names of the classes in the order of the class scores, one a line.
+    pub class_names: Option<PathBuf>,
     /// Images to learn from.
     pub train: Split<Labelled>,
     /// Images to evaluate on after each epoch, never to learn from.
@@ -115,14 +119,9 @@ pub enum TrainError {
     /// The model.
     #[error(transparent)]
     Classifier(#[from] ClassifierError),
-    /// The data do not fit the model's outputs.
-    #[error("the training images have {found} classes, the model has {expected}")]
-    Classes {
-        /// Classes of the images.
-        found: usize,
-        /// Outputs of the model.
-        expected: usize,
-    },
+    /// Roles of data sets.
+    #[error(transparent)]
+    Split(#[from] SplitError),
     /// Loss or weights left the floats.
     #[error("the training diverged in epoch {epoch} ({reason}); lower the learning rate, which is {learning_rate}")]
     Diverged {
@@ -186,13 +185,18 @@ pub enum TrainError {
 /// [`TrainError`]; whole epochs are kept.
 pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained, TrainError> {
     let _lock = FolderLock::take(&options.out)?;
-    let mut classifier = Classifier::read(&options.model, None)?;
-    let found = options.train.dataset().classes().len();
-    if found != classifier.classes {
-        return Err(TrainError::Classes { found, expected: classifier.classes });
-    }
+    let classifier = Classifier::read_with(&options.model, &options.classifier)?;
+    classifier.check_differentiable()?;
+    let names = class_names(&classifier, options.class_names.as_deref(), &[options.train.dataset()], None)?;
+    names.say(observer);
+    let train = Split::<Labelled>::new(options.train.dataset().with_classes(&names.names)?)?;
+    let test = match &options.test {
+        Some(test) => Some(Split::<Test>::new(test.dataset().with_classes(&names.names)?)?),
+        None => None,
+    };
+    let options = &TrainOptions { train, test, ..options.clone() };
     let sample = options.train.dataset().load(0).ok().map(|i| Size { height: i.height(), width: i.width() });
-    let recipe = Recipe::resolve(&options.preprocess, &classifier.input, sample)?;
+    let recipe = classifier.recipe(&options.preprocess, sample)?;
     let in_model = |source| ClassifierError::Model { path: options.model.clone(), source };
     let parameters = classifier.model.graph.parameters(&Scope::All).map_err(in_model)?;
     let plugin = Plugin::find(options.plugin.as_deref())?;
@@ -216,8 +220,6 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
         history = checkpoint.history;
         observer.say(&format!("going on after epoch {} of {}", history.len(), options.schedule.epochs));
     }
-    let names = serde_json::to_string(options.train.dataset().classes()).unwrap_or_default();
-    classifier.model.metadata.insert(CLASS_NAMES.to_owned(), names);
     while history.len() < options.schedule.epochs {
         let number = history.len();
         let epoch = one_epoch(options, &classifier, &recipe, &mut engine, number, observer)?;
@@ -226,19 +228,23 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
         let checkpoint = Checkpoint { key: key.clone(), history: history.clone(), state: engine.state()? };
         checkpoint.save(&path)?;
     }
-    write_back::write_back(&mut classifier.model, &engine.state()?).map_err(in_model)?;
-    finish(options, &classifier, history)
+    // The file as it came: its own inputs and outputs, with other weights.
+    let mut model = Model::read(&options.model).map_err(in_model)?;
+    model.graph.lift_constants();
+    let names = serde_json::to_string(&names.names).unwrap_or_default();
+    model.metadata.insert(CLASS_NAMES.to_owned(), names);
+    write_back::write_back(&mut model, &engine.state()?).map_err(in_model)?;
+    finish(options, &model, history)
 }
 
-fn finish(options: &TrainOptions, classifier: &Classifier, epochs: Vec<Epoch>) -> Result<Trained, TrainError> {
+fn finish(options: &TrainOptions, model: &Model, epochs: Vec<Epoch>) -> Result<Trained, TrainError> {
     let path = options.out.join("model.onnx");
     let in_model = |source| ClassifierError::Model { path: path.clone(), source };
-    classifier.model.write(&path).map_err(in_model)?;
+    model.write(&path).map_err(in_model)?;
     // The recipe travels with the weights: what the model was trained on is what it must be fed.
     let preprocess = toml::to_string(&std::collections::BTreeMap::from([("preprocess", &options.preprocess)]));
     durable::write_bytes(&options.out.join("model.toml"), preprocess.unwrap_or_default().as_bytes())?;
-    let trained =
-        Trained { schema: "isal-training/1", model: path.clone(), model_sha256: classifier.model.sha256(), epochs };
+    let trained = Trained { schema: "isal-training/1", model: path.clone(), model_sha256: model.sha256(), epochs };
     let json = serde_json::to_vec_pretty(&trained).unwrap_or_default();
     durable::write_bytes(&options.out.join("metrics.json"), &json)?;
     Ok(trained)
