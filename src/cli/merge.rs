@@ -1,6 +1,6 @@
 //! `isal score merge`: the slices of a pool that several machines scored, joined.
 
-use super::score::{at_least_one, print, strategy};
+use super::score::{at_least_one, duplicates, print, strategy};
 use super::{Context, Outcome, open_data};
 use crate::scores::ScoreFormat;
 use crate::scoring::{self, merge};
@@ -38,6 +38,9 @@ pub struct MergeOptions {
     /// Seed of random selection
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Select every copy of an image, and images that are labelled already
+    #[arg(long, help_heading = "Selection")]
+    keep_duplicates: bool,
     /// The pool, for the images of the report (default: where it was when it was scored)
     #[arg(long, value_name = "DATA")]
     pool: Option<PathBuf>,
@@ -54,6 +57,7 @@ pub(super) fn run(given: &MergeOptions, context: &Context) -> anyhow::Result<Out
         pool: given.pool.as_ref().map(open).transpose()?,
         budget: given.budget,
         strategy: strategy(&given.strategy, given.seed)?,
+        duplicates: duplicates(given.keep_duplicates),
         out: given.output.clone(),
         scores: given.scores.clone(),
     };

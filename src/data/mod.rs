@@ -39,7 +39,7 @@ mod tiff_palette;
 
 pub use archive::{ArchiveError, Expected};
 pub use augment::Augment;
-pub use content::{content_hash, content_hashes};
+pub use content::{Content, content_hash};
 pub use dataset::{Dataset, common_classes};
 pub use decode::{DecodeError, Limits, decode};
 pub use error::{DataError, Found, TableProblem};

@@ -1,5 +1,6 @@
 //! What a scoring run leaves for people and for programs: words, `run.json`, `selection.json`, `report.html`.
 
+use super::known::KNOWN;
 use super::stages::Scored;
 use super::tally::Tally;
 use super::{ScoringError, Shard};
@@ -7,7 +8,7 @@ use crate::data::{Dataset, Image};
 use crate::durable;
 use crate::report::{Page, Picture, THUMBNAILS};
 use crate::scores::SIGN;
-use crate::select::{Selected, Selection};
+use crate::select::{LeftOut, Selected, Selection};
 use crate::sweep::SweepTimes;
 use image::{ExtendedColorType, ImageEncoder as _};
 use indexmap::IndexMap;
@@ -35,6 +36,8 @@ pub struct Outcome {
     pub provenance: IndexMap<String, String>,
     /// Pool images that could not be scored, with the reason.
     pub skipped: Vec<(String, String)>,
+    /// Pool images left out of the selection because they show what another image shows; absent of a shard.
+    pub left_out: Option<LeftOut>,
     /// Where the time of the sweep went; absent when every score was there already.
     pub times: Option<SweepTimes>,
     /// The images chosen; a shard chooses none.
@@ -64,6 +67,7 @@ pub(super) fn write(
     files.insert("report", written.out.join("report.html"));
     let mut summary = about_the_scores(written, &scored, &tally);
     summary.extend(about_the_selection(&tally, &selection));
+    summary.extend(about_what_was_left_out(&scored, &selection));
     let page = page(written, &scored, tally, &selection, summary.clone());
     durable::write_bytes(&written.out.join("report.html"), page.html().as_bytes())?;
     finish(written, scored, files, summary, Some(selection))
@@ -88,7 +92,9 @@ fn finish(
     let path = written.out.join("run.json");
     files.insert("run", path.clone());
     let Scored { provenance, skipped, times, .. } = scored;
-    let outcome = Outcome { schema: "isal-run/1", sign: SIGN, summary, files, provenance, skipped, times, selection };
+    let left_out = selection.as_ref().map(|selection| selection.left_out);
+    let outcome =
+        Outcome { schema: "isal-run/1", sign: SIGN, summary, files, provenance, skipped, left_out, times, selection };
     durable::write_bytes(&path, &serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
     Ok(outcome)
 }
@@ -130,6 +136,42 @@ fn about_the_selection(tally: &Tally, selection: &Selection) -> Vec<String> {
         said.push(format!(
             "The pool carries labels (not used for scoring): the model is right on {pool:.1} % of the pool and {selected:.1} % of the selection."
         ));
+    }
+    said
+}
+
+/// Which images were not considered because they show what another image shows.
+fn about_what_was_left_out(scored: &Scored, selection: &Selection) -> Vec<String> {
+    let mut said = Vec::new();
+    let LeftOut { labelled, reference, excluded, copies } = selection.left_out;
+    let sets: Vec<String> = [(labelled, "labelled"), (reference, "reference"), (excluded, "excluded")]
+        .iter()
+        .filter(|(images, _)| *images > 0)
+        .map(|(images, set)| format!("{images} {set} images"))
+        .collect();
+    if !sets.is_empty() {
+        said.push(format!(
+            "Left out of the selection: {} that the pool holds too, pixel for pixel (`--keep-duplicates` considers them).",
+            sets.join(", ")
+        ));
+    }
+    if copies > 0 {
+        let verb = if copies == 1 { "image shows" } else { "images show" };
+        said.push(format!(
+            "Left out as well: {copies} more pool {verb} the same as a selected one, pixel for pixel; a label for one is a label for all (`--keep-duplicates` selects them too)."
+        ));
+    }
+    if selection.selected.is_empty() && selection.left_out.known() > 0 {
+        said.push(
+            "Warning: nothing is selected: every pool image that could be is a labelled, reference or excluded one already."
+                .to_owned(),
+        );
+    }
+    if !scored.provenance.contains_key(KNOWN) {
+        said.push(
+            "No labelled images were given for comparison, so some of the selected may be labelled already; `--exclude` names images that are not to be selected."
+                .to_owned(),
+        );
     }
     said
 }

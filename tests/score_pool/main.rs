@@ -3,6 +3,7 @@
 mod alone;
 mod batch_size;
 mod digits;
+mod duplicates;
 mod forms;
 #[cfg(target_os = "linux")]
 mod memory;
