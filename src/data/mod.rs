@@ -34,6 +34,7 @@ mod resample;
 mod seeded;
 mod source;
 mod split;
+mod stamp;
 mod svhn;
 mod tiff_palette;
 

@@ -29,7 +29,7 @@ impl Source for Numbers {
     fn classes(&self) -> &[String] {
         &[]
     }
-    fn stored_bytes(&self, _: usize) -> u64 {
+    fn stamp(&self, _: usize) -> u64 {
         16
     }
     fn load(&self, index: usize) -> Result<Image, DataError> {

@@ -5,6 +5,7 @@ mod batch_size;
 mod digits;
 mod duplicates;
 mod forms;
+mod given;
 #[cfg(target_os = "linux")]
 mod memory;
 mod overlap;

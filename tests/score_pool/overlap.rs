@@ -32,7 +32,7 @@ impl Source for Pixels {
     fn classes(&self) -> &[String] {
         &[]
     }
-    fn stored_bytes(&self, _index: usize) -> u64 {
+    fn stamp(&self, _index: usize) -> u64 {
         1
     }
     fn load(&self, index: usize) -> Result<Image, DataError> {
