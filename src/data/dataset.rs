@@ -88,6 +88,12 @@ impl Dataset {
         self.source.path(self.at(index))
     }
 
+    /// Where the first image should be, if every image has a file of its own and none of these is there.
+    pub fn lost(&self) -> Option<PathBuf> {
+        let is_lost = |index| self.path(index).is_some_and(|path| std::fs::symlink_metadata(path).is_err());
+        (!self.is_empty() && (0..self.len()).all(is_lost)).then(|| self.path(0)).flatten()
+    }
+
     /// Decodes one image.
     pub fn load(&self, index: usize) -> Result<Image, DataError> {
         if index >= self.len() {

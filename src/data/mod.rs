@@ -18,6 +18,7 @@ mod folder;
 mod idx;
 mod image;
 mod jpeg;
+mod list_form;
 mod loader;
 mod manifest;
 mod matlab;

@@ -49,6 +49,7 @@ fn a_list_and_its_labels_are_part_of_the_fingerprint() {
     };
     let cat = of("path,label\n1.bmp,cat\n");
     assert_ne!(of("path,label\n1.bmp,dog\n"), cat);
+    assert_eq!(of("image;class\r\n1.bmp;cat\r\n"), cat, "how it is written is not");
     bmp(&root.path().join("1.bmp"), 4, 1);
     assert_ne!(of("path,label\n1.bmp,cat\n"), cat);
 }

@@ -9,5 +9,6 @@ mod exporting;
 mod lists;
 mod loading;
 mod preparing;
+mod spellings;
 mod splitting;
 mod truth;

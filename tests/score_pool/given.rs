@@ -1,7 +1,33 @@
-//! The data sets as they are given: files that change under a run.
+//! The data sets as they are given: lists instead of folders, and files that change under a run.
 
-use crate::place::{Place, stderr};
+use crate::place::{Place, files, stderr};
 use std::fs;
+
+#[test]
+fn lists_as_spreadsheets_and_windows_write_them_select_what_the_folder_does() {
+    let place = Place::new();
+    place.score(&["-o", "folder"]).assert().success();
+    let rows: Vec<(String, String)> = files(&place.path("labeled"))
+        .into_iter()
+        .map(|(id, _)| (format!("labeled/{id}"), id[..1].to_owned()))
+        .collect();
+    let list = |header: &str, line: &dyn Fn(&str, &str) -> String| -> String {
+        rows.iter().fold(header.to_owned(), |text, (path, class)| text + &line(path, class))
+    };
+    fs::write(place.path("a.csv"), list("\u{feff}image,label\r\n", &|path, class| format!("{path},{class}\r\n")))
+        .expect("written");
+    fs::write(
+        place.path("b.csv"),
+        list("filename;class\n", &|path, class| format!("{};{class}\n", path.replace('/', "\\"))),
+    )
+    .expect("written");
+    for list in ["a.csv", "b.csv"] {
+        let out = format!("out-{list}");
+        let request = ["score", "pool", "--model", "model.onnx", "--labeled", list, "--pool", "pool", "-o", &out];
+        place.isal(&request).args(["--budget", "20", "--batch-size", "8", "--threads", "1"]).assert().success();
+        assert!(place.read("folder/selection.json") == place.read(&format!("{out}/selection.json")), "{list}");
+    }
+}
 
 #[test]
 fn an_image_changed_in_place_is_scored_again_and_a_labelled_one_solved_again() {
