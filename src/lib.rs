@@ -14,6 +14,7 @@ mod error_chain;
 pub mod graphs;
 pub mod influence;
 pub mod influence_graph;
+mod lowest;
 pub mod observe;
 pub mod operators;
 pub mod plugin;

@@ -157,7 +157,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.downcast_ref::<DataError>().is_some_and(data)
         || cause.downcast_ref::<ScoringError>().is_some_and(scoring)
         || cause.downcast_ref::<isal_onnx::Error>().is_some_and(|e| !matches!(e, isal_onnx::Error::Io { .. }))
-        || matches!(cause.downcast_ref(), Some(ScoreError::Format { .. }))
+        || matches!(cause.downcast_ref(), Some(ScoreError::Format { .. } | ScoreError::Content { .. }))
         || matches!(cause.downcast_ref(), Some(RuntimeError::Signature { .. }))
         || matches!(
             cause.downcast_ref(),
@@ -220,6 +220,8 @@ mod tests {
         assert_eq!(code(&anyhow::Error::new(recipe).context("scoring")), 2, "a wrapped error counts as itself");
         let missing = ScoringError::from(SweepError::from(RuntimeError::Missing { searched: Vec::new() }));
         assert!(unwrapped(&missing).find_map(hint).is_some_and(|hint| hint.contains("ORT_DYLIB_PATH")));
+        let earlier = ScoringError::from(ScoreError::Content { path: "scores.parquet".into(), reason: "old".into() });
+        assert_eq!(code(&anyhow::Error::new(earlier).context("joining")), 2);
         let model = isal_onnx::Error::Malformed { reason: "truncated".into() };
         assert_eq!(code(&anyhow::Error::new(model)), 2);
     }

@@ -1,6 +1,6 @@
 //! `isal score merge`: the slices of a pool that several machines scored, joined.
 
-use super::score::{at_least_one, print, strategy};
+use super::score::{at_least_one, duplicates, print, strategy};
 use super::{Context, Outcome, open_data};
 use crate::scores::ScoreFormat;
 use crate::scoring::{self, merge};
@@ -37,6 +37,9 @@ pub struct MergeOptions {
     /// Seed of random selection
     #[arg(long, default_value_t = 0, help_heading = "Selection")]
     seed: u64,
+    /// Select every copy of an image, and images that are labelled already
+    #[arg(long, help_heading = "Selection", hide_short_help = true)]
+    keep_duplicates: bool,
     /// Folder for everything that is written
     #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
     output: PathBuf,
@@ -56,6 +59,7 @@ pub(super) fn run(given: &MergeOptions, context: &Context) -> anyhow::Result<Out
         pool: given.pool.as_ref().map(open).transpose()?,
         budget: given.budget,
         strategy: strategy(&given.strategy, given.seed)?,
+        duplicates: duplicates(given.keep_duplicates),
         out: given.output.clone(),
         scores: given.scores.clone(),
     };

@@ -22,7 +22,7 @@ mod train;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
 
-use crate::data::{Dataset, OpenOptions};
+use crate::data::{DataError, Dataset, OpenOptions};
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use help::BEHIND_OWN;
@@ -126,7 +126,11 @@ impl Context {
 
 /// Opens the data set that an option names; `named` is what the user typed, for the error.
 fn open_data(path: &Path, named: &str) -> anyhow::Result<Dataset> {
-    Dataset::open(path, &OpenOptions::default()).with_context(|| format!("cannot open `{named}`"))
+    let opened = Dataset::open(path, &OpenOptions::default()).and_then(|dataset| match dataset.lost() {
+        Some(first) => Err(DataError::Lost { path: path.to_path_buf(), files: dataset.len(), first }),
+        None => Ok(dataset),
+    });
+    opened.with_context(|| format!("cannot open `{named}`"))
 }
 
 /// Runs the command line of this process.

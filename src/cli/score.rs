@@ -10,7 +10,7 @@ use crate::report::figure;
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
 use crate::scoring::{Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard, Source, score_pool};
-use crate::select::{Needs, Random, STRATEGIES, StrategyOptions};
+use crate::select::{Duplicates, Needs, Random, STRATEGIES, StrategyOptions};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -134,6 +134,13 @@ pub struct PoolOptions {
     /// Seed of the reference hold-out and of random selection
     #[arg(long, default_value_t = 0, help_heading = "Selection", hide_short_help = true)]
     seed: u64,
+    /// Images that are not to be selected, such as a test set: pool images that show the same are left out, as those are that
+    /// show a labelled or a reference image; may be given more than once
+    #[arg(long, value_name = "DATA", help_heading = "Selection", hide_short_help = true)]
+    exclude: Vec<PathBuf>,
+    /// Select every copy of an image, and images that are labelled already
+    #[arg(long, help_heading = "Selection", hide_short_help = true)]
+    keep_duplicates: bool,
     /// Where ONNX Runtime runs
     #[arg(long, value_enum, default_value_t, value_name = "NAME", help_heading = "Execution")]
     execution_provider: ExecutionProvider,
@@ -216,6 +223,11 @@ pub(super) fn strategy(name: &str, seed: u64) -> anyhow::Result<StrategyOptions>
     })
 }
 
+/// What `--keep-duplicates` means.
+pub(super) fn duplicates(keep: bool) -> Duplicates {
+    if keep { Duplicates::Keep } else { Duplicates::LeaveOut }
+}
+
 /// Refuses a budget of nothing before any work is done.
 pub(super) fn at_least_one(budget: Option<usize>) -> Result<(), BadRequest> {
     match budget {
@@ -245,6 +257,8 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         shard: given.shard,
         budget: given.budget.unwrap_or_default(),
         strategy: strategy(&given.strategy, given.seed)?,
+        exclude: given.exclude.iter().map(|path| open(path, "--exclude")).collect::<Result<_, _>>()?,
+        duplicates: duplicates(given.keep_duplicates),
         provider: given.execution_provider,
         batch_size: given.batch_size.map(|n| n as usize),
         threads: context.global.threads,

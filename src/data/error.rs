@@ -47,6 +47,21 @@ pub enum DataError {
         #[source]
         source: RecipeError,
     },
+    /// A list of files of which none is there.
+    #[error(
+        "none of the {files} files that `{}` names is there; the first was looked for at `{}`: relative paths count from the \
+         folder of the list",
+        path.display(),
+        first.display()
+    )]
+    Lost {
+        /// The list.
+        path: PathBuf,
+        /// Files it names.
+        files: usize,
+        /// Where the first should be.
+        first: PathBuf,
+    },
     /// A position past the end of a collection.
     #[error("position {index} of a collection of {len} images")]
     Position {
@@ -174,12 +189,37 @@ pub enum TableProblem {
         /// What may stand there.
         expected: &'static str,
     },
-    /// A header without a column that must be there.
-    #[error("the header has no column `{name}`")]
-    MissingColumn {
-        /// The column.
-        name: &'static str,
+    /// A line that names no image: a header without such a column, an object without such a key, a first line without a path.
+    #[error(
+        "nothing names the images: expected a column `path` (or `image`, `file`, `filename`, `image_path` and the like) and \
+         perhaps `label`, or without a header a path and perhaps a label; found `{}`",
+        found.join("`, `")
+    )]
+    NoPaths {
+        /// Names of the columns or keys, or the cells of the first line.
+        found: Vec<String>,
     },
+    /// A value of a JSON line that is not what its key says.
+    #[error("`{key}` is {found}, expected {expected}")]
+    Key {
+        /// The key.
+        key: String,
+        /// The value as JSON, cut to 40 characters.
+        found: String,
+        /// What may stand there.
+        expected: &'static str,
+    },
+    /// A path of which there is no file here.
+    #[error("`{path}` is {kind}: list files of this machine, relative to the folder of the list or absolute")]
+    Elsewhere {
+        /// The path.
+        path: String,
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// Text in another encoding.
+    #[error("it is text in UTF-16; save it as UTF-8")]
+    Utf16,
     /// A relative path that leads out of the folder of the table.
     #[error("the path `{path}` leaves the folder of the table; write an absolute path if that is meant")]
     Outside {

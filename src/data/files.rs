@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::{DecodeError, Limits, decode};
 use super::names::Names;
-use super::{DataError, Image, Source};
+use super::{DataError, Image, Source, stamp};
 
 /// Where the files are and what they are called.
 pub(crate) struct Listing {
@@ -99,9 +99,8 @@ impl Source for Files {
         matches!(self.listing.labels, Labels::Each(_)) && self.classes.iter().enumerate().all(number)
     }
 
-    fn stored_bytes(&self, index: usize) -> u64 {
-        let metadata = self.path(index).and_then(|path| std::fs::metadata(path).ok());
-        metadata.map_or(0, |metadata| metadata.len())
+    fn stamp(&self, index: usize) -> u64 {
+        self.path(index).map_or(0, |path| stamp::of_file(&path))
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {

@@ -18,7 +18,7 @@ use super::augment::Augment;
 use super::decode::DecodeError;
 use super::recipe::Normaliser;
 use super::seeded::Seeded;
-use super::{DataError, Dataset, Recipe};
+use super::{Content, DataError, Dataset, Recipe};
 
 /// Images ready for the model.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// Labels, one an image.
     pub labels: Vec<Option<u32>>,
+    /// What the images show, one an image; empty unless [`LoaderOptions::contents`] asks for it.
+    pub contents: Vec<Content>,
 }
 
 /// An image that gave no input for the model.
@@ -72,6 +74,8 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Whether an image that cannot be used ends the loading instead of being skipped.
     pub strict: bool,
+    /// Whether batches say what their images show, before the recipe.
+    pub contents: bool,
 }
 
 impl Default for LoaderOptions {
@@ -84,6 +88,7 @@ impl Default for LoaderOptions {
             threads: None,
             prefetch: 2,
             strict: false,
+            contents: false,
         }
     }
 }
@@ -124,7 +129,7 @@ struct Block {
     /// Floats of the good images, one after the other.
     floats: Vec<f32>,
     /// Positions in order, with what went wrong.
-    results: Vec<(usize, Result<(), DataError>)>,
+    results: Vec<(usize, Result<Option<Content>, DataError>)>,
 }
 
 struct Shared {
@@ -133,6 +138,7 @@ struct Shared {
     normaliser: Normaliser,
     augment: Option<Augment>,
     epoch: u64,
+    contents: bool,
 }
 
 /// An iterator over the batches of one pass.
@@ -158,6 +164,7 @@ pub struct Loader {
     /// Good images that wait for their batch to fill.
     floats: Vec<f32>,
     indices: Vec<usize>,
+    contents: Vec<Content>,
     skipped: Vec<Skipped>,
     finished: bool,
 }
@@ -201,7 +208,7 @@ impl Loader {
     }
 
     fn start(dataset: Dataset, recipe: Recipe, order: Positions, options: &LoaderOptions) -> Result<Self, DataError> {
-        let LoaderOptions { batch_size, epoch, augment, threads, prefetch, strict, .. } = *options;
+        let LoaderOptions { batch_size, epoch, augment, threads, prefetch, strict, contents, .. } = *options;
         for (what, value) in [("batch size", batch_size), ("number of threads", threads.unwrap_or(1))] {
             if value == 0 {
                 return Err(DataError::Zero { what });
@@ -214,7 +221,7 @@ impl Loader {
             .max(1);
         let ahead = (prefetch.max(1).saturating_mul(batch_size)).div_ceil(block_len).max(threads);
         let normaliser = recipe.normaliser();
-        let shared = Arc::new(Shared { dataset, recipe, normaliser, augment, epoch });
+        let shared = Arc::new(Shared { dataset, recipe, normaliser, augment, epoch, contents });
         let (jobs, job_queue) = unbounded::<Job>();
         let (finished, blocks) = bounded::<Block>(ahead);
         let workers = (0..threads)
@@ -246,6 +253,7 @@ impl Loader {
             waiting: BTreeMap::new(),
             floats: Vec::new(),
             indices: Vec::new(),
+            contents: Vec::new(),
             skipped: Vec::new(),
             finished: false,
         };
@@ -306,10 +314,12 @@ impl Loader {
         let pixels = std::mem::replace(&mut self.floats, rest);
         let later = self.indices.split_off(len);
         let indices = std::mem::replace(&mut self.indices, later);
+        let later = self.contents.split_off(len.min(self.contents.len()));
+        let contents = std::mem::replace(&mut self.contents, later);
         let labels = indices.iter().map(|&index| self.shared.dataset.label(index)).collect();
         let images = Array4::from_shape_vec(self.shared.recipe.batch_shape(len), pixels)
             .map_err(|_| DataError::Position { index: len, len: floats })?;
-        Ok(Batch { images, indices, labels })
+        Ok(Batch { images, indices, labels, contents })
     }
 }
 
@@ -324,10 +334,14 @@ impl Iterator for Loader {
             };
             for (index, result) in block.results {
                 match result {
-                    Ok(()) => self.indices.push(index),
+                    Ok(content) => {
+                        self.indices.push(index);
+                        self.contents.extend(content);
+                    }
                     Err(error) if self.strict => {
                         self.finished = true;
                         self.indices.clear();
+                        self.contents.clear();
                         self.floats.clear();
                         return Some(Err(error));
                     }
@@ -375,7 +389,7 @@ fn make(shared: &Shared, job: Job) -> Block {
 }
 
 /// A panic counts as a bad image: a block that never came would leave the consumer waiting.
-fn prepare(shared: &Shared, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+fn prepare(shared: &Shared, index: usize, out: &mut [f32]) -> Result<Option<Content>, DataError> {
     let guarded = std::panic::AssertUnwindSafe(|| prepare_unguarded(shared, index, out));
     std::panic::catch_unwind(guarded).unwrap_or_else(|payload| {
         let source = DecodeError::panicked(payload.as_ref());
@@ -383,12 +397,14 @@ fn prepare(shared: &Shared, index: usize, out: &mut [f32]) -> Result<(), DataErr
     })
 }
 
-fn prepare_unguarded(shared: &Shared, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+fn prepare_unguarded(shared: &Shared, index: usize, out: &mut [f32]) -> Result<Option<Content>, DataError> {
     let image = shared.dataset.load(index)?;
+    let content = shared.contents.then(|| Content::of(&image));
     let failed = |source| DataError::Preprocess { id: shared.dataset.id(index), source };
     let mut pixels = shared.recipe.pixels_of(image).map_err(failed)?;
     if let Some(augment) = &shared.augment {
         pixels = augment.apply(pixels, shared.epoch, index);
     }
-    shared.normaliser.apply(&pixels, out).map_err(failed)
+    shared.normaliser.apply(&pixels, out).map_err(failed)?;
+    Ok(content)
 }

@@ -1,23 +1,30 @@
-//! Lists of image files: CSV with a header, or JSON lines; plain or gzipped.
+//! Lists of image files: text in the forms of [`super::list_form`], or JSON lines; plain or gzipped.
 //!
 //! ```text
 //! path,label,id                         {"path": "cats/1.jpg", "label": "cat", "id": "first"}
-//! cats/1.jpg,cat,first                  {"path": "new/2.jpg"}
+//! cats/1.jpg,cat,first                  {"file_name": "new/2.jpg"}
 //! ```
 //!
-//! `path` must be there; `label` may be missing or empty (unlabelled); `id` is the path as it is written unless given;
-//! other columns are passed over. Labels that are all whole numbers are class numbers, otherwise names, whose classes are
-//! sorted. Relative paths count from the folder of the list and may not leave it (`..`), so that a list from elsewhere
-//! cannot name files of yours by accident; an absolute path is taken as it is. Missing files fail when they are loaded.
+//! The path must be there; the label may be missing or empty (unlabelled); the id is the path unless given; other columns
+//! are passed over, and so are a byte-order mark, carriage returns and empty lines. Labels that are all whole numbers are
+//! class numbers, otherwise names, whose classes are sorted. Relative paths count from the folder of the list and may not
+//! leave it (`..`), so that a list from elsewhere cannot name files of yours by accident; an absolute path is taken as it
+//! is. Backslashes divide a path as slashes do, unless a file of that very name is there. Missing files fail when they are
+//! loaded.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::Value;
 
 use super::archive::{at, packing};
 use super::error::TableProblem;
 use super::files::{Files, Labels, Listing};
+use super::list_form::{Delimiter, Form, LABELS, PATHS, first_of, id_of};
 use super::names::Names;
+use super::pixel_csv::whole_number;
 use super::records::numbers_as_classes;
 use super::{DataError, Limits};
 
@@ -27,8 +34,9 @@ const MAX_LINE: u64 = 1 << 20;
 const MAX_LABEL: u32 = 99_999;
 
 /// What the lines read so far say.
-#[derive(Default)]
 struct Rows {
+    /// The folder of the list.
+    root: PathBuf,
     paths: Names,
     ids: Option<Names>,
     /// Every label as it is written, with the place at which it first came.
@@ -38,8 +46,14 @@ struct Rows {
 }
 
 impl Rows {
+    /// None yet, of the list at `list`.
+    fn of(list: &Path) -> Rows {
+        let root = list.parent().unwrap_or(Path::new("")).to_path_buf();
+        Rows { root, paths: Names::default(), ids: None, written: HashMap::new(), labels: Vec::new() }
+    }
+
     fn add(&mut self, path: &str, label: Option<String>, id: Option<&str>) -> Result<(), TableProblem> {
-        check(path)?;
+        let path = &*self.path(path)?;
         if id.is_some() && self.ids.is_none() {
             // Until here, every id was the path.
             self.ids = Some(self.paths.clone());
@@ -53,83 +67,116 @@ impl Rows {
         Ok(())
     }
 
-    /// All lines of the list at `list`.
-    fn files(mut self, list: &Path, limits: &Limits) -> Result<Files, DataError> {
+    /// A path as it is meant; refuses one that means no file of the list's folder.
+    fn path<'a>(&self, written: &'a str) -> Result<Cow<'a, str>, TableProblem> {
+        let elsewhere = |kind| Err(TableProblem::Elsewhere { path: written.chars().take(200).collect(), kind });
+        if written.starts_with("http://") || written.starts_with("https://") {
+            return elsewhere("a web address");
+        }
+        if written.starts_with(r"\\")
+            || matches!(written.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z', b':', b'/' | b'\\', ..])
+        {
+            return elsewhere("a path of another machine");
+        }
+        let path = match written.contains('\\') && !self.root.join(written).exists() {
+            true => Cow::Owned(written.replace('\\', "/")),
+            false => Cow::Borrowed(written),
+        };
+        if leaves(Path::new(&*path)) {
+            return Err(TableProblem::Outside { path: written.to_string() });
+        }
+        Ok(path)
+    }
+
+    /// All lines.
+    fn files(mut self, limits: &Limits) -> Result<Files, DataError> {
         let (classes, places) = classes(&self.written);
         for label in &mut self.labels {
             *label = places.get(*label as usize).copied().unwrap_or(Labels::NONE);
         }
         self.labels.shrink_to_fit();
         let labels = if self.written.is_empty() { Labels::Absent } else { Labels::Each(self.labels) };
-        let root = list.parent().unwrap_or(Path::new("")).to_path_buf();
-        let listing = Listing { root, paths: self.paths, ids: self.ids, odd: BTreeMap::new(), labels };
+        let listing = Listing { root: self.root, paths: self.paths, ids: self.ids, odd: BTreeMap::new(), labels };
         Files::new(listing, classes, *limits)
     }
 }
 
-/// Whether the first line of a CSV file is a list's header.
-pub(super) fn is_header(line: &str) -> bool {
-    line.trim_start_matches('\u{feff}')
-        .split(',')
-        .any(|cell| cell.trim().trim_matches('"').eq_ignore_ascii_case("path"))
-}
-
-/// Reads a CSV list from `reader`; `path` is the file's.
-pub(super) fn read_csv(path: &Path, reader: impl Read, limits: &Limits) -> Result<Files, DataError> {
+/// Reads a list of this form from `reader`; `path` is the file's.
+pub(super) fn read(path: &Path, reader: impl Read, form: &Form, limits: &Limits) -> Result<Files, DataError> {
     let at_line = |line, problem| DataError::Table { path: path.to_path_buf(), line, problem };
-    let syntax = |error: csv::Error| {
-        let line = error.position().map_or(1, csv::Position::line);
-        at_line(line, TableProblem::Syntax { message: error.to_string() })
-    };
-    let mut csv = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(reader);
-    let header = csv.headers().map_err(syntax)?.clone();
-    let column =
-        |name: &str| header.iter().position(|cell| cell.trim_start_matches('\u{feff}').eq_ignore_ascii_case(name));
-    let path_column = column("path").ok_or_else(|| at_line(1, TableProblem::MissingColumn { name: "path" }))?;
-    let (label_column, id_column) = (column("label"), column("id"));
-    let mut rows = Rows::default();
-    for record in csv.records() {
-        let record = record.map_err(syntax)?;
-        let line = record.position().map_or(0, csv::Position::line);
-        if record.len() != header.len() {
-            return Err(at_line(line, TableProblem::Columns { found: record.len(), expected: header.len() }));
+    let mut rows = Rows::of(path);
+    let reader = without_mark(reader).map_err(|error| at(path)(packing(error)))?;
+    match form.delimiter {
+        Delimiter::Byte(delimiter) => {
+            let syntax = |error: csv::Error| {
+                let line = error.position().map_or(1, csv::Position::line);
+                at_line(line, TableProblem::Syntax { message: error.to_string() })
+            };
+            let mut csv = csv::ReaderBuilder::new()
+                .flexible(true)
+                .has_headers(form.header)
+                .delimiter(delimiter)
+                .trim(csv::Trim::All)
+                .from_reader(reader);
+            for record in csv.records() {
+                let record = record.map_err(syntax)?;
+                let line = record.position().map_or(0, csv::Position::line);
+                add(&mut rows, form, &record.iter().collect::<Vec<_>>()).map_err(|problem| at_line(line, problem))?;
+            }
         }
-        let cell = |column: Option<usize>| record.get(column?).filter(|cell| !cell.is_empty());
-        let written = cell(Some(path_column)).unwrap_or_default();
-        rows.add(written, cell(label_column).map(str::to_string), cell(id_column))
-            .map_err(|problem| at_line(line, problem))?;
+        Delimiter::Spaces | Delimiter::None => {
+            let mut header = form.header;
+            each_line(path, reader, |bytes| {
+                if std::mem::take(&mut header) {
+                    return Ok(());
+                }
+                let text = std::str::from_utf8(bytes)
+                    .map_err(|error| TableProblem::Syntax { message: format!("the line is no UTF-8: {error}") })?;
+                add(&mut rows, form, &form.cells(text))
+            })?;
+        }
     }
-    rows.files(path, limits)
+    rows.files(limits)
 }
 
-/// Reads a list of JSON lines from `reader`; `path` is the file's.
-pub(super) fn read_json_lines(path: &Path, reader: impl Read, limits: &Limits) -> Result<Files, DataError> {
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Name {
-        Text(String),
-        Number(i64),
+/// Adds a line of text.
+fn add(rows: &mut Rows, form: &Form, cells: &[&str]) -> Result<(), TableProblem> {
+    if cells.iter().all(|cell| cell.is_empty()) {
+        return Ok(());
     }
-    #[derive(serde::Deserialize)]
-    struct Line {
-        path: String,
-        #[serde(default)]
-        label: Option<Name>,
-        #[serde(default)]
-        id: Option<Name>,
+    // Spreadsheets end lines in empty cells that were never meant.
+    let meant = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
+    let cells = cells.get(..meant.max(form.columns)).unwrap_or(cells);
+    if cells.len() != form.columns {
+        return Err(TableProblem::Columns { found: cells.len(), expected: form.columns });
     }
-    let text = |name: Option<Name>| {
-        let text = name.map(|name| match name {
-            Name::Text(text) => text,
-            Name::Number(number) => number.to_string(),
-        });
-        text.filter(|text| !text.is_empty())
+    let cell = |column: Option<usize>| cells.get(column?).copied().filter(|cell| !cell.is_empty());
+    let Some(path) = cell(Some(form.path)) else {
+        let (found, expected) = (String::new(), "the path of an image");
+        return Err(TableProblem::Value { column: form.path + 1, found, expected });
     };
+    rows.add(path, cell(form.label).map(str::to_string), cell(form.id))
+}
+
+/// The bytes after a byte-order mark, where there is one.
+fn without_mark(mut reader: impl Read) -> std::io::Result<impl Read> {
+    let mut start = Vec::new();
+    reader.by_ref().take(3).read_to_end(&mut start)?;
+    let start = if start == [0xef, 0xbb, 0xbf] { Vec::new() } else { start };
+    Ok(std::io::Cursor::new(start).chain(reader))
+}
+
+/// Calls `visit` with the bytes of every line that has some.
+fn each_line(
+    path: &Path,
+    reader: impl Read,
+    mut visit: impl FnMut(&[u8]) -> Result<(), TableProblem>,
+) -> Result<(), DataError> {
     let mut reader = BufReader::new(reader);
-    let mut rows = Rows::default();
+    let mut bytes = Vec::new();
     for line in 1.. {
         let at_line = |problem| DataError::Table { path: path.to_path_buf(), line, problem };
-        let mut bytes = Vec::new();
+        bytes.clear();
         let mut bounded = reader.by_ref().take(MAX_LINE + 1);
         if bounded.read_until(b'\n', &mut bytes).map_err(|error| at(path)(packing(error)))? == 0 {
             break;
@@ -137,19 +184,50 @@ pub(super) fn read_json_lines(path: &Path, reader: impl Read, limits: &Limits) -
         if bytes.len() as u64 > MAX_LINE {
             return Err(at_line(TableProblem::LongLine { limit: MAX_LINE }));
         }
-        if bytes.trim_ascii().is_empty() {
-            continue;
+        if !bytes.trim_ascii().is_empty() {
+            visit(&bytes).map_err(at_line)?;
         }
-        let parsed: Line = serde_json::from_slice(&bytes)
-            .map_err(|error| at_line(TableProblem::Syntax { message: error.to_string() }))?;
-        rows.add(&parsed.path, text(parsed.label), text(parsed.id).as_deref()).map_err(at_line)?;
     }
-    rows.files(path, limits)
+    Ok(())
+}
+
+/// Reads a list of JSON lines from `reader`; `path` is the file's. Keys are those of [`super::list_form`].
+pub(super) fn read_json_lines(path: &Path, reader: impl Read, limits: &Limits) -> Result<Files, DataError> {
+    let mut rows = Rows::of(path);
+    let reader = without_mark(reader).map_err(|error| at(path)(packing(error)))?;
+    each_line(path, reader, |bytes| {
+        let parsed: serde_json::Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|error| TableProblem::Syntax { message: error.to_string() })?;
+        let names = parsed.keys().map(String::as_str);
+        let value = |place: usize| parsed.iter().nth(place);
+        let text = |place: Option<usize>, expected| match place.and_then(value) {
+            None | Some((_, Value::Null)) => Ok(None),
+            Some((_, Value::String(text))) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+            Some((_, Value::Number(number))) => Ok(Some(number.to_string())),
+            Some((key, found)) => {
+                let found = found.to_string().chars().take(40).collect();
+                Err(TableProblem::Key { key: key.clone(), found, expected })
+            }
+        };
+        let place = first_of(&PATHS, names.clone());
+        let written = match place.and_then(value) {
+            Some((_, Value::String(path))) if !path.is_empty() => path,
+            Some((key, found)) => {
+                let found = found.to_string().chars().take(40).collect();
+                return Err(TableProblem::Key { key: key.clone(), found, expected: "the path of an image" });
+            }
+            None => return Err(TableProblem::NoPaths { found: names.map(str::to_owned).collect() }),
+        };
+        let label = text(first_of(&LABELS, names.clone()), "the name or number of a class")?;
+        let id = text(id_of(names), "a text or a number")?;
+        rows.add(written, label, id.as_deref())
+    })?;
+    rows.files(limits)
 }
 
 /// Class names, and of every written label its class.
 fn classes(written: &HashMap<String, u32>) -> (Vec<String>, Vec<u32>) {
-    let number = |label: &str| label.parse::<u32>().ok().filter(|number| *number <= MAX_LABEL);
+    let number = |label: &str| whole_number(label).filter(|number| *number <= MAX_LABEL);
     let mut labels: Vec<(&str, u32)> = written.iter().map(|(label, place)| (label.as_str(), *place)).collect();
     labels.sort_unstable();
     let numbers: Option<Vec<u32>> = labels.iter().map(|(label, _)| number(label)).collect();
@@ -165,26 +243,18 @@ fn classes(written: &HashMap<String, u32>) -> (Vec<String>, Vec<u32>) {
     (classes, places)
 }
 
-/// Refuses a path that means no file of the list's folder.
-fn check(written: &str) -> Result<(), TableProblem> {
-    let path = Path::new(written);
-    if written.is_empty() {
-        let (found, expected) = (String::new(), "the path of an image");
-        return Err(TableProblem::Value { column: 1, found, expected });
-    }
+/// Whether a relative path leads out of the folder that it counts from.
+fn leaves(path: &Path) -> bool {
     if path.is_absolute() {
-        return Ok(());
+        return false;
     }
     let mut depth = 0_i64;
-    for component in path.components() {
+    path.components().any(|component| {
         depth += match component {
             Component::ParentDir => -1,
             Component::Normal(_) => 1,
             Component::CurDir | Component::RootDir | Component::Prefix(_) => 0,
         };
-        if depth < 0 {
-            return Err(TableProblem::Outside { path: written.to_string() });
-        }
-    }
-    Ok(())
+        depth < 0
+    })
 }

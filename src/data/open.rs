@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use super::archive::{at, packing, unpacked};
 use super::decode::Limits;
-use super::error::Found;
+use super::error::{Found, TableProblem};
+use super::list_form::{self, Form};
 use super::{DataError, Source, cifar, folder, idx, manifest, pixel_csv, svhn};
 
 /// How a data set is opened.
@@ -22,8 +23,8 @@ pub struct OpenOptions {
     pub coarse_labels: bool,
 }
 
-const KNOWN: &str = "a folder of images, flat or one subfolder a class; a list of images (`.csv` with a `path` column, \
-                     `.jsonl`); a table of pixels and a label (`.csv`); CIFAR-10 and CIFAR-100, binary or Python, packed or \
+const KNOWN: &str = "a folder of images, flat or one subfolder a class; a list of images (`.csv`, \
+                     `.tsv`, `.txt`, `.lst` or `.jsonl` with a `path` and perhaps a `label`); a table of pixels and a label (`.csv`); CIFAR-10 and CIFAR-100, binary or Python, packed or \
                      not; SVHN (`.mat`); IDX as MNIST has it (`NAME-images-idx3-ubyte`)";
 
 /// Subfolders that are parts of a data set, not classes, when there is nothing else beside them.
@@ -176,13 +177,8 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Data
     let name = path.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     let stream = || unpacked(path, limits.archive_bytes);
-    if plain.ends_with(".csv") {
-        let header = first_line(path, stream()?)?;
-        return Ok(if manifest::is_header(&header) {
-            Arc::new(manifest::read_csv(path, stream()?, limits)?)
-        } else {
-            Arc::new(pixel_csv::read(path, stream()?)?)
-        });
+    if [".csv", ".tsv", ".txt", ".lst"].iter().any(|ending| plain.ends_with(ending)) {
+        return open_text(path, plain.ends_with(".csv"), limits);
     }
     if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
         return Ok(Arc::new(manifest::read_json_lines(path, stream()?, limits)?));
@@ -204,12 +200,45 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Data
     Err(unrecognised(path, Found::File(start)))
 }
 
-/// The first line, or as much of it as a header may have.
-fn first_line(path: &Path, reader: impl Read) -> Result<String, DataError> {
-    let mut line = Vec::new();
-    let mut bounded = BufReader::new(reader).take(MAX_FIRST_LINE);
-    bounded.read_until(b'\n', &mut line).map_err(|error| at(path)(packing(error)))?;
-    Ok(String::from_utf8_lossy(&line).into_owned())
+/// A list of images; where it `may_be_pixels` and names none, a table of pixels.
+fn open_text(path: &Path, may_be_pixels: bool, limits: &Limits) -> Result<Arc<dyn Source>, DataError> {
+    let stream = || unpacked(path, limits.archive_bytes);
+    let at_first = |problem| DataError::Table { path: path.to_path_buf(), line: 1, problem };
+    let mut start = first_lines(path, stream()?)?;
+    if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
+        return Err(at_first(TableProblem::Utf16));
+    }
+    let text = String::from_utf8_lossy(&start);
+    let mut lines = text.trim_start_matches('\u{feff}').split(['\n', '\r']).filter(|line| !line.trim().is_empty());
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let form = Form::of(first, path.parent().unwrap_or(Path::new("")));
+    match form {
+        Some(form) => Ok(Arc::new(manifest::read(path, stream()?, &form, limits)?)),
+        None if may_be_pixels && list_form::holds_numbers(first, second) => {
+            Ok(Arc::new(pixel_csv::read(path, stream()?)?))
+        }
+        // A text of words may be anything.
+        None if !may_be_pixels && first.split_whitespace().count() < 2 => {
+            start.truncate(16);
+            Err(unrecognised(path, Found::File(start)))
+        }
+        None => Err(at_first(list_form::no_list(first))),
+    }
+}
+
+/// The first two lines with something in them, or as much of them as they may have.
+fn first_lines(path: &Path, reader: impl Read) -> Result<Vec<u8>, DataError> {
+    let mut lines = Vec::new();
+    let mut bounded = BufReader::new(reader).take(2 * MAX_FIRST_LINE);
+    let mut found = 0;
+    while found < 2 {
+        let before = lines.len();
+        if bounded.read_until(b'\n', &mut lines).map_err(|error| at(path)(packing(error)))? == 0 {
+            break;
+        }
+        found += usize::from(!lines[before..].trim_ascii().is_empty());
+    }
+    Ok(lines)
 }
 
 fn unrecognised(path: &Path, found: Found) -> DataError {

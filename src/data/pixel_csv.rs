@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path, reader: impl Read) -> Result<Records, DataError>
             } else {
                 (255, "a pixel from 0 to 255")
             };
-            match number(cell).filter(|value| *value <= highest) {
+            match std::str::from_utf8(cell).ok().and_then(whole_number).filter(|value| *value <= highest) {
                 Some(label) if column == label_column => labels.push(label),
                 Some(pixel) => row.push(pixel as u8),
                 None => {
@@ -79,8 +79,8 @@ pub(super) fn read(path: &Path, reader: impl Read) -> Result<Records, DataError>
 }
 
 /// A whole number, also when it is written `7.0` or `7.0e+00` as numpy does.
-fn number(cell: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(cell).ok()?.trim();
+pub(super) fn whole_number(text: &str) -> Option<u32> {
+    let text = text.trim();
     if let Ok(value) = text.parse() {
         return Some(value);
     }

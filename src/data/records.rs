@@ -4,7 +4,7 @@
 
 use super::archive::ArchiveError;
 use super::pixels::Pixels;
-use super::{DataError, Image, Source};
+use super::{DataError, Image, Source, stamp};
 
 /// How the samples of one record are arranged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,17 @@ impl Records {
         Ok(Records { files, ends, dims, arrangement, classes })
     }
 
+    /// The samples of an image as they are stored.
+    fn samples(&self, index: usize) -> Result<Vec<u8>, DataError> {
+        let missing = || DataError::Position { index, len: Source::len(self) };
+        let (file, record) = self.at(index).ok_or_else(missing)?;
+        let mut samples = vec![0; self.dims.samples()];
+        file.pixels
+            .read((record * file.stride) as u64, &mut samples)
+            .map_err(|source| DataError::Io { path: self.id(index).into(), source })?;
+        Ok(samples)
+    }
+
     fn image(&self, index: usize, pixels: Vec<u8>) -> Result<Image, DataError> {
         let Dims { height, width, channels } = self.dims;
         Image::new(height, width, channels, pixels)
@@ -137,17 +148,12 @@ impl Source for Records {
         &self.classes
     }
 
-    fn stored_bytes(&self, _index: usize) -> u64 {
-        self.dims.samples() as u64
+    fn stamp(&self, index: usize) -> u64 {
+        self.samples(index).map_or(0, |samples| stamp::of_bytes(&samples))
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {
-        let missing = || DataError::Position { index, len: Source::len(self) };
-        let (file, record) = self.at(index).ok_or_else(missing)?;
-        let mut samples = vec![0; self.dims.samples()];
-        file.pixels
-            .read((record * file.stride) as u64, &mut samples)
-            .map_err(|source| DataError::Io { path: self.id(index).into(), source })?;
+        let samples = self.samples(index)?;
         let Dims { height, width, channels } = self.dims;
         // Samples of a channel come in runs; in the image, those of a run are `apart`.
         let (run, apart) = match self.arrangement {

@@ -31,8 +31,9 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// Bytes of the stored image (of the file, or of the record in an archive).
-    fn stored_bytes(&self, index: usize) -> u64;
+    /// A number that changes when the stored image does, and is the same for a copy of the data elsewhere. It may be of a part
+    /// of the bytes.
+    fn stamp(&self, index: usize) -> u64;
 
     /// The file of this image alone, where there is one.
     fn path(&self, index: usize) -> Option<PathBuf> {

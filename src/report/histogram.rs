@@ -1,8 +1,8 @@
 //! The distribution of influence as an SVG histogram, the selected part in another colour.
 
 use super::figure;
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use crate::lowest::{Lowest, Total};
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 const BINS: usize = 60;
@@ -11,44 +11,19 @@ const HEIGHT: f64 = 200.0;
 /// Share of the values cut off at the upper end, so that one outlier does not flatten the rest.
 const TAIL: f64 = 0.002;
 
-/// A number in the total order of floats.
-#[derive(Debug, Clone, Copy)]
-struct Total(f64);
-
-impl Ord for Total {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Total {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Total {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Total {}
-
 /// A first pass over the values: from where to where the bars go. Of the values themselves it keeps the upper end alone.
 #[derive(Debug, Clone)]
 pub struct Extent {
     finite: usize,
     lowest: Option<Total>,
-    /// The highest values, the lowest of them on top.
-    highest: BinaryHeap<Reverse<Total>>,
-    room: usize,
+    /// The highest values; a number tells equal ones apart.
+    highest: Lowest<(Reverse<Total>, usize), ()>,
 }
 
 impl Extent {
     /// For at most so many values.
     pub fn expecting(values: usize) -> Extent {
-        Extent { finite: 0, lowest: None, highest: BinaryHeap::new(), room: cut(values) + 1 }
+        Extent { finite: 0, lowest: None, highest: Lowest::of(cut(values) + 1) }
     }
 
     /// Takes note of a value; one that is not finite has no place in the picture.
@@ -56,23 +31,20 @@ impl Extent {
         if !value.is_finite() {
             return;
         }
-        let value = Total(value);
+        let value = Total::of(value);
         self.finite += 1;
         self.lowest = Some(self.lowest.map_or(value, |lowest| lowest.min(value)));
-        if self.highest.len() < self.room {
-            self.highest.push(Reverse(value));
-        } else if self.highest.peek().is_some_and(|least| least.0 < value) {
-            self.highest.pop();
-            self.highest.push(Reverse(value));
+        if self.highest.bar().is_none_or(|(least, _)| least.0 < value) {
+            self.highest.add((Reverse(value), self.finite), ());
         }
     }
 
     /// Empty bars over the range of the values.
     pub fn bars(self) -> Histogram {
-        let highest = self.highest.into_sorted_vec();
+        let highest: Vec<Total> = self.highest.into_sorted().map(|((value, _), ())| value.0).collect();
         // The selected end is what the picture is for: it is never cut.
         let range = self.lowest.zip(highest.get(cut(self.finite)).or(highest.last()));
-        let range = range.map(|(low, high)| (low.0, high.0.0));
+        let range = range.map(|(low, high)| (low.value(), high.value()));
         Histogram { range, pool: [0; BINS], selected: [0; BINS] }
     }
 }

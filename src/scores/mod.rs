@@ -3,6 +3,8 @@
 //! The more negative `influence`, the more labelling that image is expected to lower the loss on the
 //! reference set. Every file carries that sentence and the provenance of its numbers.
 
+mod columns;
+mod known;
 mod parquet;
 mod parts;
 mod rows;
@@ -10,12 +12,12 @@ mod stored;
 mod table_file;
 mod text;
 
+pub use known::{KnownImages, SameAs};
 pub use parts::{Finished, Part, Parts};
 pub use rows::Rows;
 pub use stored::Stored;
 
-use parquet::Field;
-
+use crate::data::Content;
 use crate::durable::{self, DurableError};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 pub const SIGN: &str = "more negative influence = labelling the image is expected to lower the reference loss more";
 
 /// What one pool image got.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ScoreRow {
     /// Sample id, as the data source gives it.
     pub id: String,
@@ -40,6 +42,11 @@ pub struct ScoreRow {
     pub margin: f64,
     /// The true label where the pool happens to have one. Never used for scoring.
     pub label: Option<u32>,
+    /// What the image shows; equal for images of equal pixels. In Parquet its 64 bits as an unsigned number, in text 16
+    /// hexadecimal digits.
+    pub content: Content,
+    /// The images that are known already and show the same, where the image is among some.
+    pub same_as: Option<SameAs>,
 }
 
 /// Rows in pool order, with where they come from.
@@ -161,6 +168,8 @@ mod tests {
             entropy: 1.0 / 3.0,
             margin: f64::MIN_POSITIVE,
             label,
+            content: Content::from_bits(u64::MAX - id.len() as u64),
+            same_as: label.map(|label| if label == 7 { SameAs::Reference } else { SameAs::Labelled }),
         };
         ScoreTable {
             provenance: IndexMap::from([("sign".to_owned(), SIGN.to_owned())]),
@@ -188,6 +197,12 @@ mod tests {
         }
         let read = ScoreTable::read_parquet(&folder.path().join("scores.parquet")).expect("read");
         assert!(read.rows.is_empty());
+        let header = |table: &ScoreTable| {
+            let path = folder.path().join("header.csv");
+            table.write(&path).expect("written");
+            std::fs::read_to_string(&path).expect("read").lines().next().map(str::to_owned)
+        };
+        assert_eq!(header(&ScoreTable::default()), header(&table()), "the header does not hang on the rows");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Score rows, wherever they are.
 
-use super::table_file::{CHUNK, Values};
-use super::{Field, ScoreError, ScoreRow, Stored};
-use parquet::data_type::DoubleType;
+use super::columns::{COLUMNS, CONTENT, Data, INFLUENCE, Values, place};
+use super::table_file::CHUNK;
+use super::{ScoreError, ScoreRow, Stored};
+use crate::data::Content;
 
 /// The rows of a score table, in pool order: all at hand, or in files that every pass reads anew.
 #[derive(Debug, Clone, Copy)]
@@ -64,9 +65,31 @@ impl Rows<'_> {
         match self {
             Rows::Memory(rows) => rows.iter().filter_map(|row| row.influence).for_each(visit),
             Rows::Files(stored) => {
-                let (mut column, mut values) = (stored.column::<DoubleType>(Field::Influence), Values::none());
+                let (mut column, mut values) = (stored.column(INFLUENCE), Values::none(&COLUMNS[place(INFLUENCE)]));
                 while column.read(CHUNK, &mut values)? > 0 {
-                    values.values.drain(..).for_each(&mut visit);
+                    if let Data::Double(influences) = &values.data {
+                        influences.iter().copied().for_each(&mut visit);
+                    }
+                    values.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with what the image of every row shows.
+    ///
+    /// # Errors
+    /// [`ScoreError`] from the files.
+    pub fn contents(self, mut visit: impl FnMut(Content)) -> Result<(), ScoreError> {
+        match self {
+            Rows::Memory(rows) => rows.iter().for_each(|row| visit(row.content)),
+            Rows::Files(stored) => {
+                let (mut column, mut values) = (stored.column(CONTENT), Values::none(&COLUMNS[place(CONTENT)]));
+                while column.read(CHUNK, &mut values)? > 0 {
+                    if let Data::U64(contents) = &values.data {
+                        contents.iter().for_each(|bits| visit(Content::from_bits(bits.cast_unsigned())));
+                    }
                     values.clear();
                 }
             }

@@ -1,9 +1,8 @@
 //! Score rows that lie in Parquet files: gone through piece by piece, as often as is asked, and never in memory all at once.
 
+use super::ScoreError;
 use super::table_file::{Chunks, Column, TableFile};
-use super::{Field, ScoreError};
 use indexmap::IndexMap;
-use parquet::data_type::DataType;
 use std::path::{Path, PathBuf};
 
 /// Rows of several score files, one file after the other.
@@ -48,15 +47,17 @@ impl Stored {
         Chunks::of(&self.files, self.rows)
     }
 
-    pub(super) fn column<T: DataType>(&self, field: Field) -> Column<'_, T> {
-        Column::of(&self.files, field)
+    /// The column of this name.
+    pub(super) fn column(&self, name: &str) -> Column<'_> {
+        Column::of(&self.files, name)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rows, ScoreFormat, ScoreRow, ScoreTable, write};
+    use super::super::{Rows, SameAs, ScoreFormat, ScoreRow, ScoreTable, write};
     use super::*;
+    use crate::data::Content;
 
     /// Rows that repeat, differ, lack values and are not numbers.
     fn rows(count: u32) -> Vec<ScoreRow> {
@@ -68,6 +69,8 @@ mod tests {
             entropy: f64::from(i).sqrt(),
             margin: 0.5,
             label: i.is_multiple_of(3).then_some(u32::MAX - i),
+            content: Content::from_bits(u64::from(i % 4_000) << 40),
+            same_as: SameAs::ALL.get(i as usize % 6).copied(),
         };
         (0..count).map(row).collect()
     }
@@ -105,7 +108,10 @@ mod tests {
             assert!(read(&memory) == read(&files), "{name} differs");
         }
         let read = ScoreTable::read_parquet(&folder.path().join("joined-whole.parquet")).expect("read");
-        let bits = |row: &ScoreRow| (row.id.clone(), row.influence.map(f64::to_bits), row.label, row.entropy.to_bits());
+        let bits = |row: &ScoreRow| {
+            let known = (row.content, row.same_as);
+            (row.id.clone(), row.influence.map(f64::to_bits), row.label, row.entropy.to_bits(), known)
+        };
         assert!(read.rows.iter().map(bits).eq(rows.iter().map(bits)), "the rows come back");
     }
 
@@ -131,6 +137,13 @@ mod tests {
             influences
         };
         assert_eq!(influences(view), influences(Rows::Memory(&rows)));
+        let contents = |view: Rows| {
+            let mut contents = Vec::new();
+            view.contents(|content| contents.push(content)).expect("read");
+            contents
+        };
+        assert_eq!(contents(view), rows.iter().map(|row| row.content).collect::<Vec<_>>());
+        assert_eq!(contents(view), contents(Rows::Memory(&rows)));
         let mut seen = 0;
         let found = view.any(|row| {
             seen += 1;
@@ -164,5 +177,10 @@ mod tests {
         assert!(said.contains("no column `influence`"), "{said}");
         let said = of_schema("message scores { REQUIRED BYTE_ARRAY id (UTF8); REQUIRED DOUBLE influence; }");
         assert!(said.contains("column `influence` is required DOUBLE, expected optional DOUBLE"), "{said}");
+        let earlier = "message scores { REQUIRED BYTE_ARRAY id (UTF8); OPTIONAL DOUBLE influence; REQUIRED INT32 pseudo_label \
+                       (UINT_32); REQUIRED DOUBLE confidence; REQUIRED DOUBLE entropy; REQUIRED DOUBLE margin; OPTIONAL INT32 \
+                       label (UINT_32); }";
+        let said = of_schema(earlier);
+        assert!(said.contains("an earlier version wrote it; score the pool again"), "{said}");
     }
 }

@@ -1,10 +1,9 @@
 //! A Parquet score table, opened: what it says of itself, and its columns a piece at a time.
 
-use super::parquet::{COLUMNS, Field};
+use super::columns::{COLUMNS, CONTENT, Values, place};
 use super::{ScoreError, ScoreRow};
 use indexmap::IndexMap;
-use parquet::column::reader::ColumnReaderImpl;
-use parquet::data_type::{ByteArrayType, DataType, DoubleType, Int32Type};
+use parquet::column::reader::ColumnReader;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use std::fs::File;
@@ -12,35 +11,6 @@ use std::path::{Path, PathBuf};
 
 /// Rows that are taken at a time.
 pub(super) const CHUNK: usize = 1024;
-
-/// Values of one column, row by row. Of an optional column, rows without a value have the level 0 and no place in `values`.
-pub(super) struct Values<T: DataType> {
-    pub(super) values: Vec<T::T>,
-    /// One a row; empty where the column is not optional.
-    pub(super) levels: Vec<i16>,
-}
-
-impl<T: DataType> Values<T> {
-    pub(super) fn none() -> Self {
-        Values { values: Vec::new(), levels: Vec::new() }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.values.clear();
-        self.levels.clear();
-    }
-
-    /// Adds what `column` gives next, `most` rows at most. Gives how many there were.
-    pub(super) fn read(&mut self, column: &mut ColumnReaderImpl<T>, most: usize) -> Result<usize, ParquetError> {
-        Ok(column.read_records(most, Some(&mut self.levels), None, &mut self.values)?.0)
-    }
-
-    /// One entry a row.
-    pub(super) fn optional(self) -> impl Iterator<Item = Option<T::T>> {
-        let mut values = self.values.into_iter();
-        self.levels.into_iter().map(move |level| if level == 0 { None } else { values.next() })
-    }
-}
 
 /// An open score table.
 pub(super) struct TableFile {
@@ -62,14 +32,20 @@ impl TableFile {
         let content = |reason| ScoreError::Content { path: path.to_path_buf(), reason };
         let schema = reader.metadata().file_metadata().schema_descr();
         let mut places = [0; COLUMNS.len()];
-        for (place, column) in places.iter_mut().zip(COLUMNS) {
+        for (place, column) in places.iter_mut().zip(&COLUMNS) {
             let found = schema.columns().iter().position(|of| of.path().string() == column.name);
-            *place = found.ok_or_else(|| content(format!("not a score table: no column `{}`", column.name)))?;
+            let missing = || match column.name {
+                // All before it were there.
+                CONTENT => "it has no column `content`: an earlier version wrote it; score the pool again".to_owned(),
+                name => format!("not a score table: no column `{name}`"),
+            };
+            *place = found.ok_or_else(|| content(missing()))?;
             let of = schema.column(*place);
+            let physical = column.kind.physical();
             let found = (of.physical_type(), of.max_def_level(), of.max_rep_level());
-            if found != (column.physical, i16::from(column.optional), 0) {
+            if found != (physical, i16::from(column.optional), 0) {
                 let kind = |optional: bool| if optional { "optional" } else { "required" };
-                let (found, wanted) = (format!("{} {}", kind(found.1 > 0), found.0), column.physical);
+                let (found, wanted) = (format!("{} {}", kind(found.1 > 0), found.0), physical);
                 let (name, expected) = (column.name, kind(column.optional));
                 return Err(content(format!("column `{name}` is {found}, expected {expected} {wanted}")));
             }
@@ -88,14 +64,12 @@ impl TableFile {
         pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect()
     }
 
-    fn column<T: DataType>(&self, group: usize, field: Field) -> Result<ColumnReaderImpl<T>, ScoreError> {
+    /// The column at `place` of [`COLUMNS`] in a row group.
+    fn column(&self, group: usize, place: usize) -> Result<ColumnReader, ScoreError> {
         let failed = |source| ScoreError::Parquet { path: self.path.clone(), source };
         let group = self.reader.get_row_group(group).map_err(failed)?;
-        let column = group.get_column_reader(self.places[field as usize]).map_err(failed)?;
-        T::get_column_reader(column).ok_or_else(|| {
-            let name = COLUMNS[field as usize].name;
-            failed(ParquetError::General(format!("column `{name}` is of another type")))
-        })
+        let lacks = || failed(ParquetError::General(format!("no column at {place}")));
+        group.get_column_reader(*self.places.get(place).ok_or_else(lacks)?).map_err(failed)
     }
 }
 
@@ -136,24 +110,25 @@ impl Groups<'_> {
 }
 
 /// One column of files, one after the other.
-pub(super) struct Column<'a, T: DataType> {
+pub(super) struct Column<'a> {
     groups: Groups<'a>,
-    field: Field,
-    reader: Option<ColumnReaderImpl<T>>,
+    place: usize,
+    reader: Option<ColumnReader>,
 }
 
-impl<'a, T: DataType> Column<'a, T> {
-    pub(super) fn of(files: &'a [PathBuf], field: Field) -> Self {
-        Column { groups: Groups { files: files.iter(), open: None }, field, reader: None }
+impl<'a> Column<'a> {
+    /// The column of this name.
+    pub(super) fn of(files: &'a [PathBuf], name: &str) -> Self {
+        Column { groups: Groups { files: files.iter(), open: None }, place: place(name), reader: None }
     }
 
     /// Adds the next `most` rows to `values`, fewer where there are no more. Gives how many there were.
-    pub(super) fn read(&mut self, most: usize, values: &mut Values<T>) -> Result<usize, ScoreError> {
+    pub(super) fn read(&mut self, most: usize, values: &mut Values) -> Result<usize, ScoreError> {
         let mut rows = 0;
         while rows < most {
             let Some(reader) = &mut self.reader else {
-                let field = self.field;
-                self.reader = self.groups.next(|file, group| file.column(group, field))?;
+                let place = self.place;
+                self.reader = self.groups.next(|file, group| file.column(group, place))?;
                 if self.reader.is_none() {
                     break;
                 }
@@ -168,70 +143,29 @@ impl<'a, T: DataType> Column<'a, T> {
     }
 }
 
-/// The columns of one row group.
-struct Columns {
-    id: ColumnReaderImpl<ByteArrayType>,
-    influence: ColumnReaderImpl<DoubleType>,
-    pseudo_label: ColumnReaderImpl<Int32Type>,
-    confidence: ColumnReaderImpl<DoubleType>,
-    entropy: ColumnReaderImpl<DoubleType>,
-    margin: ColumnReaderImpl<DoubleType>,
-    label: ColumnReaderImpl<Int32Type>,
-}
+/// All columns of one row group.
+struct Columns(Vec<ColumnReader>);
 
 impl Columns {
     fn of(file: &TableFile, group: usize) -> Result<Columns, ScoreError> {
-        Ok(Columns {
-            id: file.column(group, Field::Id)?,
-            influence: file.column(group, Field::Influence)?,
-            pseudo_label: file.column(group, Field::PseudoLabel)?,
-            confidence: file.column(group, Field::Confidence)?,
-            entropy: file.column(group, Field::Entropy)?,
-            margin: file.column(group, Field::Margin)?,
-            label: file.column(group, Field::Label)?,
-        })
+        (0..COLUMNS.len()).map(|place| file.column(group, place)).collect::<Result<_, _>>().map(Columns)
     }
 
     /// The next rows, [`CHUNK`] at most; empty after the last.
     fn next(&mut self) -> Result<Vec<ScoreRow>, ParquetError> {
-        fn next<T: DataType>(
-            column: &mut ColumnReaderImpl<T>,
-            rows: &mut Vec<usize>,
-        ) -> Result<Values<T>, ParquetError> {
-            let mut values = Values::none();
-            rows.push(values.read(column, CHUNK)?);
-            Ok(values)
+        let mut rows = Vec::new();
+        for (place, (reader, column)) in self.0.iter_mut().zip(&COLUMNS).enumerate() {
+            let mut values = Values::none(column);
+            let read = values.read(reader, CHUNK)?;
+            if place == 0 {
+                rows.resize(read, ScoreRow::default());
+            } else if read != rows.len() {
+                let (first, name) = (rows.len(), column.name);
+                return Err(ParquetError::General(format!("{first} values of `id` and {read} of `{name}`")));
+            }
+            values.put(column, &mut rows)?;
         }
-        let mut lengths = Vec::new();
-        let id = next(&mut self.id, &mut lengths)?;
-        let influence = next(&mut self.influence, &mut lengths)?;
-        let pseudo_label = next(&mut self.pseudo_label, &mut lengths)?;
-        let confidence = next(&mut self.confidence, &mut lengths)?;
-        let entropy = next(&mut self.entropy, &mut lengths)?;
-        let margin = next(&mut self.margin, &mut lengths)?;
-        let label = next(&mut self.label, &mut lengths)?;
-        if lengths.windows(2).any(|pair| pair[0] != pair[1]) {
-            return Err(ParquetError::General(format!("columns of different lengths: {lengths:?}")));
-        }
-        let beliefs = confidence.values.into_iter().zip(entropy.values).zip(margin.values);
-        let labels = pseudo_label.values.into_iter().zip(label.optional());
-        id.values
-            .into_iter()
-            .zip(influence.optional())
-            .zip(beliefs)
-            .zip(labels)
-            .map(|(((id, influence), ((confidence, entropy), margin)), (pseudo_label, label))| {
-                Ok(ScoreRow {
-                    id: id.as_utf8()?.to_owned(),
-                    influence,
-                    pseudo_label: pseudo_label.cast_unsigned(),
-                    confidence,
-                    entropy,
-                    margin,
-                    label: label.map(i32::cast_unsigned),
-                })
-            })
-            .collect()
+        Ok(rows)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A score table as CSV and as JSON lines.
 
+use super::columns::COLUMNS;
 use super::{Rows, ScoreError};
 use std::io::Write;
 use std::path::Path;
@@ -12,8 +13,7 @@ fn refused<E: std::error::Error + Send + Sync + 'static>(path: &Path) -> impl Fn
 pub(super) fn write_csv(rows: Rows, file: impl Write, path: &Path) -> Result<(), ScoreError> {
     let mut writer = csv::Writer::from_writer(file);
     if rows.is_empty() {
-        let header = ["id", "influence", "pseudo_label", "confidence", "entropy", "margin", "label"];
-        writer.write_record(header).map_err(refused(path))?;
+        writer.write_record(COLUMNS.iter().map(|column| column.name)).map_err(refused(path))?;
     }
     rows.each(|row| writer.serialize(row).map_err(refused(path)))?;
     writer.flush().map_err(refused(path))

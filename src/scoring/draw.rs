@@ -2,19 +2,22 @@
 
 use super::prepared::Prepared;
 use super::stages::{Scored, ScoredRows, scores_path};
-use super::{ScoreOptions, ScoringError};
+use super::{ScoreOptions, ScoringError, known};
 use crate::durable::DurableError;
 use crate::observe::Observer;
 use crate::scores::{self, Rows, ScoreError, ScoreRow};
-use crate::select::{Ranked, Ranking};
+use crate::select::{Duplicates, LeftOut, Ranked, Ranking};
 use crate::sweep::{Scorer, SweepOptions, SweepTimes, part_size, sweep};
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Images a batch where none was asked for: so few images are not worth a search.
 const BATCH: usize = 64;
+/// Images that are drawn at once beyond those that are still missing, at most: so many rows are held.
+const AT_ONCE: usize = 1 << 16;
 
-/// Draws the budget, and scores what was drawn. An image that cannot be used is left out, and the next one is drawn.
+/// Draws the budget, and scores what was drawn. An image that cannot be used, or that shows what a known or another drawn
+/// image shows, is left out, and the next one is drawn.
 pub(super) fn scored(
     options: &ScoreOptions,
     prepared: &Prepared,
@@ -30,31 +33,53 @@ pub(super) fn scored(
         threads: (options.threads > 0).then_some(options.threads),
         strict: options.strict,
         classes: prepared.classes.clone(),
+        known: known::known_images(options, prepared, observer)?,
     };
+    provenance
+        .extend(known::describe(&sweep_options.known).map(|known_images| (known::KNOWN.to_owned(), known_images)));
     let scratch = tempfile::tempdir_in(&options.out).map_err(|source| DurableError::Io {
         doing: "create a temporary folder in",
         path: options.out.clone(),
         source,
     })?;
+    let leave_out = options.duplicates == Duplicates::LeaveOut;
     // Rows with their position in the pool.
     let mut rows: Vec<(usize, ScoreRow)> = Vec::new();
-    let (mut skipped, mut times) = (Vec::new(), SweepTimes::default());
-    let mut last = None;
+    let mut shown = HashSet::new();
+    let (mut skipped, mut times, mut passed_over) = (Vec::new(), SweepTimes::default(), LeftOut::default());
+    let (mut last, mut looked_at) = (None, 0);
     while rows.len() < options.budget {
-        let drawn = draw(options, options.budget - rows.len(), last.as_ref())?;
+        let missing = options.budget - rows.len();
+        // Every draw goes through the whole pool: where most of it is copies, few draws must do.
+        let most = if 2 * rows.len() < looked_at { missing.max(looked_at.min(AT_ONCE)) } else { missing };
+        let drawn = draw(options, most, last.as_ref())?;
         let Some(last_drawn) = drawn.last() else { break };
         last = Some(last_drawn.clone());
-        let places: HashMap<String, usize> = drawn.into_iter().map(|drawn| (drawn.id, drawn.held)).collect();
-        let mut positions: Vec<usize> = places.values().copied().collect();
+        looked_at += drawn.len();
+        let order: HashMap<String, (usize, usize)> =
+            drawn.into_iter().enumerate().map(|(place, drawn)| (drawn.id, (place, drawn.held))).collect();
+        let mut positions: Vec<usize> = order.values().map(|(_, at)| *at).collect();
         positions.sort_unstable();
         let images = pool.subset(&positions)?;
-        let key = format!("{} images before", rows.len() + skipped.len());
+        let key = format!("{looked_at} images drawn");
         let parts = scores::Parts::open(scratch.path(), &key, part_size(batch_size), 0..positions.len())?;
         let swept = sweep(&images, &prepared.recipe, scorer, &parts, &sweep_options, observer)?;
+        let mut scored = Vec::with_capacity(swept.rows.len());
         Rows::Files(&swept.rows).each(|row| {
-            rows.extend(places.get(&row.id).map(|at| (*at, row.clone())));
+            scored.extend(order.get(&row.id).map(|(place, at)| (*place, *at, row.clone())));
             Ok::<(), ScoreError>(())
         })?;
+        scored.sort_unstable_by_key(|(place, _, _)| *place);
+        for (_, at, row) in scored {
+            if rows.len() == options.budget {
+                break;
+            }
+            match row.same_as.filter(|_| leave_out) {
+                Some(set) => passed_over.count(set),
+                None if leave_out && !shown.insert(row.content) => passed_over.copies += 1,
+                None => rows.push((at, row)),
+            }
+        }
         skipped.extend(swept.skipped);
         times = times.and(swept.times);
     }
@@ -65,7 +90,7 @@ pub(super) fn scored(
     for (id, reason) in &skipped {
         observer.say(&format!("warning: pool image `{id}` left out: {reason}"));
     }
-    Ok(Scored::new(provenance, ScoredRows::Memory(rows), path, skipped, Some(times)))
+    Ok(Scored { passed_over, ..Scored::new(provenance, ScoredRows::Memory(rows), path, skipped, Some(times)) })
 }
 
 /// The next `most` images of the pool in the order in which they are drawn, after `last`, with their positions.
@@ -74,18 +99,11 @@ fn draw(options: &ScoreOptions, most: usize, last: Option<&Ranked<usize>>) -> Re
     let mut ranking = Ranking::of(most);
     for at in 0..pool.len() {
         let number = f64::NAN;
-        let unscored = ScoreRow {
-            id: pool.id(at),
-            influence: None,
-            pseudo_label: 0,
-            confidence: number,
-            entropy: number,
-            margin: number,
-            label: None,
-        };
+        let unscored =
+            ScoreRow { id: pool.id(at), confidence: number, entropy: number, margin: number, ..ScoreRow::default() };
         let key = options.strategy.key(&unscored)?;
         if last.is_none_or(|last| last.is_before(key, &unscored.id)) {
-            ranking.offer(key, &unscored.id, || at);
+            ranking.offer(key, &unscored.id, None, || at);
         }
     }
     Ok(ranking.lowest())

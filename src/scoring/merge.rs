@@ -9,7 +9,7 @@ use crate::data::{Dataset, OpenOptions};
 use crate::durable::FolderLock;
 use crate::observe::Observer;
 use crate::scores::{Rows, Stored};
-use crate::select::{StrategyOptions, select};
+use crate::select::{Duplicates, StrategyOptions, select};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,8 @@ pub struct MergeOptions {
     pub budget: usize,
     /// How to select.
     pub strategy: StrategyOptions,
+    /// What becomes of images that show the same.
+    pub duplicates: Duplicates,
     /// Folder for everything that is written.
     pub out: PathBuf,
     /// Score file; `scores.parquet` in the folder when not given.
@@ -128,7 +130,7 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
     let Joined { provenance, rows, skipped, classes, named } = joined(slices);
     let view = Rows::Files(&rows);
     refuse_no_scores(view, options.strategy.row().needs)?;
-    let selection = select(view, options.budget, &options.strategy)?;
+    let selection = select(view, options.budget, &options.strategy, options.duplicates)?;
     // Before anything is written: the score file may be named as one that is read here.
     let tally = Tally::of(view, Some(&selection))?;
     let pool = pool(options, &provenance, &named, observer)?;

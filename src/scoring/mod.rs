@@ -12,6 +12,7 @@ mod engines;
 mod error;
 mod host;
 mod ihvp;
+mod known;
 mod labelled_accuracy;
 mod merge;
 mod options;
@@ -36,7 +37,7 @@ pub use shard::Shard;
 use crate::durable::FolderLock;
 use crate::observe::Observer;
 use crate::scores::{Rows, ScoreRow};
-use crate::select::{Needs, select};
+use crate::select::{Needs, Selection, select};
 use carried::Carried;
 use outcome::Written;
 use prepared::prepare;
@@ -72,11 +73,18 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     }
     let rows = scored.rows.view();
     refuse_no_scores(rows, options.strategy.row().needs)?;
-    let mut selection = select(rows, options.budget, &options.strategy)?;
+    // Where all that was drawn is known, there is nothing to select from.
+    let mut selection = if rows.is_empty() && scored.passed_over.known() > 0 {
+        Selection::nothing(options.strategy, options.budget)
+    } else {
+        select(rows, options.budget, &options.strategy, options.duplicates)?
+    };
     let tally = Tally::of(rows, Some(&selection))?;
     if options.strategy.row().needs == Needs::Nothing {
         // Drawn from all of them, though only those drawn were scored.
         selection.pool = options.pool.len();
+        selection.left_out = scored.passed_over;
+        selection.selected.iter_mut().for_each(|selected| selected.copies = None);
     }
     outcome::write(&written, scored, tally, selection)
 }

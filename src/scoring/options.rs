@@ -6,7 +6,7 @@ use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
 use crate::influence_graph::PairedDifference;
 use crate::runtime::ExecutionProvider;
-use crate::select::StrategyOptions;
+use crate::select::{Duplicates, StrategyOptions};
 use isal_onnx::Scope;
 use std::path::PathBuf;
 
@@ -92,6 +92,11 @@ pub struct ScoreOptions {
     pub budget: usize,
     /// How to select.
     pub strategy: StrategyOptions,
+    /// Images that are not to be selected, besides the labelled and the reference images: pool images that show the same are
+    /// left out too.
+    pub exclude: Vec<Dataset>,
+    /// What becomes of pool images that show the same as a labelled, a reference, an excluded or another pool image.
+    pub duplicates: Duplicates,
     /// Where ONNX Runtime runs.
     pub provider: ExecutionProvider,
     /// Images a batch; found by trying where `None`.

@@ -8,7 +8,7 @@ use crate::data::{Dataset, Image};
 use crate::durable;
 use crate::report::{Page, Picture, Summary, THUMBNAILS};
 use crate::scores::SIGN;
-use crate::select::{Selected, Selection};
+use crate::select::{LeftOut, Selected, Selection};
 use crate::sweep::SweepTimes;
 use image::{ExtendedColorType, ImageEncoder as _};
 use indexmap::IndexMap;
@@ -37,6 +37,8 @@ pub struct Outcome {
     pub labelled: Option<LabelledAccuracy>,
     /// Pool images that could not be scored, with the reason.
     pub skipped: Vec<(String, String)>,
+    /// Pool images left out of the selection because they show what another image shows; absent of a shard.
+    pub left_out: Option<LeftOut>,
     /// Where the time of the sweep went; absent when every score was there already.
     pub times: Option<SweepTimes>,
     /// The images chosen; a shard chooses none.
@@ -88,8 +90,10 @@ fn finish(
     let path = written.out.join("run.json");
     files.insert("run", path.clone());
     let Scored { provenance, skipped, times, labelled, .. } = scored;
+    let left_out = selection.as_ref().map(|selection| selection.left_out);
+    let schema = "isal-run/1";
     let outcome =
-        Outcome { schema: "isal-run/1", sign: SIGN, summary, files, provenance, labelled, skipped, times, selection };
+        Outcome { schema, sign: SIGN, summary, files, provenance, labelled, skipped, left_out, times, selection };
     durable::write_bytes(&path, &serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
     Ok(outcome)
 }

@@ -3,11 +3,11 @@
 use super::labelled_accuracy::LabelledAccuracy;
 use super::prepared::Prepared;
 use super::shard::ShardFacts;
-use super::{ScoreOptions, ScoringError, batch_size, draw};
+use super::{ScoreOptions, ScoringError, batch_size, draw, known};
 use crate::observe::Observer;
 use crate::runtime::{Library, Session, SessionOptions};
 use crate::scores::{self, Parts, Rows, ScoreFormat, ScoreRow, Stored};
-use crate::select::Needs;
+use crate::select::{LeftOut, Needs};
 use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, Swept, part_size, sweep};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub(super) struct Scored {
     pub(super) skipped: Vec<(String, String)>,
     /// How right the model is on the labelled images, where they were looked at.
     pub(super) labelled: Option<LabelledAccuracy>,
+    /// Images that were drawn and then not scored, because they need no label.
+    pub(super) passed_over: LeftOut,
     /// Absent when the table was there already.
     pub(super) times: Option<SweepTimes>,
     /// What was written so far, by what it is.
@@ -55,7 +57,8 @@ impl Scored {
         times: Option<SweepTimes>,
     ) -> Scored {
         let files = IndexMap::from([("scores", path.clone())]);
-        Scored { provenance, rows, path, skipped, labelled: None, times: times.filter(|times| times.images > 0), files }
+        let times = times.filter(|times| times.images > 0);
+        Scored { provenance, rows, path, skipped, labelled: None, passed_over: LeftOut::default(), times, files }
     }
 
     /// Writes the score file. That is for when nothing of the sweep is held any more, so that what it takes to write a file
@@ -114,6 +117,8 @@ pub(super) fn sweep_stage(
     mut provenance: IndexMap<String, String>,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
+    let known = known::known_images(options, prepared, observer)?;
+    provenance.extend(known::describe(&known).map(|known_images| (known::KNOWN.to_owned(), known_images)));
     let batch_size = batch_size::settle(options, prepared, scorer, &mut provenance, observer)?;
     let total = options.pool.len();
     let positions = options.shard.map_or(0..total, |shard| shard.positions(total, batch_size));
@@ -125,6 +130,7 @@ pub(super) fn sweep_stage(
         threads: (options.threads > 0).then_some(options.threads),
         strict: options.strict,
         classes: prepared.classes.clone(),
+        known,
     };
     let Swept { rows, skipped, times } =
         sweep(options.pool.dataset(), &prepared.recipe, scorer, &parts, &sweep_options, observer)?;

@@ -1,11 +1,12 @@
 //! What a run says: a sentence on what to do, what the numbers mean, what to beware of, and how they were found.
 
 use super::Shard;
+use super::known::KNOWN;
 use super::labelled_accuracy::LabelledAccuracy;
 use super::stages::Scored;
 use super::tally::Tally;
 use crate::report::{Summary, figure, grouped};
-use crate::select::{Needs, Selection};
+use crate::select::{LeftOut, Needs, Selection};
 use indexmap::IndexMap;
 
 /// Fewer reference images a class than this make noisy scores.
@@ -24,6 +25,7 @@ pub(super) fn of_selection(scored: &Scored, tally: &Tally, selection: &Selection
     findings.extend(about_influence(tally, selection));
     findings.extend(about_the_model(tally, selection));
     findings.extend(scored.labelled.as_ref().and_then(LabelledAccuracy::finding));
+    findings.extend(about_the_left_out(selection));
     let mut warnings: Vec<String> = order_of_classes(scored).into_iter().collect();
     warnings.extend(about_what_is_missing(scored, selection));
     warnings.extend(few_references(scored, classes));
@@ -117,8 +119,45 @@ fn about_the_model(tally: &Tally, selection: &Selection) -> Vec<String> {
     said
 }
 
+/// Which images were not considered because they show what another image shows.
+fn about_the_left_out(selection: &Selection) -> Vec<String> {
+    let mut said = Vec::new();
+    let LeftOut { labelled, reference, excluded, copies } = selection.left_out;
+    let sets: Vec<String> = [(labelled, "labelled"), (reference, "reference"), (excluded, "excluded")]
+        .into_iter()
+        .filter(|(images, _)| *images > 0)
+        .map(|(images, set)| format!("{} {set} images", grouped(images)))
+        .collect();
+    if !sets.is_empty() {
+        said.push(format!(
+            "Left out of the selection: {} that the pool holds too, pixel for pixel (`--keep-duplicates` considers them).",
+            sets.join(", ")
+        ));
+    }
+    if copies > 0 {
+        let verb = if copies == 1 { "image shows" } else { "images show" };
+        said.push(format!(
+            "Left out as well: {} more pool {verb} the same as a selected one, pixel for pixel; a label for one is a label for all (`--keep-duplicates` selects them too).",
+            grouped(copies)
+        ));
+    }
+    said
+}
+
 fn about_what_is_missing(scored: &Scored, selection: &Selection) -> Vec<String> {
     let mut said: Vec<String> = left_out(scored).into_iter().collect();
+    if selection.selected.is_empty() && selection.left_out.known() > 0 {
+        said.push(
+            "nothing is selected: every pool image that could be is a labelled, reference or excluded one already."
+                .to_owned(),
+        );
+    }
+    if !scored.provenance.contains_key(KNOWN) {
+        said.push(
+            "no labelled images were given for comparison, so some of the selected may be labelled already; `--exclude` names images that are not to be selected."
+                .to_owned(),
+        );
+    }
     if selection.shortfall > 0 {
         said.push(format!("the pool is {} images short of the budget.", grouped(selection.shortfall)));
     }
@@ -198,9 +237,10 @@ fn about_the_solution(provenance: &IndexMap<String, String>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Content;
     use crate::scores::{Rows, ScoreRow};
     use crate::scoring::stages::ScoredRows;
-    use crate::select::{StrategyOptions, select};
+    use crate::select::{Duplicates, StrategyOptions, select};
 
     /// Four images, the last two harmful, of which `budget` are selected by `strategy`; the facts are `provenance`.
     fn said(strategy: &str, budget: usize, provenance: &[(&str, &str)], skipped: usize) -> Summary {
@@ -212,12 +252,15 @@ mod tests {
             entropy: 1.0 - confidence,
             margin: confidence,
             label: None,
+            content: Content::from_bits(u64::from(id.as_bytes()[0])),
+            same_as: None,
         };
         let rows = vec![row("a", -3.0, 0.5), row("b", -1.0, 0.7), row("c", 2.0, 0.9), row("d", 4.0, 0.9)];
         let options = StrategyOptions::named(strategy).expect("a strategy");
-        let selection = select(Rows::Memory(&rows), budget, &options).expect("a selection");
+        let selection = select(Rows::Memory(&rows), budget, &options, Duplicates::default()).expect("a selection");
         let tally = Tally::of(Rows::Memory(&rows), Some(&selection)).expect("a tally");
-        let provenance = provenance.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let provenance = [(KNOWN, "400 labelled")].iter().chain(provenance);
+        let provenance = provenance.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let skipped = (0..skipped).map(|n| (n.to_string(), "bad".to_owned())).collect();
         let scored = Scored::new(provenance, ScoredRows::Memory(rows), "scores.csv".into(), skipped, None);
         of_selection(&scored, &tally, &selection, 10)

@@ -1,7 +1,8 @@
 //! From scores to the images to label.
 //!
 //! A strategy gives every pool image a key; the lowest keys are selected, equal keys by sample id. An image
-//! whose key is not a number is never selected, and counted. A new strategy is a file, a variant of
+//! whose key is not a number is never selected, and counted; so is one that shows what a labelled, a reference or
+//! another selected image shows. A new strategy is a file, a variant of
 //! [`StrategyOptions`], a line of [`STRATEGIES`] and a file under `configs/strategy/`.
 
 mod entropy;
@@ -15,5 +16,5 @@ mod strategy;
 
 pub use random::Random;
 pub use ranking::{Ranked, Ranking};
-pub use selection::{SCHEMA, SelectError, Selected, Selection};
-pub use strategy::{Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, select};
+pub use selection::{LeftOut, SCHEMA, SelectError, Selected, Selection};
+pub use strategy::{Duplicates, Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, select};

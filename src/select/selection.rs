@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::strategy::StrategyOptions;
 use crate::durable::{self, DurableError};
-use crate::scores::{SIGN, ScoreError};
+use crate::scores::{SIGN, SameAs, ScoreError};
 
 /// Name and version of the form of `selection.json`.
-pub const SCHEMA: &str = "isal-selection/1";
+pub const SCHEMA: &str = "isal-selection/2";
 
 /// Why nothing could be selected, or a selection not kept.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,39 @@ pub struct Selected {
     pub pseudo_label: u32,
     /// Probability of that class.
     pub confidence: Option<f64>,
+    /// Images of the pool that show the same, this one included; a label for one is a label for all. Absent where images
+    /// were drawn by id, without a look at the others.
+    pub copies: Option<usize>,
+}
+
+/// Pool images that were not considered because an image that shows the same, pixel for pixel, makes a label for them useless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// They are labelled images.
+    pub labelled: usize,
+    /// They are reference images.
+    pub reference: usize,
+    /// They were named as not to be selected.
+    pub excluded: usize,
+    /// They are copies of selected images.
+    pub copies: usize,
+}
+
+impl LeftOut {
+    /// Counts an image of a known set.
+    pub fn count(&mut self, set: SameAs) {
+        match set {
+            SameAs::Labelled => self.labelled += 1,
+            SameAs::Reference => self.reference += 1,
+            SameAs::Excluded => self.excluded += 1,
+        }
+    }
+
+    /// Those that are in a known set.
+    pub fn known(&self) -> usize {
+        self.labelled + self.reference + self.excluded
+    }
 }
 
 /// What a strategy chose.
@@ -105,6 +138,8 @@ pub struct Selection {
     pub pool: usize,
     /// Images left out because their score is not a number.
     pub not_finite: usize,
+    /// Images left out because they need no label of their own.
+    pub left_out: LeftOut,
     /// Images asked for beyond what the pool could give.
     pub shortfall: usize,
     /// The images, the first to label first.
@@ -117,11 +152,17 @@ impl Selection {
         budget: usize,
         pool: usize,
         not_finite: usize,
+        left_out: LeftOut,
         selected: Vec<Selected>,
     ) -> Self {
         let shortfall = budget - selected.len();
         let (schema, sign) = (SCHEMA.to_owned(), SIGN.to_owned());
-        Selection { schema, sign, strategy, budget, pool, not_finite, shortfall, selected }
+        Selection { schema, sign, strategy, budget, pool, not_finite, left_out, shortfall, selected }
+    }
+
+    /// No image at all.
+    pub fn nothing(strategy: StrategyOptions, budget: usize) -> Self {
+        Selection::new(strategy, budget, 0, 0, LeftOut::default(), Vec::new())
     }
 
     /// Writes `selection.json`, all or nothing.
@@ -166,10 +207,19 @@ mod tests {
                 influence: Some(-0.25),
                 pseudo_label: 3,
                 confidence: Some(0.5),
+                copies: Some(2),
             },
-            Selected { rank: 2, id: "2".to_owned(), score: 0.5, influence: None, pseudo_label: 0, confidence: None },
+            Selected {
+                rank: 2,
+                id: "2".to_owned(),
+                score: 0.5,
+                influence: None,
+                pseudo_label: 0,
+                confidence: None,
+                copies: None,
+            },
         ];
-        Selection::new(strategy, 5, 9, 7, selected)
+        Selection::new(strategy, 5, 9, 7, LeftOut { labelled: 3, copies: 1, ..LeftOut::default() }, selected)
     }
 
     #[test]
@@ -186,14 +236,15 @@ mod tests {
     fn the_file_has_its_schema_the_sign_and_the_images_in_order() {
         let json = serde_json::to_value(selection(StrategyOptions::Random(Random { seed: 7 }))).unwrap();
         let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
-        let expected = ["schema", "sign", "strategy", "budget", "pool", "not_finite", "shortfall", "selected"];
+        let expected =
+            ["schema", "sign", "strategy", "budget", "pool", "not_finite", "left_out", "shortfall", "selected"];
         assert_eq!(keys, expected);
-        assert_eq!((json["schema"].as_str(), json["sign"].as_str()), (Some("isal-selection/1"), Some(SIGN)));
+        assert_eq!((json["schema"].as_str(), json["sign"].as_str()), (Some("isal-selection/2"), Some(SIGN)));
         assert_eq!(json["strategy"], serde_json::json!({"strategy": "random", "seed": 7}));
         assert_eq!(json["shortfall"], 3);
         insta::assert_snapshot!(
             serde_json::to_string(&json["selected"][0]).unwrap(),
-            @r#"{"rank":1,"id":"ä/1.png","score":-0.25,"influence":-0.25,"pseudo_label":3,"confidence":0.5}"#
+            @r#"{"rank":1,"id":"ä/1.png","score":-0.25,"influence":-0.25,"pseudo_label":3,"confidence":0.5,"copies":2}"#
         );
     }
 
@@ -201,9 +252,9 @@ mod tests {
     fn another_schema_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("selection.json");
-        std::fs::write(&path, r#"{"schema":"isal-selection/2"}"#).unwrap();
+        std::fs::write(&path, r#"{"schema":"isal-selection/1"}"#).unwrap();
         let error = Selection::read(&path).unwrap_err();
-        assert!(error.to_string().contains("isal-selection/2"), "{error}");
+        assert!(error.to_string().contains("isal-selection/1"), "{error}");
         std::fs::write(&path, "[]").unwrap();
         assert!(Selection::read(&path).is_err());
     }

@@ -2,10 +2,12 @@
 
 use super::random::Random;
 use super::ranking::{Ranked, Ranking};
-use super::selection::{SelectError, Selected, Selection};
+use super::selection::{LeftOut, SelectError, Selected, Selection};
 use super::{entropy, influence, least_confidence, margin, random};
+use crate::data::Content;
 use crate::repeats::Repeats;
 use crate::scores::{Rows, ScoreRow};
+use std::collections::HashMap;
 
 /// What a sweep must have left behind for a strategy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +101,16 @@ impl StrategyOptions {
     }
 }
 
+/// What becomes of pool images that show what another image shows, pixel for pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Duplicates {
+    /// Images of a known set are left out, and of those that show the same the first in order is selected alone.
+    #[default]
+    LeaveOut,
+    /// Every image stands for itself.
+    Keep,
+}
+
 /// Selects up to `budget` of the pool's `rows`, and keeps no more of them than that.
 ///
 /// A pool with fewer candidates than the budget is selected whole, and [`Selection::shortfall`] says how many
@@ -107,22 +119,28 @@ impl StrategyOptions {
 /// # Errors
 /// A budget of zero, an empty pool, a doubled sample id, a strategy that needs influences over rows without; rows that
 /// cannot be read.
-pub fn select(rows: Rows, budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
+pub fn select(
+    rows: Rows,
+    budget: usize,
+    options: &StrategyOptions,
+    duplicates: Duplicates,
+) -> Result<Selection, SelectError> {
     if budget == 0 {
         return Err(SelectError::NoBudget);
     }
     if rows.is_empty() {
         return Err(SelectError::EmptyPool);
     }
+    let leave_out = duplicates == Duplicates::LeaveOut;
     let mut ranking = Ranking::of(budget);
     let mut ids = Repeats::expecting(rows.len());
-    let mut not_finite = 0;
+    let (mut not_finite, mut left_out) = (0, LeftOut::default());
     rows.each(|row| {
         let key = options.key(row)?;
-        if key.is_finite() {
-            ranking.offer(key, &row.id, || Seen::of(row));
-        } else {
-            not_finite += 1;
+        match row.same_as.filter(|_| leave_out) {
+            Some(set) => left_out.count(set),
+            None if !key.is_finite() => not_finite += 1,
+            None => ranking.offer(key, &row.id, leave_out.then_some(row.content), || Seen::of(row)),
         }
         ids.add(&row.id);
         Ok::<(), SelectError>(())
@@ -136,15 +154,27 @@ pub fn select(rows: Rows, budget: usize, options: &StrategyOptions) -> Result<Se
             return Err(SelectError::DoubledId { id });
         }
     }
-    let selected = (1..).zip(ranking.lowest()).map(|(rank, Ranked { key, id, held })| Selected {
+    let lowest = ranking.lowest();
+    let mut copies: HashMap<Content, usize> = lowest.iter().map(|ranked| (ranked.held.content, 0)).collect();
+    rows.contents(|content| {
+        if let Some(copies) = copies.get_mut(&content) {
+            *copies += 1;
+        }
+    })?;
+    let selected = (1..).zip(lowest).map(|(rank, Ranked { key, id, held })| Selected {
         rank,
         id,
         score: key,
         influence: held.influence.filter(|x| x.is_finite()),
         pseudo_label: held.pseudo_label,
         confidence: Some(held.confidence).filter(|x| x.is_finite()),
+        copies: copies.get(&held.content).copied(),
     });
-    Ok(Selection::new(*options, budget, rows.len(), not_finite, selected.collect()))
+    let selected: Vec<Selected> = selected.collect();
+    if leave_out {
+        left_out.copies = copies.values().sum::<usize>() - selected.len();
+    }
+    Ok(Selection::new(*options, budget, rows.len(), not_finite, left_out, selected))
 }
 
 /// What a selection says of an image besides its id and key.
@@ -152,11 +182,13 @@ struct Seen {
     influence: Option<f64>,
     pseudo_label: u32,
     confidence: f64,
+    content: Content,
 }
 
 impl Seen {
     fn of(row: &ScoreRow) -> Seen {
-        Seen { influence: row.influence, pseudo_label: row.pseudo_label, confidence: row.confidence }
+        let ScoreRow { influence, pseudo_label, confidence, content, .. } = *row;
+        Seen { influence, pseudo_label, confidence, content }
     }
 }
 
@@ -164,9 +196,10 @@ impl Seen {
 #[allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
 mod tests {
     use super::*;
+    use crate::scores::SameAs;
 
     fn select(rows: &[ScoreRow], budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
-        super::select(Rows::Memory(rows), budget, options)
+        super::select(Rows::Memory(rows), budget, options, Duplicates::LeaveOut)
     }
 
     fn row(id: &str, influence: f64, confidence: f64) -> ScoreRow {
@@ -179,7 +212,9 @@ mod tests {
             confidence,
             entropy,
             margin,
-            label: None,
+            // Every id shows something else.
+            content: Content::from_bits(id.bytes().fold(0, |bits, byte| bits * 257 + u64::from(byte))),
+            ..ScoreRow::default()
         }
     }
 
@@ -242,6 +277,62 @@ mod tests {
         let selection = select(&rows, 100, &StrategyOptions::named("influence").unwrap()).unwrap();
         assert_eq!((selection.not_finite, selection.selected.len(), selection.shortfall), (2, 5, 95));
         assert!(selection.selected.iter().all(|s| s.id != "nan" && s.id != "lowest"));
+    }
+
+    fn showing(shown: u64, row: ScoreRow) -> ScoreRow {
+        ScoreRow { content: Content::from_bits(shown), ..row }
+    }
+
+    #[test]
+    fn images_that_show_the_same_are_selected_once_and_the_selection_says_of_how_many() {
+        let mut rows = vec![
+            showing(1, row("a", -0.5, 0.9)),
+            showing(1, row("z", -3.0, 0.6)),
+            showing(1, row("m", -3.0, 0.8)),
+            showing(2, row("c", -2.0, 0.7)),
+            showing(3, row("d", -1.0, 0.7)),
+            showing(3, row("nan", f64::NAN, 0.7)),
+        ];
+        let of = |rows: &[ScoreRow], budget| {
+            let selection = select(rows, budget, &StrategyOptions::named("influence").unwrap()).unwrap();
+            let chosen: Vec<(String, Option<usize>)> =
+                selection.selected.iter().map(|s| (s.id.clone(), s.copies)).collect();
+            (chosen, selection.left_out.copies, selection.shortfall)
+        };
+        let id = |id: &str, copies| (id.to_owned(), Some(copies));
+        assert_eq!(of(&rows, 2), (vec![id("m", 3), id("c", 1)], 2, 0));
+        let all = (vec![id("m", 3), id("c", 1), id("d", 2)], 3, 7);
+        assert_eq!(of(&rows, 10), all);
+        rows.reverse();
+        assert_eq!(of(&rows, 10), all, "whatever their order");
+        let influence = StrategyOptions::named("influence").unwrap();
+        let kept = super::select(Rows::Memory(&rows), 4, &influence, Duplicates::Keep).unwrap();
+        let ids: Vec<&str> = kept.selected.iter().map(|s| s.id.as_str()).collect();
+        assert_eq!((ids, kept.left_out), (vec!["m", "z", "c", "d"], LeftOut::default()));
+    }
+
+    #[test]
+    fn images_of_a_known_set_are_counted_and_never_selected() {
+        let known = |set, row: ScoreRow| ScoreRow { same_as: Some(set), ..row };
+        let rows = [
+            known(SameAs::Labelled, row("a", -9.0, 0.5)),
+            known(SameAs::Labelled, row("b", f64::NAN, 0.5)),
+            known(SameAs::Reference, row("c", -8.0, 0.5)),
+            known(SameAs::Excluded, row("d", -7.0, 0.5)),
+            row("e", 1.0, 0.5),
+        ];
+        for strategy in STRATEGIES {
+            let selection = select(&rows, 3, &StrategyOptions::named(strategy.name).unwrap()).unwrap();
+            let ids: Vec<&str> = selection.selected.iter().map(|s| s.id.as_str()).collect();
+            assert_eq!(ids, ["e"], "{}", strategy.name);
+            assert_eq!(selection.left_out, LeftOut { labelled: 2, reference: 1, excluded: 1, copies: 0 });
+            assert_eq!((selection.pool, selection.shortfall, selection.not_finite), (5, 2, 0));
+        }
+        let none = select(&rows[..4], 3, &StrategyOptions::named("influence").unwrap()).unwrap();
+        assert_eq!((none.selected.len(), none.shortfall, none.left_out.known()), (0, 3, 4));
+        let kept =
+            super::select(Rows::Memory(&rows), 2, &StrategyOptions::named("influence").unwrap(), Duplicates::Keep);
+        assert_eq!(kept.unwrap().selected[0].id, "a");
     }
 
     #[test]

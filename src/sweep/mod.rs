@@ -19,7 +19,7 @@ use crate::error_chain::in_one_line;
 use crate::influence::{EngineError, InfluenceError};
 use crate::observe::{Observer, Stage};
 use crate::runtime::RuntimeError;
-use crate::scores::{Finished, Part, Parts, ScoreError, ScoreRow, Stored};
+use crate::scores::{Finished, KnownImages, Part, Parts, ScoreError, ScoreRow, Stored};
 use std::ops::Range;
 use std::time::Instant;
 use writer::Writer;
@@ -75,6 +75,8 @@ pub struct SweepOptions {
     pub strict: bool,
     /// Names of the classes, in the order of the model's outputs; labels of the pool are mapped to it by name.
     pub classes: Vec<String>,
+    /// Images that need no label: a pool image that shows one of them is marked.
+    pub known: KnownImages,
 }
 
 /// Images of a part for batches of `batch_size`: about a thousand, in whole batches. Parts are what a kill can cost and
@@ -115,9 +117,11 @@ pub fn sweep(
             batch_size: options.batch_size,
             threads: options.threads,
             strict: options.strict,
+            contents: true,
             ..LoaderOptions::default()
         },
         labels: LabelMap::new(pool.classes(), &options.classes),
+        known: &options.known,
         observer,
         began,
         times: SweepTimes::default(),
@@ -167,6 +171,7 @@ struct Scoring<'a> {
     scorer: &'a mut dyn Scorer,
     loader: LoaderOptions,
     labels: LabelMap,
+    known: &'a KnownImages,
     observer: &'a dyn Observer,
     began: Instant,
     times: SweepTimes,
@@ -208,7 +213,14 @@ impl Scoring<'_> {
             let scored = self.scorer.score(batch.images.view())?;
             self.times.score_s += scoring.elapsed().as_secs_f64();
             for (n, (index, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
-                part.rows.push(row(self.pool.id(*index), self.labels.map(*label), n, &scored));
+                let content = batch.contents.get(n).copied().unwrap_or_default();
+                part.rows.push(ScoreRow {
+                    id: self.pool.id(*index),
+                    label: self.labels.map(*label),
+                    content,
+                    same_as: self.known.same_as(content),
+                    ..row(n, &scored)
+                });
             }
             self.observer.note(&self.times.shares(self.began.elapsed().as_secs_f64()));
             self.observer.advance(batch.indices.len() as u64);
@@ -221,18 +233,17 @@ impl Scoring<'_> {
     }
 }
 
-/// A score that is not a number stays one: it is counted and never selected.
-fn row(id: String, label: Option<u32>, n: usize, scored: &Scored) -> ScoreRow {
+/// What the scorer says of image `n` of a batch. A score that is not a number stays one: it is counted and never selected.
+fn row(n: usize, scored: &Scored) -> ScoreRow {
     let belief = scored.beliefs.get(n);
     let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
     ScoreRow {
-        id,
         influence: scored.influence.as_ref().map(|values| number(values.get(n).copied())),
         pseudo_label: belief.and_then(|b| u32::try_from(b.pseudo_label).ok()).unwrap_or(u32::MAX),
         confidence: number(belief.map(|b| b.confidence)),
         entropy: number(belief.map(|b| b.entropy)),
         margin: number(belief.map(|b| b.margin)),
-        label,
+        ..ScoreRow::default()
     }
 }
 

@@ -29,7 +29,7 @@ impl Source for Numbers {
     fn classes(&self) -> &[String] {
         &[]
     }
-    fn stored_bytes(&self, _: usize) -> u64 {
+    fn stamp(&self, _: usize) -> u64 {
         16
     }
     fn load(&self, index: usize) -> Result<Image, DataError> {
@@ -55,7 +55,7 @@ fn joined(dataset: &Dataset, recipe: &Recipe, options: &LoaderOptions) -> (Vec<u
     let loader = Loader::new(dataset.clone(), recipe.clone(), options).unwrap();
     let mut all = (vec![], vec![], vec![]);
     for batch in loader {
-        let Batch { images, indices, labels } = batch.unwrap();
+        let Batch { images, indices, labels, .. } = batch.unwrap();
         assert_eq!(images.shape()[0], indices.len());
         all.0.extend(indices);
         all.1.extend(labels);

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod archives;
+mod changing;
 mod decoding;
 mod digits;
 mod exporting;
 mod lists;
 mod loading;
 mod preparing;
+mod spellings;
 mod splitting;
 mod truth;

@@ -27,7 +27,7 @@ impl Source for Shown {
     fn classes(&self) -> &[String] {
         &[]
     }
-    fn stored_bytes(&self, _: usize) -> u64 {
+    fn stamp(&self, _: usize) -> u64 {
         4
     }
     fn load(&self, index: usize) -> Result<Image, DataError> {

@@ -3,7 +3,9 @@
 mod alone;
 mod batch_size;
 mod digits;
+mod duplicates;
 mod forms;
+mod given;
 #[cfg(target_os = "linux")]
 mod memory;
 mod overlap;

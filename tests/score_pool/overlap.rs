@@ -32,7 +32,7 @@ impl Source for Pixels {
     fn classes(&self) -> &[String] {
         &[]
     }
-    fn stored_bytes(&self, _index: usize) -> u64 {
+    fn stamp(&self, _index: usize) -> u64 {
         1
     }
     fn load(&self, index: usize) -> Result<Image, DataError> {
@@ -97,7 +97,13 @@ impl Setting {
         let input = [None, Some(1), Some(1), Some(1)];
         let recipe = Recipe::resolve(&Preprocess::default(), &input, None).expect("a recipe");
         let parts = Parts::open(&self.parts(), "key", part_size(BATCH), 0..self.images)?;
-        let options = SweepOptions { batch_size: BATCH, threads: Some(1), strict: false, classes: Vec::new() };
+        let options = SweepOptions {
+            batch_size: BATCH,
+            threads: Some(1),
+            strict: false,
+            classes: Vec::new(),
+            known: Default::default(),
+        };
         let observer = Open::default();
         let mut scorer = Watching { scored: 0, before };
         let swept = sweep(&dataset, &recipe, &mut scorer, &parts, &options, &observer);

@@ -3,7 +3,7 @@
 use crate::digits;
 use assert_cmd::Command;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A folder with a LeNet, 100 labelled digits and a pool of 600.
 pub struct Place {
@@ -55,4 +55,19 @@ impl Place {
 /// What a command that ended says on stderr.
 pub fn stderr(output: std::process::Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Image files of a folder of class folders, by `CLASS/NAME`.
+pub fn files(folder: &Path) -> Vec<(String, PathBuf)> {
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> =
+            fs::read_dir(folder).expect("listed").map(|entry| entry.expect("an entry").path()).collect();
+        found.sort();
+        found
+    };
+    let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+    let of_class = |class: &PathBuf| -> Vec<(String, PathBuf)> {
+        list(class).into_iter().map(|path| (format!("{}/{}", name(class), name(&path)), path)).collect()
+    };
+    list(folder).iter().flat_map(of_class).collect()
 }
