@@ -98,6 +98,7 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
         let options = ConjugateGradient {
             damping: Damping::Fixed(case.lambda),
             max_iterations: 500,
+            settled: 1.0,
             tolerance: 1e-3,
             accepted_residual: 1e-2,
         };
@@ -106,7 +107,8 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
             _ => SolverOptions::CgGaussNewton(options),
         };
         let (observer, held_out) = (&mut unobserved, Some(&mut reference as _));
-        let problem = Problem { engine: &mut engine, labelled: &mut labelled, held_out, v: &v.vector, observer };
+        let problem =
+            Problem { engine: &mut engine, samples: &mut labelled, held_out, v: &v.vector, sample: None, observer };
         let solution = solve(problem, &options).unwrap();
 
         let of = |pseudo_labels, truth: &[f64], engine: &mut PluginEngine| {

@@ -136,8 +136,8 @@ fn wrapped(cause: Cause) -> Option<Cause> {
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
-        use ScoringError::{NoLabels, NoScores, NotAnInfluenceGraph};
-        matches!(e, NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. })
+        use ScoringError::{CurvatureOfPool, NoLabels, NoScores, NotAnInfluenceGraph};
+        matches!(e, CurvatureOfPool { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. })
     };
     let training = |e: &TrainError| matches!(e, TrainError::Another { .. });
     let graph = |e: &InfluenceGraphError| {

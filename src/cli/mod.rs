@@ -135,6 +135,7 @@ fn open_data(path: &Path, named: &str) -> anyhow::Result<Dataset> {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    crate::plugin::wait_passively();
     let matches = help::arranged(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let context = Context { progress: Progress::new(cli.global.quiet || cli.global.json), global: cli.global };

@@ -9,7 +9,10 @@ use crate::influence_graph::PairedDifference;
 use crate::report::figure;
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
-use crate::scoring::{Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard, Source, score_pool};
+use crate::scoring::{
+    CurvatureImages, CurvatureOptions, Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard,
+    Source, score_pool,
+};
 use crate::select::{Duplicates, Needs, Random, STRATEGIES, StrategyOptions};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
@@ -39,7 +42,7 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 17] = [
+const MADE_WITH_THE_GRAPH: [&str; 19] = [
     "model",
     "labeled",
     "reference",
@@ -49,6 +52,8 @@ const MADE_WITH_THE_GRAPH: [&str; 17] = [
     "tangent_rank",
     "solver",
     "damping",
+    "curvature",
+    "curvature_samples",
     "scope",
     "expected_top_k",
     "class_scores",
@@ -109,6 +114,13 @@ pub struct PoolOptions {
     /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
     #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence", hide_short_help = true)]
     damping: String,
+    /// Images that the curvature is the mean over (default: both; labeled for a solver on the Hessian)
+    #[arg(long, value_enum, value_name = "IMAGES", help_heading = "Influence", hide_short_help = true)]
+    curvature: Option<CurvatureImages>,
+    /// How many of them at most, spread evenly over the sets (default: 512)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Influence", hide_short_help = true)]
+    curvature_samples: Option<u32>,
     /// What computes the influence (default: paired, or tangent where the weights are narrower than float32)
     #[arg(long, value_enum, help_heading = "Influence", hide_short_help = true)]
     engine: Option<Engine>,
@@ -302,6 +314,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
             None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
         },
         solver: solver(&given.solver, &given.damping)?,
+        curvature: CurvatureOptions { images: given.curvature, samples: given.curvature_samples.map(|n| n as usize) },
         scope,
         expected_top_k: given.expected_top_k as usize,
         engine: given.engine,

@@ -46,8 +46,8 @@ impl Dataset {
 
     /// Positions of at most `most` images, spread evenly over the set.
     pub fn spread(&self, most: usize) -> Vec<usize> {
-        let every = self.len().div_ceil(most.max(1)).max(1);
-        (0..self.len()).step_by(every).collect()
+        let (images, most) = (self.len(), most.min(self.len()));
+        (0..most).map(|place| place * images / most).collect()
     }
 
     /// Whether there is no image.

@@ -37,6 +37,19 @@ pub struct Provenance {
     pub model_sha256: String,
     /// SHA-256 of the labelled data and its targets.
     pub labelled_sha256: String,
+    /// SHA-256 of the pool images that took part: those of the curvature, and those whose influences had to settle; empty
+    /// where none did.
+    #[serde(default)]
+    pub pool_sha256: String,
+    /// Images drawn for the curvature from the labelled set and from the pool; those that could be used may be fewer.
+    #[serde(default)]
+    pub curvature_drawn: [usize; 2],
+    /// Samples in the labelled set.
+    #[serde(default)]
+    pub labelled_samples: usize,
+    /// How many of the samples of the curvature are of the pool; the others are of the labelled set.
+    #[serde(default)]
+    pub pool_samples: usize,
     /// SHA-256 of the reference data and its targets.
     pub reference_sha256: String,
     /// Samples in the reference set.
@@ -160,6 +173,18 @@ struct Header {
 }
 
 const TO_BE_WRITTEN: &str = "the file to be written";
+
+impl Provenance {
+    /// The images of the curvature, as a sentence names them.
+    pub fn curvature_images(&self) -> String {
+        let of_labelled = self.solve.curvature_samples.saturating_sub(self.pool_samples);
+        match (of_labelled, self.pool_samples) {
+            (labelled, 0) => format!("{labelled} labelled images"),
+            (0, pool) => format!("{pool} pool images"),
+            (labelled, pool) => format!("{labelled} labelled and {pool} pool images"),
+        }
+    }
+}
 
 impl SolvedVector {
     /// The file's bytes.
@@ -312,9 +337,10 @@ mod tests {
             spectrum: None,
             iterations: 12,
             converged: true,
+            settled: None,
             residual: 1.0 / 3000.0,
             held_out_residual: Some(0.5),
-            labelled_samples: 40,
+            curvature_samples: 40,
             sample_products: 800,
             seconds: 1.5,
             lissa: None,
@@ -326,6 +352,10 @@ mod tests {
             provenance: Provenance {
                 model_sha256: "ab".repeat(32),
                 labelled_sha256: "cd".repeat(32),
+                pool_sha256: String::new(),
+                curvature_drawn: [40, 0],
+                labelled_samples: 40,
+                pool_samples: 0,
                 reference_sha256: "ef".repeat(32),
                 reference_samples: 7,
                 reference_loss: 0.25,

@@ -116,6 +116,65 @@ impl Batches for InMemory {
     }
 }
 
+/// Two sets, one after the other.
+pub struct Joined<'a> {
+    /// Visited first.
+    pub first: &'a mut dyn Batches,
+    /// Visited second; its positions follow those of the first.
+    pub second: &'a mut dyn Batches,
+}
+
+impl Batches for Joined<'_> {
+    fn samples(&self) -> usize {
+        self.first.samples() + self.second.samples()
+    }
+
+    fn visit(&mut self, visitor: &mut Visitor) -> Result<(), InfluenceError> {
+        self.first.visit(visitor)?;
+        self.second.visit(visitor)
+    }
+
+    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
+        check_positions(positions, self.samples())?;
+        let first = self.first.samples();
+        // Where each position stands among those gathered of the first set, and then of the second.
+        let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+        let places: Vec<(bool, usize)> = positions
+            .iter()
+            .map(|position| match position.checked_sub(first) {
+                None => (true, {
+                    of_first.push(*position);
+                    of_first.len() - 1
+                }),
+                Some(position) => (false, {
+                    of_second.push(position);
+                    of_second.len() - 1
+                }),
+            })
+            .collect();
+        if of_second.is_empty() {
+            return self.first.gather(&of_first);
+        }
+        if of_first.is_empty() {
+            return self.second.gather(&of_second);
+        }
+        let (mut images, mut targets) = self.first.gather(&of_first)?;
+        let (other_images, other_targets) = self.second.gather(&of_second)?;
+        let shape = |expected: &[usize], found: &[usize]| InfluenceError::Shape {
+            what: "images of two sets",
+            expected: expected.to_vec(),
+            found: found.to_vec(),
+        };
+        let expected = images.shape().to_vec();
+        images.append(Axis(0), other_images.view()).map_err(|_| shape(&expected, other_images.shape()))?;
+        let expected = targets.shape().to_vec();
+        targets.append(Axis(0), other_targets.view()).map_err(|_| shape(&expected, other_targets.shape()))?;
+        let rows: Vec<usize> =
+            places.into_iter().map(|(first, place)| if first { place } else { of_first.len() + place }).collect();
+        Ok((images.select(Axis(0), &rows), targets.select(Axis(0), &rows)))
+    }
+}
+
 /// Some samples of another set, gathered `batch` at a time: a seeded order, or a part held out.
 pub struct Subset<'a> {
     source: &'a mut dyn Batches,

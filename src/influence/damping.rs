@@ -5,9 +5,9 @@
 //! eigenvalue it means the same everywhere: `lambda = fraction * lambda_max` bounds the condition number of
 //! `H + lambda I` by `1 + 1 / fraction`, and with it the iterations a solver needs.
 //!
-//! `lambda_max` comes from power iteration started at the reference gradient: `x <- H x / ||H x||`, estimate
-//! `||H x||`. The start is no accident: a Krylov solver only ever meets the spectrum that `v` excites.
-//! Cost: one pass over the labelled set a step. The estimate approaches from below.
+//! `lambda_max` comes from a few steps of the Lanczos process started at the reference gradient (`lanczos.rs`). The start is no
+//! accident: a Krylov solver only ever meets the spectrum that `v` excites. Cost: one pass over the images a step, which
+//! conjugate gradient gets back. The estimate approaches from below.
 //!
 //! Why a hundredth. Gradient descent at a rate near `1 / lambda_max` has, after T steps, moved along a direction of
 //! curvature `h` as far as `1 / (h + lambda)` would with `lambda` near `lambda_max / T`; so `1 / fraction` is about the
@@ -28,8 +28,8 @@
 
 use super::InfluenceError;
 use super::engine::GradientEngine;
-use super::operator::{At, Operator};
-use super::progress::Stage;
+use super::lanczos::{Krylov, krylov};
+use super::operator::Operator;
 
 /// How lambda is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -47,27 +47,33 @@ pub enum Damping {
 pub struct Relative {
     /// `lambda / lambda_max`.
     pub fraction: f64,
-    /// Steps of power iteration; each is one pass over the labelled set.
-    #[serde(default = "power_iterations")]
-    pub power_iterations: usize,
+    /// Most steps of the Lanczos process, each a pass over the images; it ends once the eigenvalue stands.
+    #[serde(default = "lanczos_steps", alias = "power-iterations")]
+    pub lanczos_steps: usize,
 }
 
-fn power_iterations() -> usize {
+fn lanczos_steps() -> usize {
     8
 }
 
 impl Default for Damping {
     fn default() -> Self {
-        Damping::Relative(Relative { fraction: 0.01, power_iterations: power_iterations() })
+        Damping::Relative(Relative { fraction: 0.01, lanczos_steps: lanczos_steps() })
     }
 }
 
 /// A damping that has been decided.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Chosen {
+pub(super) struct Chosen<V> {
     pub lambda: f64,
-    /// Known where power iteration ran.
-    pub largest_eigenvalue: Option<f64>,
+    /// The Krylov space it was derived from, where it was.
+    pub krylov: Option<Krylov<V>>,
+}
+
+impl<V> Chosen<V> {
+    /// The largest eigenvalue, where it was looked for.
+    pub fn largest_eigenvalue(&self) -> Option<f64> {
+        self.krylov.as_ref().map(|krylov| krylov.largest)
+    }
 }
 
 impl Damping {
@@ -83,8 +89,8 @@ impl Damping {
                     expected: "a number > 0",
                 })
             }
-            Damping::Relative(Relative { power_iterations: 0, .. }) => Err(InfluenceError::Option {
-                option: "damping.relative.power-iterations",
+            Damping::Relative(Relative { lanczos_steps: 0, .. }) => Err(InfluenceError::Option {
+                option: "damping.relative.lanczos-steps",
                 found: 0.0,
                 expected: "at least 1",
             }),
@@ -97,43 +103,13 @@ impl Damping {
         &self,
         operator: &mut Operator<E>,
         start: &E::Vector,
-    ) -> Result<Chosen, InfluenceError> {
+    ) -> Result<Chosen<E::Vector>, InfluenceError> {
         match *self {
-            Damping::Fixed(lambda) => Ok(Chosen { lambda, largest_eigenvalue: None }),
-            Damping::Relative(Relative { fraction, power_iterations }) => {
-                let largest = largest_eigenvalue(operator, start, power_iterations)?;
-                Ok(Chosen { lambda: fraction * largest, largest_eigenvalue: Some(largest) })
+            Damping::Fixed(lambda) => Ok(Chosen { lambda, krylov: None }),
+            Damping::Relative(Relative { fraction, lanczos_steps }) => {
+                let krylov = krylov(operator, start, lanczos_steps)?;
+                Ok(Chosen { lambda: fraction * krylov.largest, krylov: Some(krylov) })
             }
         }
     }
-}
-
-/// The largest absolute eigenvalue of the undamped curvature that `start` excites, from below.
-pub(super) fn largest_eigenvalue<E: GradientEngine>(
-    operator: &mut Operator<E>,
-    start: &E::Vector,
-    steps: usize,
-) -> Result<f64, InfluenceError> {
-    let lambda = std::mem::replace(&mut operator.lambda, 0.0);
-    operator.at =
-        At { stage: Stage::Damping, step: 0, steps, samples_a_step: operator.samples.samples(), residual: None };
-    let mut x = operator.engine.copy(start)?;
-    let mut largest = 0.0f64;
-    let mut norm = operator.engine.dot(&x, &x)?.sqrt();
-    for step in 1..=steps {
-        operator.engine.scale(1.0 / norm, &mut x)?;
-        x = operator.apply(&x)?;
-        norm = operator.engine.dot(&x, &x)?.sqrt();
-        if !norm.is_finite() {
-            return Err(InfluenceError::NonFinite { what: "a curvature product", step });
-        }
-        if norm == 0.0 {
-            let samples = operator.samples.samples();
-            return Err(InfluenceError::ZeroCurvature { curvature: operator.curvature, samples });
-        }
-        largest = largest.max(norm);
-        operator.step_done(step, None)?;
-    }
-    operator.lambda = lambda;
-    Ok(largest)
 }

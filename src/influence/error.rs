@@ -80,9 +80,9 @@ pub enum InfluenceError {
         "the reference gradient is zero: the model fits the reference set exactly, or no parameter in scope reaches its output"
     )]
     ZeroGradient,
-    /// Power iteration met the zero matrix, so a damping relative to its largest eigenvalue means nothing.
+    /// The matrix is zero, so a damping relative to its largest eigenvalue means nothing.
     #[error(
-        "the {curvature:?} curvature is zero on {samples} labelled samples (the model is saturated there), so no \
+        "the {curvature:?} curvature is zero on {samples} samples (the model is saturated there), so no \
          damping can be derived from it; give `damping = {{ fixed = .. }}`"
     )]
     ZeroCurvature {

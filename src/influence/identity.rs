@@ -57,7 +57,7 @@ impl Identity {
             converged: true,
             residual: None,
             accepted_residual: None,
-            largest_eigenvalue: chosen.largest_eigenvalue,
+            largest_eigenvalue: chosen.largest_eigenvalue(),
             spectrum: None,
             lissa: None,
         })

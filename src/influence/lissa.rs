@@ -23,8 +23,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::InfluenceError;
-use super::damping::{Damping, largest_eigenvalue};
+use super::damping::Damping;
 use super::engine::{Curvature, GradientEngine};
+use super::lanczos::krylov;
 use super::operator::{At, Operator};
 use super::progress::Stage;
 use super::solver::{Attempt, SolverOptions, SolverRow};
@@ -114,8 +115,8 @@ pub struct LissaReport {
 const GROWTH_SLACK: f64 = 10.0;
 /// After so many doublings the scale is a thousand times the mean's largest eigenvalue.
 const MOST_DOUBLINGS: usize = 10;
-/// Power iteration for the scale where the damping is fixed and so brought no eigenvalue along.
-const SCALE_ITERATIONS: usize = 8;
+/// Lanczos steps for the scale where the damping is fixed and so brought no eigenvalue along.
+const SCALE_STEPS: usize = 8;
 
 impl Lissa {
     /// The published settings for classifiers.
@@ -167,9 +168,9 @@ impl Lissa {
             Step::Given { damping, scale } => (damping * scale, scale, None),
             Step::Automatic { damping } => {
                 let chosen = damping.choose(operator, v)?;
-                let largest = match chosen.largest_eigenvalue {
+                let largest = match chosen.largest_eigenvalue() {
                     Some(largest) => largest,
-                    None => largest_eigenvalue(operator, v, SCALE_ITERATIONS)?,
+                    None => krylov(operator, v, SCALE_STEPS)?.largest,
                 };
                 // The damping of the recursion is kept below 1/2 for a lambda above the curvature.
                 (chosen.lambda, largest.max(2.0 * chosen.lambda), Some(largest))

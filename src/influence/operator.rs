@@ -96,7 +96,7 @@ impl<E: GradientEngine> Operator<'_, E> {
         let mut sum = self.engine.zeros()?;
         let total = self.samples.samples();
         if total == 0 {
-            return Err(InfluenceError::Empty { set: "labelled" });
+            return Err(InfluenceError::Empty { set: "curvature" });
         }
         let mut passed = 0;
         let (engine, observer, at) = (&mut *self.engine, &mut *self.observer, self.at);

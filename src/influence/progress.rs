@@ -8,11 +8,11 @@ use std::ops::ControlFlow;
 pub enum Stage {
     /// The mean gradient over the reference set.
     ReferenceGradient,
-    /// Power iteration for the damping.
+    /// The largest eigenvalue, for the damping.
     Damping,
     /// The solver's own iterations.
     Solve,
-    /// The residual of the answer on the labelled set.
+    /// The residual of the answer on the samples of the curvature.
     Residual,
     /// The residual of the answer on the held-out set.
     HeldOutResidual,

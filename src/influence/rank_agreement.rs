@@ -21,6 +21,18 @@ pub fn spearman(a: &[f64], b: &[f64]) -> Option<f64> {
     (aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
 }
 
+/// Share of the images in the lowest tenth of `a` that are in the lowest tenth of `b` too; a tenth is at least one image.
+pub fn lowest_tenth(a: &[f64], b: &[f64]) -> f64 {
+    let tenth = |values: &[f64]| -> Vec<usize> {
+        let mut order: Vec<(usize, f64)> = values.iter().copied().enumerate().collect();
+        order.sort_by(|x, y| x.1.total_cmp(&y.1));
+        order.into_iter().take((values.len() / 10).max(1)).map(|(position, _)| position).collect()
+    };
+    let (a, b) = (tenth(a), tenth(b));
+    let common = a.iter().filter(|position| b.contains(position)).count();
+    common as f64 / a.len().max(1) as f64
+}
+
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<(usize, f64)> = values.iter().copied().enumerate().collect();
     order.sort_by(|x, y| x.1.total_cmp(&y.1));
@@ -57,6 +69,17 @@ mod tests {
         // Ranks 0.5 0.5 2 3 against 0 1 2 3: covariance 4.5, variances 4.5 and 5.
         let value = spearman(&[1.0, 1.0, 2.0, 3.0], &[1.0, 2.0, 3.0, 4.0]).unwrap();
         assert!((value - 4.5 / (4.5f64 * 5.0).sqrt()).abs() < 1e-15, "{value}");
+    }
+
+    #[test]
+    fn the_lowest_tenth_is_compared_as_a_set() {
+        let a: Vec<f64> = (0..40).map(f64::from).collect();
+        let mut b = a.clone();
+        b.swap(0, 3);
+        assert_eq!(lowest_tenth(&a, &b), 1.0);
+        b.swap(1, 20);
+        assert_eq!(lowest_tenth(&a, &b), 0.75);
+        assert_eq!(lowest_tenth(&[2.0, 1.0], &[1.0, 2.0]), 0.0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Every solver of `(H + lambda I) s = v`, the one slice that lists them, and the gate their answers pass.
 //!
 //! A new solver is a file, a variant of [`SolverOptions`], a line of [`SOLVERS`] and a file under
-//! `configs/solver/`. Whatever a solver returns, [`solve`] measures its residual on the labelled set (and on a
-//! held-out set if there is one) and refuses a vector that is not finite or whose residual is not acceptable.
+//! `configs/solver/`. Whatever a solver returns, [`solve`] measures its residual on the samples of the curvature (and on
+//! a held-out set if there is one) and refuses a vector that is not finite or whose residual is not acceptable.
 
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use super::identity::{self, Identity};
 use super::lissa::{self, Lissa, LissaReport};
 use super::operator::{At, Operator};
 use super::progress::{Observer, Stage};
+use super::settling::{Checkpoints, SampleInfluences, Settled};
 use super::{Batches, InfluenceError};
 
 /// A line of [`SOLVERS`].
@@ -95,11 +96,13 @@ pub struct Problem<'a, E: GradientEngine> {
     /// Differentiates the model.
     pub engine: &'a mut E,
     /// The samples the curvature is the mean over.
-    pub labelled: &'a mut dyn Batches,
+    pub samples: &'a mut dyn Batches,
     /// Samples on which the answer's residual is also measured; the reference set will do.
     pub held_out: Option<&'a mut dyn Batches>,
     /// `v`, the reference gradient.
     pub v: &'a E::Vector,
+    /// The influences of a sample of the pool, if the solve may end once they have settled.
+    pub sample: Option<&'a mut SampleInfluences<'a, E>>,
     /// Hears how far the solve is.
     pub observer: &'a mut Observer<'a>,
 }
@@ -135,20 +138,24 @@ pub struct SolveReport {
     pub curvature: Curvature,
     /// The damping that was added to it.
     pub lambda: f64,
-    /// From power iteration, where it ran.
+    /// Where the damping is relative to it.
     pub largest_eigenvalue: Option<f64>,
     /// Eigenvalues met on the way.
     pub spectrum: Option<Spectrum>,
     /// Iterations used.
     pub iterations: usize,
-    /// Whether the solver's own tolerance was met; one without a tolerance says true.
+    /// Whether the influences had settled or the solver's tolerance was met; one without a tolerance says true.
     pub converged: bool,
-    /// `||(H + lambda I) s - v|| / ||v||` over the labelled set.
+    /// How far the influences of a sample of the pool had settled, where there was one.
+    #[serde(default)]
+    pub settled: Option<Settled>,
+    /// `||(H + lambda I) s - v|| / ||v||` over the samples.
     pub residual: f64,
-    /// The same over the held-out set: how far the answer depends on the labelled sample.
+    /// The same over the held-out set: how far the answer depends on the samples of the curvature.
     pub held_out_residual: Option<f64>,
-    /// Samples in the labelled set.
-    pub labelled_samples: usize,
+    /// Samples the curvature is the mean over.
+    #[serde(alias = "labelled-samples")]
+    pub curvature_samples: usize,
     /// Curvature products of one sample, in all.
     pub sample_products: u64,
     /// Wall time.
@@ -172,7 +179,7 @@ pub(super) struct Attempt<V> {
     pub lambda: f64,
     pub iterations: usize,
     pub converged: bool,
-    /// The true residual over the labelled set, if the solver has computed it.
+    /// The true residual over the samples, if the solver has computed it.
     pub residual: Option<f64>,
     /// Above this the answer is refused; `None` where the residual is large by nature.
     pub accepted_residual: Option<f64>,
@@ -190,10 +197,10 @@ pub fn solve<E: GradientEngine>(
     options: &SolverOptions,
 ) -> Result<Solution<E::Vector>, InfluenceError> {
     options.validate()?;
-    let Problem { engine, labelled, held_out, v, observer } = problem;
+    let Problem { engine, samples, held_out, v, sample, observer } = problem;
     let started = Instant::now();
-    if labelled.samples() == 0 {
-        return Err(InfluenceError::Empty { set: "labelled" });
+    if samples.samples() == 0 {
+        return Err(InfluenceError::Empty { set: "curvature" });
     }
     let norm = engine.dot(v, v)?.sqrt();
     if !norm.is_finite() {
@@ -202,14 +209,17 @@ pub fn solve<E: GradientEngine>(
     if norm == 0.0 {
         return Err(InfluenceError::ZeroGradient);
     }
-    let labelled_samples = labelled.samples();
-    let at = At { stage: Stage::Solve, step: 0, steps: 0, samples_a_step: labelled_samples, residual: None };
+    let curvature_samples = samples.samples();
+    let at = At { stage: Stage::Solve, step: 0, steps: 0, samples_a_step: curvature_samples, residual: None };
     let curvature = options.curvature();
-    let mut operator = Operator { engine, samples: labelled, curvature, lambda: 0.0, observer, at, sample_products: 0 };
+    let mut operator = Operator { engine, samples, curvature, lambda: 0.0, observer, at, sample_products: 0 };
+    let mut checkpoints = Checkpoints::of(sample);
     let attempt = match options {
         SolverOptions::Identity(options) => options.solve(&mut operator, v),
         SolverOptions::Lissa(options) => options.solve(&mut operator, v),
-        SolverOptions::CgHessian(options) | SolverOptions::CgGaussNewton(options) => options.solve(&mut operator, v),
+        SolverOptions::CgHessian(options) | SolverOptions::CgGaussNewton(options) => {
+            options.solve(&mut operator, v, &mut checkpoints)
+        }
     }?;
 
     let s = attempt.s;
@@ -219,7 +229,7 @@ pub fn solve<E: GradientEngine>(
         Some(residual) => residual,
         None => {
             operator.at =
-                At { stage: Stage::Residual, step: 0, steps: 1, samples_a_step: labelled_samples, residual: None };
+                At { stage: Stage::Residual, step: 0, steps: 1, samples_a_step: curvature_samples, residual: None };
             operator.residual(&s, v)?.1
         }
     };
@@ -248,9 +258,10 @@ pub fn solve<E: GradientEngine>(
         spectrum: attempt.spectrum,
         iterations: attempt.iterations,
         converged: attempt.converged,
+        settled: checkpoints.settled,
         residual,
         held_out_residual,
-        labelled_samples,
+        curvature_samples,
         sample_products: operator.sample_products,
         seconds: started.elapsed().as_secs_f64(),
         lissa: attempt.lissa,

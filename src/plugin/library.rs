@@ -32,6 +32,19 @@ pub struct Description {
     pub threads: usize,
 }
 
+/// Lets threads that wait for each other sleep instead of spin, in libtorch's OpenMP; a setting of the user's own stands.
+///
+/// Spinning gains nothing measurable where cores are free, and where other programs use them it takes the time that the
+/// threads waited for need. OpenMP reads the variable when libtorch is loaded, so this is to be called first in `main`, before
+/// there is any thread.
+pub(crate) fn wait_passively() {
+    const POLICY: &str = "OMP_WAIT_POLICY";
+    if std::env::var_os(POLICY).is_none() {
+        // SAFETY: nothing reads the environment meanwhile: the process has one thread, by the caller's promise.
+        unsafe { std::env::set_var(POLICY, "passive") };
+    }
+}
+
 impl Plugin {
     /// Finds the plugin and opens it.
     ///

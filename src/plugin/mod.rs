@@ -15,6 +15,7 @@ mod vector;
 pub use arrays::NamedArray;
 pub use engine::{LoadOptions, PluginEngine, Precision, ValueSignature};
 pub use error::PluginError;
+pub(crate) use library::wait_passively;
 pub use library::{Description, Plugin};
 pub use state::{Role, StateArray, TrainStep};
 pub use vector::PluginVector;

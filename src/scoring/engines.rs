@@ -28,6 +28,7 @@ pub(super) fn with_influence(
     let labelled = Split::<Labelled>::new(labelled.dataset().with_classes(&prepared.classes)?)?;
     let (labelled, reference) = solving::split(&labelled, &from.reference)?;
     prepared.classifier.check_differentiable()?;
+    let curvature = from.curvature.draw(&from.solver, labelled.dataset(), options.pool.dataset())?;
     let plugin = Plugin::find(from.plugin.as_deref())?;
     let described = plugin.describe()?;
     let description = format!("{} {} ({})", described.name, described.version, described.backend);
@@ -49,6 +50,9 @@ pub(super) fn with_influence(
         model_sha256: prepared.classifier.sha256.clone(),
         labelled_sha256: data_sha256(labelled.dataset(), &prepared.recipe),
         reference_sha256: data_sha256(reference.dataset(), &prepared.recipe),
+        pool_sha256: data_sha256(&solving::of_pool(&curvature, options.pool.dataset())?, &prepared.recipe),
+        labelled_samples: labelled.dataset().len(),
+        curvature: [curvature.labelled.len(), curvature.pool.len()],
         scope: from.scope.to_string(),
         loss_output: prepared.classifier.logits.clone(),
         solver: from.solver.clone(),
@@ -65,8 +69,14 @@ pub(super) fn with_influence(
             vector
         }
         None => {
-            let (labelled, reference) = (labelled.dataset(), reference.dataset());
-            let solving = Solving { options, prepared, labelled, reference, key: &key, path: &path };
+            let solving = Solving {
+                options,
+                prepared,
+                curvature: &curvature,
+                reference: reference.dataset(),
+                key: &key,
+                path: &path,
+            };
             solving::solve_stage(&solving, &mut engine, observer)?
         }
     };
@@ -187,11 +197,16 @@ pub(super) fn describe_vector(vector: &SolvedVector) -> IndexMap<String, String>
     put("lambda", format!("{:.6e}", made.solve.lambda));
     put("iterations", made.solve.iterations.to_string());
     put("residual", format!("{:.3e}", made.solve.residual));
+    put("converged", if made.solve.converged { "yes" } else { "no" }.to_owned());
+    if let Some(settled) = &made.solve.settled {
+        put("settled", settled.to_string());
+    }
     if let Some(residual) = made.solve.held_out_residual {
         put("held-out residual", format!("{residual:.3e}"));
     }
     put("labelled sha256", made.labelled_sha256.clone());
-    put("labelled images", made.solve.labelled_samples.to_string());
+    put("labelled images", made.labelled_samples.to_string());
+    put("curvature images", made.curvature_images());
     put("reference sha256", made.reference_sha256.clone());
     put("reference images", made.reference_samples.to_string());
     put("reference loss", format!("{:.6}", made.reference_loss));

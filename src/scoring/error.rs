@@ -26,6 +26,14 @@ pub enum ScoringError {
         /// The strategy.
         strategy: &'static str,
     },
+    /// Images without labels cannot have the Hessian.
+    #[error(
+        "`{solver}` takes the Hessian of the loss, which needs labels, and the pool has none to be used: give `--curvature labeled`, or a solver on the Gauss-Newton matrix"
+    )]
+    CurvatureOfPool {
+        /// The solver.
+        solver: &'static str,
+    },
     /// A file that cannot score a pool alone.
     #[error("`{}` {reason}", path.display())]
     NotAnInfluenceGraph {

@@ -17,7 +17,7 @@ use crate::sweep::{InfluenceGraph, Scorer};
 use std::path::Path;
 
 /// What of the metadata becomes provenance of the scores, in the order in which the run that wrote the file has it.
-const OF_THE_VECTOR: [&str; 13] = [
+const OF_THE_VECTOR: [&str; 16] = [
     "s sha256",
     "scope",
     "parameters",
@@ -25,9 +25,12 @@ const OF_THE_VECTOR: [&str; 13] = [
     "lambda",
     "iterations",
     "residual",
+    "converged",
+    "settled",
     "held-out residual",
     "labelled sha256",
     "labelled images",
+    "curvature images",
     "reference sha256",
     "reference images",
     "reference loss",

@@ -1,10 +1,9 @@
 //! The stage that has `s`: solves it, or takes it from disk where the same one was solved before.
 
 use super::ScoringError;
-use super::samples::Samples;
 use crate::influence::{
-    ArtefactError, GradientEngine, Problem, Progress, Provenance, SolvedVector, SolverOptions, Stage,
-    reference_gradient, solve,
+    ArtefactError, Batches, GradientEngine, Problem, Progress, Provenance, SampleInfluences, SolvedVector,
+    SolverOptions, Stage, reference_gradient, solve,
 };
 use crate::observe::Observer;
 use std::collections::BTreeMap;
@@ -20,6 +19,12 @@ pub struct SolveKey {
     pub labelled_sha256: String,
     /// Hash of the reference data with its preprocessing.
     pub reference_sha256: String,
+    /// Hash of the pool images that take part with their preprocessing.
+    pub pool_sha256: String,
+    /// Images of the labelled set.
+    pub labelled_samples: usize,
+    /// Images of the curvature: labelled ones, and those of the pool.
+    pub curvature: [usize; 2],
     /// Scope as the user gave it.
     pub scope: String,
     /// The model's value that the loss is taken of.
@@ -38,11 +43,25 @@ pub fn saved<E: GradientEngine>(path: &Path, key: &SolveKey, engine: &E) -> Opti
     let made = &vector.provenance;
     (made.labelled_sha256 == key.labelled_sha256
         && made.reference_sha256 == key.reference_sha256
+        && made.pool_sha256 == key.pool_sha256
+        && made.curvature_drawn == key.curvature
         && made.scope == key.scope
         && made.loss_output == key.loss_output
         && made.solve.options == key.solver
         && made.versions == key.versions)
         .then_some(vector)
+}
+
+/// The images of a solve, and what computes the influences of a sample of the pool.
+pub struct Images<'a, E: GradientEngine> {
+    /// Those that the curvature is the mean over.
+    pub curvature: &'a mut dyn Batches,
+    /// How many of them are of the pool.
+    pub of_pool: usize,
+    /// Those whose loss is to fall.
+    pub reference: &'a mut dyn Batches,
+    /// Influences of a sample of the pool.
+    pub sample: &'a mut SampleInfluences<'a, E>,
 }
 
 /// Computes the reference gradient, solves for `s`, and keeps both at `path`.
@@ -51,20 +70,21 @@ pub fn saved<E: GradientEngine>(path: &Path, key: &SolveKey, engine: &E) -> Opti
 /// Whatever the solver says ([`InfluenceError`]), or that the file could not be written.
 pub fn solve_and_save<E: GradientEngine>(
     engine: &mut E,
-    labelled: &mut Samples,
-    reference: &mut Samples,
+    images: Images<'_, E>,
     key: &SolveKey,
     path: &Path,
     observer: &dyn Observer,
 ) -> Result<SolvedVector, ScoringError> {
+    let Images { curvature, of_pool, reference, sample } = images;
     let mut stages = Stages { observer, open: None };
     let v = reference_gradient(engine, reference, &mut |progress| stages.show(progress))?;
     let solution = solve(
         Problem {
             engine,
-            labelled,
+            samples: curvature,
             held_out: Some(reference),
             v: &v.vector,
+            sample: Some(sample),
             observer: &mut |progress: &Progress| stages.show(progress),
         },
         &key.solver,
@@ -77,6 +97,10 @@ pub fn solve_and_save<E: GradientEngine>(
         provenance: Provenance {
             model_sha256: key.model_sha256.clone(),
             labelled_sha256: key.labelled_sha256.clone(),
+            pool_sha256: key.pool_sha256.clone(),
+            curvature_drawn: key.curvature,
+            labelled_samples: key.labelled_samples,
+            pool_samples: of_pool,
             reference_sha256: key.reference_sha256.clone(),
             reference_samples: v.samples,
             reference_loss: v.loss,

@@ -7,6 +7,7 @@
 mod agreement;
 mod batch_size;
 mod carried;
+mod curvature;
 mod draw;
 mod engines;
 mod error;
@@ -25,13 +26,14 @@ mod stages;
 mod tally;
 mod wording;
 
+pub use curvature::{CurvatureImages, CurvatureOptions};
 pub use error::ScoringError;
 pub use ihvp::SolveKey;
 pub use labelled_accuracy::{LabelledAccuracy, OtherOrder};
 pub use merge::{MergeError, MergeOptions, merge};
 pub use options::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source};
 pub use outcome::Outcome;
-pub use samples::Samples;
+pub use samples::{Samples, Targets};
 pub use shard::Shard;
 
 use crate::durable::FolderLock;

@@ -1,6 +1,6 @@
 //! The options of a scoring run.
 
-use super::Shard;
+use super::{CurvatureOptions, Shard};
 use crate::classifier::ClassifierOptions;
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
@@ -61,6 +61,8 @@ pub struct ModelSource {
     pub preprocess: Preprocess,
     /// How `s` is solved.
     pub solver: SolverOptions,
+    /// Which images the curvature is the mean over.
+    pub curvature: CurvatureOptions,
     /// Parameters that take part.
     pub scope: Scope,
     /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.

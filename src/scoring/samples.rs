@@ -1,4 +1,4 @@
-//! Labelled images as the solvers see them: batches that can be visited again and again.
+//! Images as the solvers see them: batches that can be visited again and again.
 
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe, Skipped};
 use crate::influence::{Batches, InMemory, InfluenceError, Visitor, one_hot};
@@ -7,7 +7,7 @@ use ndarray::{Array2, Array4, Axis};
 /// Decoded sets up to this size stay in memory; a solver passes over the labelled set dozens of times.
 const KEEP_BYTES: usize = 512 << 20;
 
-/// The usable samples of a labelled data set, preprocessed.
+/// The usable samples of a data set, preprocessed.
 pub struct Samples {
     kind: Kind,
     /// Images that could not be used.
@@ -23,18 +23,40 @@ struct OnDisk {
     dataset: Dataset,
     recipe: Recipe,
     options: LoaderOptions,
-    classes: usize,
+    targets: Targets,
+}
+
+/// The target weights of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Targets {
+    /// One for its label, of so many classes.
+    Labels(usize),
+    /// Alike for each of so many classes: what the Gauss-Newton matrix, which needs no label, takes of an image.
+    Alike(usize),
+}
+
+impl Targets {
+    /// Weights `[N, classes]` of these images.
+    fn of(self, labels: &[Option<u32>]) -> Result<Array2<f32>, InfluenceError> {
+        match self {
+            Targets::Labels(classes) => {
+                let labels: Vec<usize> = labels.iter().map(|l| l.map_or(usize::MAX, |l| l as usize)).collect();
+                one_hot(&labels, classes)
+            }
+            Targets::Alike(classes) => Ok(Array2::from_elem((labels.len(), classes), 1.0 / classes.max(1) as f32)),
+        }
+    }
 }
 
 impl Samples {
     /// Decodes every image once: those that can be used take part from then on, the others are listed.
     ///
     /// # Errors
-    /// An image without a label or with one past `classes`; a bad image where `options.strict`.
+    /// An image without the label that `targets` ask for, or with one past the classes; a bad image where `options.strict`.
     pub fn read(
         dataset: &Dataset,
         recipe: &Recipe,
-        classes: usize,
+        targets: Targets,
         options: &LoaderOptions,
         mut loaded: impl FnMut(usize) -> bool,
     ) -> Result<Samples, InfluenceError> {
@@ -46,9 +68,10 @@ impl Samples {
         for batch in &mut loader {
             let batch = batch.map_err(boxed)?;
             for (index, label) in batch.indices.iter().zip(&batch.labels) {
-                let label = label
-                    .ok_or_else(|| InfluenceError::Data(format!("`{}` has no label", dataset.id(*index)).into()))?;
-                labels.push(label as usize);
+                if label.is_none() && matches!(targets, Targets::Labels(_)) {
+                    return Err(InfluenceError::Data(format!("`{}` has no label", dataset.id(*index)).into()));
+                }
+                labels.push(*label);
                 usable.push(*index);
             }
             if keep {
@@ -64,14 +87,14 @@ impl Samples {
             }
         }
         let skipped = loader.into_skipped();
-        one_hot(&labels, classes)?;
+        let weights = targets.of(&labels)?;
         let kind = if keep {
-            Kind::Memory(InMemory::labelled(images, &labels, classes, options.batch_size)?)
+            Kind::Memory(InMemory::new(images, weights, options.batch_size)?)
         } else {
             let dataset = dataset.subset(&usable).map_err(boxed)?;
             // What decoded once must decode again: a set that changes under a solve is an error.
             let options = LoaderOptions { strict: true, ..options.clone() };
-            Kind::Disk(OnDisk { dataset, recipe: recipe.clone(), options, classes })
+            Kind::Disk(OnDisk { dataset, recipe: recipe.clone(), options, targets })
         };
         Ok(Samples { kind, skipped })
     }
@@ -110,8 +133,7 @@ impl OnDisk {
             Loader::over(self.dataset.clone(), self.recipe.clone(), positions, &self.options).map_err(boxed)?;
         for batch in loader {
             let batch = batch.map_err(boxed)?;
-            let labels: Vec<usize> = batch.labels.iter().map(|l| l.map_or(usize::MAX, |l| l as usize)).collect();
-            visitor(batch.images.view(), one_hot(&labels, self.classes)?.view())?;
+            visitor(batch.images.view(), self.targets.of(&batch.labels)?.view())?;
         }
         Ok(())
     }
@@ -119,7 +141,8 @@ impl OnDisk {
     fn gather(&self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
         let (_, c, h, w) = self.recipe.batch_shape(0);
         let mut images = Array4::zeros((0, c, h, w));
-        let mut targets = Array2::zeros((0, self.classes));
+        let (Targets::Labels(classes) | Targets::Alike(classes)) = self.targets;
+        let mut targets = Array2::zeros((0, classes));
         self.over(positions.to_vec(), &mut |batch, weights| {
             let shape = |found: &[usize]| InfluenceError::Shape {
                 what: "a gathered batch",

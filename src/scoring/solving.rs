@@ -1,10 +1,11 @@
-//! Labelled and reference images to `s`, with the plugin held against ONNX Runtime first.
+//! Images to `s`, with the plugin held against ONNX Runtime first.
 
+use super::curvature::Drawn;
 use super::prepared::Prepared;
-use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
-use crate::data::{Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
+use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, Targets, agreement, ihvp};
+use crate::data::{DataError, Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::error_chain::in_one_line;
-use crate::influence::{Batches as _, SolvedVector};
+use crate::influence::{Batches as _, Contraction, GradientEngine, InfluenceError, Joined, OutputKind, SolvedVector};
 use crate::observe::{Observer, Stage};
 use crate::plugin::PluginEngine;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
@@ -17,13 +18,21 @@ const BATCH: usize = 64;
 pub(super) struct Solving<'a> {
     pub(super) options: &'a ScoreOptions,
     pub(super) prepared: &'a Prepared,
-    pub(super) labelled: &'a Dataset,
+    pub(super) curvature: &'a Drawn,
     pub(super) reference: &'a Dataset,
     pub(super) key: &'a SolveKey,
     pub(super) path: &'a Path,
 }
 
-/// Reads labelled and reference images, checks the plugin against ONNX Runtime on some of them, and solves.
+/// Images of the pool whose influences must have settled before a solve ends.
+const SETTLING: usize = 256;
+
+/// The pool images that a solve looks at: those of the curvature, and those whose influences have to settle.
+pub(super) fn of_pool(curvature: &Drawn, pool: &Dataset) -> Result<Dataset, DataError> {
+    pool.subset(&[curvature.pool.clone(), pool.spread(SETTLING)].concat())
+}
+
+/// Reads the images, checks the plugin against ONNX Runtime on some of them, and solves.
 pub(super) fn solve_stage(
     solving: &Solving,
     engine: &mut PluginEngine,
@@ -36,9 +45,10 @@ pub(super) fn solve_stage(
         strict: options.strict,
         ..LoaderOptions::default()
     };
-    let read = |dataset: &Dataset, what: &str| -> Result<Samples, ScoringError> {
+    let classes = prepared.classifier.classes;
+    let read = |dataset: &Dataset, what: &str, targets: Targets| -> Result<Samples, ScoringError> {
         let stage = Stage::begin(observer, &format!("reading {what} images"), dataset.len() as u64, "images");
-        let samples = Samples::read(dataset, &prepared.recipe, prepared.classifier.classes, &loader, |n| {
+        let samples = Samples::read(dataset, &prepared.recipe, targets, &loader, |n| {
             observer.advance(n as u64);
             !observer.interrupted()
         });
@@ -49,10 +59,33 @@ pub(super) fn solve_stage(
         }
         Ok(samples)
     };
-    let mut labelled = read(solving.labelled, "labelled")?;
-    let mut reference = read(solving.reference, "reference")?;
-    check_agreement(options, prepared, engine, &mut labelled, observer)?;
-    ihvp::solve_and_save(engine, &mut labelled, &mut reference, key, path, observer)
+    let Drawn { labelled, pool } = solving.curvature;
+    let of_pool = options.pool.dataset();
+    let (pool, sample) = (of_pool.subset(pool)?, of_pool.subset(&of_pool.spread(SETTLING))?);
+    let mut labelled = read(labelled, "labelled", Targets::Labels(classes))?;
+    let mut pool = read(&pool, "pool", Targets::Alike(classes))?;
+    let mut sample = read(&sample, "sample", Targets::Alike(classes))?;
+    let mut reference = read(solving.reference, "reference", Targets::Labels(classes))?;
+    check_agreement(options, prepared, engine, &mut reference, observer)?;
+
+    // The engine's model ends at the logits, whatever the file's own output is.
+    let contraction = Contraction { output: OutputKind::Logits, ..prepared.contraction() };
+    let mut influences = |engine: &mut PluginEngine, s: &<PluginEngine as GradientEngine>::Vector| {
+        let mut found = Vec::with_capacity(sample.samples());
+        sample.visit(&mut |images, _| {
+            found.extend(contraction.score_images(engine, images, s)?.influence);
+            if observer.interrupted() { Err(InfluenceError::Cancelled) } else { Ok(()) }
+        })?;
+        Ok(found)
+    };
+    let pool_samples = pool.samples();
+    let images = ihvp::Images {
+        curvature: &mut Joined { first: &mut labelled, second: &mut pool },
+        of_pool: pool_samples,
+        reference: &mut reference,
+        sample: &mut influences,
+    };
+    ihvp::solve_and_save(engine, images, key, path, observer)
 }
 
 /// Compares the plugin with ONNX Runtime on a few images; says so where ONNX Runtime is not to be had.
@@ -60,7 +93,7 @@ fn check_agreement(
     options: &ScoreOptions,
     prepared: &Prepared,
     engine: &mut PluginEngine,
-    labelled: &mut Samples,
+    samples: &mut Samples,
     observer: &dyn Observer,
 ) -> Result<(), ScoringError> {
     let library = match Library::load(options.onnxruntime.as_deref()) {
@@ -73,8 +106,8 @@ fn check_agreement(
     };
     let session_options = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
     let mut session = Session::open(&library, prepared.classifier.file(), session_options)?;
-    let positions: Vec<usize> = (0..labelled.samples().min(8)).collect();
-    let (images, _) = labelled.gather(&positions)?;
+    let positions: Vec<usize> = (0..samples.samples().min(8)).collect();
+    let (images, _) = samples.gather(&positions)?;
     agreement::check(engine, &mut session, images.view(), &prepared.classifier.output, prepared.classifier.kind)?;
     Ok(())
 }

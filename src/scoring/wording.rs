@@ -26,7 +26,7 @@ pub(super) fn of_selection(scored: &Scored, tally: &Tally, selection: &Selection
     findings.extend(about_the_model(tally, selection));
     findings.extend(scored.labelled.as_ref().and_then(LabelledAccuracy::finding));
     findings.extend(about_the_left_out(selection));
-    let mut warnings: Vec<String> = order_of_classes(scored).into_iter().collect();
+    let mut warnings: Vec<String> = about_the_model_or_s(scored).collect();
     warnings.extend(about_what_is_missing(scored, selection));
     warnings.extend(few_references(scored, classes));
     let next = "label the images that selection.json lists, add them to the labelled images, train the model again, and score \
@@ -45,11 +45,7 @@ pub(super) fn of_shard(scored: &Scored, tally: &Tally, shard: Shard, classes: us
             "join all {} shards with `isal score merge`, which selects the images to label from the whole.",
             shard.of()
         ),
-        warnings: order_of_classes(scored)
-            .into_iter()
-            .chain(left_out(scored))
-            .chain(few_references(scored, classes))
-            .collect(),
+        warnings: about_the_model_or_s(scored).chain(left_out(scored)).chain(few_references(scored, classes)).collect(),
         details: details(scored, tally),
     }
 }
@@ -178,9 +174,10 @@ fn about_what_is_missing(scored: &Scored, selection: &Selection) -> Vec<String> 
     said
 }
 
-/// What the labelled images say against the model or the order of its classes.
-fn order_of_classes(scored: &Scored) -> Option<String> {
-    scored.labelled.as_ref()?.warning().map(|warning| format!("{warning}."))
+/// What the labelled images say against the model or the order of its classes, and what is wrong with `s`.
+fn about_the_model_or_s(scored: &Scored) -> impl Iterator<Item = String> {
+    let classes = scored.labelled.as_ref().and_then(|labelled| labelled.warning());
+    classes.map(|warning| format!("{warning}.")).into_iter().chain(not_converged(&scored.provenance))
 }
 
 fn left_out(scored: &Scored) -> Option<String> {
@@ -216,15 +213,21 @@ fn about_the_solution(provenance: &IndexMap<String, String>) -> Vec<String> {
     }
     let iterations = provenance.get("iterations").map_or_else(String::new, |n| format!(" {n} iterations,"));
     let mut said = vec![format!(
-        "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e},{iterations} residual {:.1e}; {} labelled and {} reference images (reference loss {:.4}).",
+        "s = (curvature + lambda I)^-1 v over scope `{}` by {}: lambda {:.3e},{iterations} residual {:.1e}; curvature of {}, v of {} reference images (reference loss {:.4}).",
         fact("scope"),
         fact("solver"),
         number("lambda"),
         number("residual"),
-        fact("labelled images"),
+        fact("curvature images"),
         fact("reference images"),
         number("reference loss"),
     )];
+    if let Some(settled) = provenance.get("settled") {
+        said.push(format!("How far the scores had settled when the solve ended: {settled}."));
+    }
+    if let Some(residual) = provenance.get("held-out residual").and_then(|text| text.parse::<f64>().ok()) {
+        said.push(held_out(residual));
+    }
     if let Some(agreement) = provenance.get("agreement with the exact influences") {
         let form = fact("engine").split(' ').next().unwrap_or_default();
         let held = if fact("difference") == "held" { ", held at the kinks," } else { "" };
@@ -232,6 +235,41 @@ fn about_the_solution(provenance: &IndexMap<String, String>) -> Vec<String> {
         said.push(format!("The {form} graph{held} against the exact derivative{sample}: {agreement}."));
     }
     said
+}
+
+/// What the residual on the reference images means.
+fn held_out(residual: f64) -> String {
+    let means = match residual {
+        r if r <= 0.5 => "the curvature found holds for other images too",
+        r if r <= 2.0 => {
+            "the curvature of other images differs from the one found, by about as much as usual for so few images"
+        }
+        _ => {
+            "other images have much more curvature than those it was taken of, as after training to a loss near zero; \
+             `--curvature pool` or `--curvature both` takes images that were not trained on"
+        }
+    };
+    format!(
+        "With the curvature of the reference images instead, s misses the equation by {:.0} % of v: {means}.",
+        100.0 * residual
+    )
+}
+
+/// That `s` is not solved to the end, how far the scores may be off, and what to do.
+fn not_converged(provenance: &IndexMap<String, String>) -> Option<String> {
+    if provenance.get("converged").is_none_or(|converged| converged != "no") {
+        return None;
+    }
+    let fact = |key: &str| provenance.get(key).map_or("unknown", String::as_str);
+    let off = provenance.get("settled").map_or_else(
+        || "how far the scores are off is not known".to_owned(),
+        |settled| format!("the scores may be off by about as much as they last changed ({settled})"),
+    );
+    Some(format!(
+        "s is not solved to the end: after {} iterations its residual is {}; {off}. Give more damping with `--damping`, or more `max-iterations` in a solver file (`--solver FILE.toml`, see configs/solver).",
+        fact("iterations"),
+        fact("residual"),
+    ))
 }
 
 #[cfg(test)]

@@ -77,8 +77,8 @@ fn options_outside_their_range_are_refused_before_any_work() {
         ("solver = \"cg-hessian\"\ntolerance = 0.0", "tolerance"),
         ("solver = \"cg-gauss-newton\"\ndamping = { relative = { fraction = nan } }", "damping.relative.fraction"),
         (
-            "solver = \"cg-gauss-newton\"\ndamping = { relative = { fraction = 0.1, power-iterations = 0 } }",
-            "power-iterations",
+            "solver = \"cg-gauss-newton\"\ndamping = { relative = { fraction = 0.1, lanczos-steps = 0 } }",
+            "lanczos-steps",
         ),
         ("solver = \"lissa\"\nstep = { given = { damping = 1.0, scale = 1.0 } }", "step.given.damping"),
         ("solver = \"lissa\"\nstep = { automatic = { damping = { fixed = 0.0 } } }", "step.automatic.damping.fixed"),

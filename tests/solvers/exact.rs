@@ -8,7 +8,13 @@ use super::setting::{Setting, of};
 const LAMBDA: f64 = 0.01;
 
 fn precise() -> ConjugateGradient {
-    ConjugateGradient { damping: Damping::Fixed(LAMBDA), max_iterations: 400, tolerance: 1e-8, accepted_residual: 1e-7 }
+    ConjugateGradient {
+        damping: Damping::Fixed(LAMBDA),
+        max_iterations: 400,
+        settled: 1.0,
+        tolerance: 1e-8,
+        accepted_residual: 1e-7,
+    }
 }
 
 /// LiSSA without chance: the whole set every step, so that only truncation is left.

@@ -15,7 +15,7 @@ fn run(
     observer: &mut Observer,
 ) -> Result<Solution<Vec<f64>>, InfluenceError> {
     let (mut labelled, v) = (dummies(8), matrix.gradient.clone());
-    solve(Problem { engine: matrix, labelled: &mut labelled, held_out: None, v: &v, observer }, options)
+    solve(Problem { engine: matrix, samples: &mut labelled, held_out: None, v: &v, sample: None, observer }, options)
 }
 
 fn solved(matrix: &mut Matrix, options: &SolverOptions) -> Result<Solution<Vec<f64>>, InfluenceError> {
@@ -155,7 +155,9 @@ fn lissa_doubles_an_automatic_scale_where_single_batches_are_steeper_than_the_me
     let v = matrix.gradient.clone();
     let (engine, observer) = (&mut matrix, &mut unobserved);
     let report =
-        solve(Problem { engine, labelled: &mut labelled, held_out: None, v: &v, observer }, &options).unwrap().report;
+        solve(Problem { engine, samples: &mut labelled, held_out: None, v: &v, sample: None, observer }, &options)
+            .unwrap()
+            .report;
     let lissa = report.lissa.unwrap();
     // At the first scale, the mean's 4, the steep sample multiplies by 1 - 16: it takes three doublings to reach
     // a factor of one.
@@ -190,8 +192,13 @@ fn lissa_cut_short_is_refused_instead_of_passed_off() {
 fn running_out_of_iterations_is_told_and_a_bad_residual_refused() {
     let spectrum: Vec<f64> = (0..60).map(|i| 10.0 * 0.8f64.powi(i)).collect();
     let after = |max_iterations, accepted_residual| {
-        let options =
-            ConjugateGradient { damping: Damping::Fixed(0.1), max_iterations, tolerance: 1e-8, accepted_residual };
+        let options = ConjugateGradient {
+            damping: Damping::Fixed(0.1),
+            max_iterations,
+            settled: 1.0,
+            tolerance: 1e-8,
+            accepted_residual,
+        };
         solved(&mut Matrix::with_spectrum(&spectrum, 8), &SolverOptions::CgGaussNewton(options))
     };
     let short = after(6, 0.05).unwrap_err();
@@ -211,6 +218,7 @@ fn in_float32_the_residual_reported_is_the_true_one_though_the_recursion_believe
     let options = ConjugateGradient {
         damping: Damping::Fixed(1e-3),
         max_iterations: 2000,
+        settled: 1.0,
         tolerance: 1e-7,
         accepted_residual: 0.1,
     };
@@ -233,6 +241,7 @@ fn a_restart_gets_past_the_drift_of_the_recursion() {
     let options = ConjugateGradient {
         damping: Damping::Fixed(1e-3),
         max_iterations: 2000,
+        settled: 1.0,
         tolerance: 2e-5,
         accepted_residual: 0.1,
     };
@@ -243,12 +252,14 @@ fn a_restart_gets_past_the_drift_of_the_recursion() {
 #[test]
 fn relative_damping_is_a_fraction_of_the_largest_eigenvalue_and_the_spectrum_is_seen() {
     let spectrum: Vec<f64> = (0..30).map(|i| 7.0 * 0.8f64.powi(i)).collect();
-    let damping = Damping::Relative(Relative { fraction: 0.02, power_iterations: 40 });
+    let damping = Damping::Relative(Relative { fraction: 0.02, lanczos_steps: 40 });
     let options = ConjugateGradient { damping, tolerance: 1e-10, max_iterations: 200, ..ConjugateGradient::default() };
     let report =
         solved(&mut Matrix::with_spectrum(&spectrum, 11), &SolverOptions::CgGaussNewton(options)).unwrap().report;
-    assert!((report.largest_eigenvalue.unwrap() - 7.0).abs() < 1e-3, "{report:?}");
-    assert!((report.lambda - 0.14).abs() < 1e-4);
+    // From below, and so near that one step more changed it by less than a hundredth.
+    let largest = report.largest_eigenvalue.unwrap();
+    assert!((0.98 * 7.0..=7.0 + 1e-9).contains(&largest), "{report:?}");
+    assert!((report.lambda - 0.02 * largest).abs() < 1e-12);
     let seen = report.spectrum.unwrap();
     assert!((seen.largest - 7.0).abs() < 1e-6 && seen.smallest > 0.0 && seen.smallest < 0.1, "{seen:?}");
 }
@@ -273,9 +284,10 @@ fn the_held_out_residual_is_that_of_the_other_set() {
         (dummies(8), dummies(1), matrix.gradient.clone());
     let problem = Problem {
         engine: &mut matrix,
-        labelled: &mut labelled,
+        samples: &mut labelled,
         held_out: Some(&mut held_out),
         v: &v,
+        sample: None,
         observer: &mut unobserved,
     };
     let solution = solve(problem, &hessian(0.1)).unwrap();
@@ -301,9 +313,9 @@ fn the_observer_sees_each_stage_in_order_and_can_stop_it() {
     assert!(seen.iter().all(|p| p.step <= p.steps && p.samples <= p.samples_a_step && p.samples_a_step == 8));
     let last = seen.iter().rev().find(|p| p.stage == Stage::Solve).unwrap();
     assert_eq!(last.step, report.iterations);
-    assert!(last.residual.unwrap() <= 1e-3);
-    // 8 power iterations, the iterations, and the residual's pass, over 8 samples each.
-    assert_eq!(report.sample_products, 8 * (8 + report.iterations as u64 + 1));
+    assert!(last.residual.unwrap() <= 1e-4);
+    // The iterations, the first of which came with the damping, and the residual's pass, over 8 samples each.
+    assert_eq!(report.sample_products, 8 * (report.iterations as u64 + 1));
 
     for stop_at in 0..seen.len() {
         let mut count = 0;

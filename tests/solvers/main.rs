@@ -13,3 +13,4 @@ mod mlp;
 mod network;
 mod retraining;
 mod setting;
+mod settling;

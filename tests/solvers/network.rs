@@ -37,9 +37,10 @@ impl Network {
     fn solve(&mut self, options: &SolverOptions) -> Result<Solution<Vec<f64>>, InfluenceError> {
         let problem = Problem {
             engine: &mut self.model,
-            labelled: &mut self.labelled,
+            samples: &mut self.labelled,
             held_out: Some(&mut self.reference),
             v: &self.v,
+            sample: None,
             observer: &mut unobserved,
         };
         solve(problem, options)
@@ -47,7 +48,7 @@ impl Network {
 }
 
 fn relative(fraction: f64) -> ConjugateGradient {
-    let damping = Damping::Relative(Relative { fraction, power_iterations: 8 });
+    let damping = Damping::Relative(Relative { fraction, lanczos_steps: 8 });
     ConjugateGradient { damping, max_iterations: 1000, ..ConjugateGradient::default() }
 }
 

@@ -50,8 +50,8 @@ impl Setting {
         options: &SolverOptions,
     ) -> Result<Solution<E::Vector>, InfluenceError> {
         let v = reference_gradient(engine, &mut self.reference, &mut unobserved)?.vector;
-        let (labelled, held_out) = (&mut self.labelled, Some(&mut self.reference as _));
-        solve(Problem { engine, labelled, held_out, v: &v, observer: &mut unobserved }, options)
+        let (samples, held_out) = (&mut self.labelled, Some(&mut self.reference as _));
+        solve(Problem { engine, samples, held_out, v: &v, sample: None, observer: &mut unobserved }, options)
     }
 
     /// Influences of the pool through `engine`.

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::level::Level;
-use crate::{Failure, Vector, loss};
+use crate::{Failure, Vector, loss, workers};
 use tch::{Kind, Tensor};
 
 impl Engine {
@@ -61,22 +61,30 @@ impl Engine {
     /// As [`Engine::gradient`].
     pub fn gauss_newton_product(&self, images: &Tensor, targets: &Tensor, v: &Vector) -> Result<Vector, Failure> {
         let images = self.images(images)?;
-        let leaves = self.leaves()?;
-        let (outputs, tangents) = {
+        let parts = self.parts(&images, targets)?;
+        let forward = {
             let level = Level::enter()?;
-            let duals = self.duals(&level, &leaves, v)?;
-            let (outputs, _) = self.logits(&images, &duals, false)?;
-            level.unpack(&outputs)?
+            let both = (self, v);
+            workers::each(&both, parts, self.workers(), |(engine, v), (images, targets)| {
+                let leaves = engine.leaves()?;
+                let duals = engine.duals(&level, &leaves, v)?;
+                let (outputs, _) = engine.logits(&images, &duals, false)?;
+                let (outputs, tangents) = level.unpack(&outputs)?;
+                Ok((leaves, targets, outputs, tangents))
+            })?
             // Leaving the level drops the tangents: the backward pass would carry them along otherwise.
         };
-        let Some(tangents) = tangents else { return self.zeros() };
-        let curved = {
-            let _no_grad = tch::no_grad_guard();
-            let outputs = outputs.f_detach()?;
-            loss::output_curvature(&outputs, &self.targets(targets, &outputs)?, &tangents.f_detach()?)?
-        };
-        let along = outputs.f_mul(&curved)?.f_sum(None::<Kind>)?;
-        let products = Tensor::f_run_backward(&[along], &leaves, false, false)?;
-        self.result(&products, "the Gauss-Newton product")
+        let products = workers::each(self, forward, self.workers(), |engine, (leaves, targets, outputs, tangents)| {
+            let Some(tangents) = tangents else { return engine.zeros() };
+            let curved = {
+                let _no_grad = tch::no_grad_guard();
+                let outputs = outputs.f_detach()?;
+                loss::output_curvature(&outputs, &engine.targets(&targets, &outputs)?, &tangents.f_detach()?)?
+            };
+            let along = outputs.f_mul(&curved)?.f_sum(None::<Kind>)?;
+            let products = Tensor::f_run_backward(&[along], &leaves, false, false)?;
+            engine.result(&products, "the Gauss-Newton product")
+        })?;
+        self.sum(products)
     }
 }

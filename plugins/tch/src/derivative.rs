@@ -2,7 +2,7 @@
 
 use crate::engine::{Engine, finite};
 use crate::level::Level;
-use crate::{Failure, Vector, loss};
+use crate::{Failure, Vector, loss, workers};
 use tch::Tensor;
 
 impl Engine {
@@ -17,13 +17,17 @@ impl Engine {
     /// [`Failure::Shape`], [`Failure::Node`], [`Failure::NotFinite`] when the loss or the gradient is not finite.
     pub fn gradient(&self, images: &Tensor, targets: &Tensor) -> Result<(f64, Vector), Failure> {
         let images = self.images(images)?;
-        let leaves = self.leaves()?;
-        let (outputs, _) = self.logits(&images, &leaves, false)?;
-        let targets = self.targets(targets, &outputs)?;
-        let losses = loss::per_sample(&outputs, &targets)?;
-        let sum = loss::sum(&losses)?;
-        let gradients = Tensor::f_run_backward(&[losses.f_sum(self.numerics.kind)?], &leaves, false, false)?;
-        Ok((sum, self.result(&gradients, "the gradient")?))
+        let parts = workers::each(self, self.parts(&images, targets)?, self.workers(), |engine, (images, targets)| {
+            let leaves = engine.leaves()?;
+            let (outputs, _) = engine.logits(&images, &leaves, false)?;
+            let targets = engine.targets(&targets, &outputs)?;
+            let losses = loss::per_sample(&outputs, &targets)?;
+            let sum = loss::sum(&losses)?;
+            let gradients = Tensor::f_run_backward(&[losses.f_sum(engine.numerics.kind)?], &leaves, false, false)?;
+            Ok((sum, engine.result(&gradients, "the gradient")?))
+        })?;
+        let (sums, gradients): (Vec<f64>, Vec<Vector>) = parts.into_iter().unzip();
+        Ok((sums.iter().sum(), self.sum(gradients)?))
     }
 
     /// The loss output `o` and its derivative along `v`, sample by sample, both `[N, C]`; evaluation mode.
@@ -31,21 +35,71 @@ impl Engine {
     /// # Errors
     /// [`Failure::Shape`], [`Failure::Node`], [`Failure::NotFinite`].
     pub fn jvp(&self, images: &Tensor, v: &Vector) -> Result<(Tensor, Tensor), Failure> {
-        let _no_grad = tch::no_grad_guard();
         let images = self.images(images)?;
-        let (outputs, tangents) = {
+        let parts = workers::cut(&images, self.cuts(&images))?;
+        let parts = {
             let level = Level::enter()?;
-            let duals = self.duals(&level, &self.parameters()?, v)?;
-            let (outputs, _) = self.logits(&images, &duals, false)?;
-            level.unpack(&outputs)?
+            let both = (self, v);
+            workers::each(&both, parts, self.workers(), |(engine, v), images| {
+                let _no_grad = tch::no_grad_guard();
+                let duals = engine.duals(&level, &engine.parameters()?, v)?;
+                let (outputs, _) = engine.logits(&images, &duals, false)?;
+                let (outputs, tangents) = level.unpack(&outputs)?;
+                let tangents = match tangents {
+                    Some(tangents) => tangents,
+                    None => outputs.f_zeros_like()?,
+                };
+                Ok((outputs, tangents))
+            })?
         };
-        let tangents = match tangents {
-            Some(tangents) => tangents,
-            None => outputs.f_zeros_like()?,
-        };
+        let _no_grad = tch::no_grad_guard();
+        let (outputs, tangents): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().unzip();
+        let (outputs, tangents) = (Tensor::f_cat(&outputs, 0)?, Tensor::f_cat(&tangents, 0)?);
         finite(&outputs, "the output")?;
         finite(&tangents, "the output's derivative")?;
         Ok((outputs, tangents))
+    }
+
+    /// Threads of a batch.
+    pub(crate) fn workers(&self) -> usize {
+        match usize::try_from(self.threads) {
+            Ok(threads) if threads > 0 => threads,
+            _ => std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// Into how many parts a batch is cut: one on an accelerator, and where the file fixes the batch size.
+    pub(crate) fn cuts(&self, images: &Tensor) -> i64 {
+        let fixed = || {
+            let dims = self.input().value_type.as_ref().and_then(|t| t.shape.as_ref());
+            dims.and_then(|dims| dims.first()).is_some_and(|batch| batch.known().is_some())
+        };
+        if self.numerics.device != tch::Device::Cpu || fixed() {
+            return 1;
+        }
+        workers::parts(images.size().first().copied().unwrap_or(0), self.workers())
+    }
+
+    /// The parts of a batch with their targets; one part where these do not fit, so that they are refused as they came.
+    pub(crate) fn parts(&self, images: &Tensor, targets: &Tensor) -> Result<Vec<(Tensor, Tensor)>, Failure> {
+        let cuts = if targets.size().first() == images.size().first() { self.cuts(images) } else { 1 };
+        if cuts == 1 {
+            return Ok(vec![(images.shallow_clone(), targets.shallow_clone())]);
+        }
+        Ok(workers::cut(images, cuts)?.into_iter().zip(workers::cut(targets, cuts)?).collect())
+    }
+
+    /// The sum of what the parts of a batch gave, in their order.
+    pub(crate) fn sum(&self, parts: Vec<Vector>) -> Result<Vector, Failure> {
+        let mut parts = parts.into_iter();
+        let mut sum = match parts.next() {
+            Some(first) => first,
+            None => self.zeros()?,
+        };
+        for part in parts {
+            sum.axpy(1.0, &part)?;
+        }
+        Ok(sum)
     }
 
     /// The parameters with the direction `v` as their tangents.

@@ -32,7 +32,7 @@ pub struct Engine {
     pub(crate) momentum: Option<Tensor>,
     all: Plan,
     loss: Plan,
-    threads: u32,
+    pub(crate) threads: u32,
     input: ValueInfo,
     outputs: Vec<ValueInfo>,
     loss_output: usize,
@@ -52,6 +52,7 @@ impl Engine {
         let numerics = Numerics { kind: options.kind, device: device::parse(&options.device)? };
         settings::exact()?;
         settings::use_threads(options.threads);
+        settings::keep_memory();
         let graph = &model.graph;
         let refuse = |reason: String| Failure::Graph { graph: graph.name.clone(), reason };
 

@@ -23,6 +23,7 @@ pub mod settings;
 pub mod state;
 mod train;
 mod vector;
+mod workers;
 
 pub use boundary::isal_plugin_table;
 pub use engine::{Engine, Options, Outputs};
