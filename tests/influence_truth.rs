@@ -60,7 +60,13 @@ fn engine(setting: &Setting, precision: Precision) -> PluginEngine {
 
 /// A tolerance that float32 does not reach: the solve ends where restarting no longer helps.
 fn precise() -> ConjugateGradient {
-    ConjugateGradient { damping: Damping::Fixed(LAMBDA), max_iterations: 400, tolerance: 1e-7, accepted_residual: 1e-4 }
+    ConjugateGradient {
+        damping: Damping::Fixed(LAMBDA),
+        max_iterations: 400,
+        settled: 1.0,
+        tolerance: 1e-7,
+        accepted_residual: 1e-4,
+    }
 }
 
 #[test]

@@ -78,6 +78,9 @@ pub struct InfluenceArguments {
     /// The step ||eps s|| / ||weights||, where it is not to be chosen
     #[arg(long, value_name = "STEP", help_heading = "Influence", hide_short_help = true)]
     step: Option<f64>,
+    /// Go on where the influences are all alike, or rank otherwise than the exact derivative; the summary warns
+    #[arg(long, help_heading = "Influence", hide_short_help = true)]
+    unproven: bool,
     /// 1: arg-max pseudo-labels; more: the expected gradient over the K most likely classes
     #[arg(long, default_value_t = 1, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     #[arg(help_heading = "Influence", hide_short_help = true)]
@@ -128,6 +131,7 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         },
         difference: given.difference,
         step: given.step,
+        unproven: super::score::unproven(given.unproven),
         sample: sample.map(|path| open_data(path, &format!("--sample {}", path.display()))).transpose()?,
         preprocess: given.recipe.preprocess(&given.model)?,
         expected_top_k: given.expected_top_k as usize,

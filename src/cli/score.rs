@@ -5,7 +5,7 @@ use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
 use crate::data::{Labelled, Pool, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
-use crate::influence_graph::PairedDifference;
+use crate::influence_graph::{PairedDifference, Unproven};
 use crate::report::figure;
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat};
@@ -42,13 +42,14 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 19] = [
+const MADE_WITH_THE_GRAPH: [&str; 20] = [
     "model",
     "labeled",
     "reference",
     "reference_fraction",
     "engine",
     "difference",
+    "unproven",
     "tangent_rank",
     "solver",
     "damping",
@@ -127,6 +128,9 @@ pub struct PoolOptions {
     /// Which difference the paired graph takes
     #[arg(long, value_enum, default_value_t, help_heading = "Influence", hide_short_help = true)]
     difference: PairedDifference,
+    /// Go on where the influences are all alike, or rank otherwise than the exact derivative; the summary warns
+    #[arg(long, help_heading = "Influence", hide_short_help = true)]
+    unproven: bool,
     /// Cut the tangent graph's direction to R singular vectors a layer: cheaper, and no longer exact; its rank agreement with
     /// the exact influences is printed
     #[arg(long, value_name = "R|exact", value_parser = tangent_rank, default_value = "exact")]
@@ -319,10 +323,16 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         expected_top_k: given.expected_top_k as usize,
         engine: given.engine,
         difference: given.difference,
+        unproven: unproven(given.unproven),
         tangent_rank: given.tangent_rank.0,
         device: given.device.clone(),
         plugin: context.global.plugin.clone(),
     })
+}
+
+/// What `--unproven` asks for.
+pub(super) fn unproven(given: bool) -> Unproven {
+    if given { Unproven::Used } else { Unproven::Refused }
 }
 
 /// Singular vectors a layer; `None` is all.

@@ -181,7 +181,7 @@ impl ConjugateGradient {
     ) -> Result<bool, InfluenceError> {
         loop {
             let relative = state.recursion.relative(norm);
-            if checkpoints.due(state.iterations, relative)
+            if checkpoints.due(state.iterations, self.max_iterations, relative)
                 && checkpoints.stands(operator.engine, &state.s, state.iterations, self.settled)?
             {
                 return Ok(true);

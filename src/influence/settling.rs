@@ -65,11 +65,12 @@ impl<'a, 'b, E: GradientEngine> Checkpoints<'a, 'b, E> {
         Checkpoints { sample, last: None, settled: None }
     }
 
-    /// Whether a checkpoint is due after `iteration` with this residual.
-    pub fn due(&self, iteration: usize, residual: f64) -> bool {
+    /// Whether a checkpoint is due after `iteration`, of at most `most`, with this residual. The last eighth always has one, so
+    /// that a solve that runs out of iterations can tell how much still changed.
+    pub fn due(&self, iteration: usize, most: usize, residual: f64) -> bool {
         let apart = |last: usize| (last / 8).max(2);
         self.sample.is_some()
-            && residual < BEGIN
+            && (residual < BEGIN || iteration >= most - most / 8)
             && self.last.as_ref().is_none_or(|(last, _)| iteration >= last + apart(*last))
     }
 

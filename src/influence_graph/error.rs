@@ -40,9 +40,21 @@ pub enum InfluenceGraphError {
     /// Neither a step nor images to choose it on.
     #[error("no step: give `--sample DATA`, images to choose it on, or choose it by hand: `--step 3e-5`")]
     NoStep,
+    /// The model does not tell the images apart.
+    #[error(
+        "the influences of {images} images are all alike: {influence:.4e}, give or take {range:.1e}, which is rounding. The model hardly tells these images apart (it may not be trained, its inputs may be scaled otherwise than in training, or the images may be the same), so no order of theirs means anything; a strategy without influence or more training helps, and `--unproven` goes on all the same"
+    )]
+    Alike {
+        /// Images of the sample.
+        images: usize,
+        /// The lowest influence.
+        influence: f64,
+        /// The highest less the lowest.
+        range: f64,
+    },
     /// No step ranks the sample as it should.
     #[error(
-        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed: its kinks or its rounding are too much for a difference, take the exact derivative (`score pool --engine tangent`, `export influence --form tangent`)"
+        "the best step of the paired graph, {step:e}, ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed: its kinks or its rounding are too much for a difference, take the exact derivative (`score pool --engine tangent`, `export influence --form tangent`), or go on with `--unproven`"
     )]
     Step {
         /// The relative step.
@@ -55,7 +67,9 @@ pub enum InfluenceGraphError {
         wanted: f64,
     },
     /// A tangent graph, exact by construction, and the plugin's derivative rank the sample differently.
-    #[error("the tangent graph ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed")]
+    #[error(
+        "the tangent graph ranks the sample with Spearman {spearman:.4} against {judged_by}, {wanted} is needed; `--unproven` goes on all the same"
+    )]
     Tangent {
         /// Its rank agreement.
         spearman: f64,

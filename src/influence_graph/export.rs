@@ -3,7 +3,7 @@
 use super::evaluate::{Evaluator, batches, influences};
 use super::exact::{Where, by_plugin, by_tangent};
 use super::proof::{Own, Proof, compare, float_outputs};
-use super::step::{Agreement, Choice, Columns, Judge, choose};
+use super::step::{Agreement, Choice, Columns, Judge, Unproven, choose};
 use super::{
     InfluenceGraphError, PairedDifference, direction, directions, images, influence_of_pair, provenance, takes_a_step,
 };
@@ -53,6 +53,8 @@ pub struct ExportOptions {
     pub difference: PairedDifference,
     /// The relative step, where it is not to be chosen.
     pub step: Option<f64>,
+    /// What becomes of a graph that does not rank the sample as the exact derivative does.
+    pub unproven: Unproven,
     /// Images to choose the step on; they need no labels.
     pub sample: Option<Dataset>,
     /// Preprocessing of the sample.
@@ -261,6 +263,8 @@ struct Measured {
     chosen: Option<Choice>,
     /// What judged, and how well the influences agree with it.
     against: Option<(Judge, Agreement)>,
+    /// What was found wrong with it and let pass.
+    unproven: Option<String>,
 }
 
 /// Chooses the step of a form that takes one, and measures how well the influences agree with the exact ones.
@@ -288,25 +292,25 @@ fn measure(
     let mut plain = evaluator.open_file(source.classifier.file())?;
     let mut influences = |difference, step| source.influences(difference, step, &evaluator, &mut plain, &sample);
     if source.form == ExportForm::Tangent {
-        let Some(judge) = exact else { return Ok(Measured { sample, chosen: None, against: None }) };
+        let Some(judge) = exact else { return Ok(Measured { sample, chosen: None, against: None, unproven: None }) };
         let found = influences(Difference::OneSided, f64::NAN)?;
         let Judge::Exact { influences: truth, .. } = &judge else {
-            return Ok(Measured { sample, chosen: None, against: None });
+            return Ok(Measured { sample, chosen: None, against: None, unproven: None });
         };
         let agreement = Agreement::between(&found, truth);
         // A cut rank is an approximation that was asked for; how good it is gets printed.
-        if itself {
-            agreement.of_exact(&judge)?;
-        }
-        return Ok(Measured { sample, chosen: None, against: Some((judge, agreement)) });
+        let found = if itself { agreement.of_exact(&judge) } else { Ok(()) };
+        let unproven = options.unproven.judge(found, observer)?;
+        return Ok(Measured { sample, chosen: None, against: Some((judge, agreement)), unproven });
     }
     let judge = exact.unwrap_or_else(|| {
         observer.say("neighbouring steps are held against each other");
         Judge::Neighbours
     });
     let steps = judge.candidates(options.step);
-    let choice = choose(source.differences(), &steps, &judge, influences, observer)?.accepted(&judge)?;
-    Ok(Measured { sample, chosen: Some(choice), against: Some((judge, choice.agreement)) })
+    let choice = choose(source.differences(), &steps, &judge, influences, observer)?;
+    let unproven = options.unproven.judge(choice.accepted(&judge), observer)?;
+    Ok(Measured { sample, chosen: Some(choice), against: Some((judge, choice.agreement)), unproven })
 }
 
 fn session_options(options: &ExportOptions) -> SessionOptions {
@@ -342,7 +346,7 @@ fn describe(
     match measured.and_then(|m| Some((m, m.against.as_ref()?))) {
         Some((m, (judge, agreement))) => {
             let images = m.sample.len_of(ndarray::Axis(0));
-            metadata.0.extend(provenance::of_agreement(agreement, judge, images).0);
+            metadata.0.extend(provenance::of_agreement(agreement, judge, images, m.unproven.clone()).0);
         }
         None => {
             let why = match (source.form, source.options.tangent.rank) {

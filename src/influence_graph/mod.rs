@@ -25,5 +25,5 @@ pub use evaluate::target;
 pub use export::{ExportForm, ExportOptions, Exported, export};
 pub use proof::Proof;
 pub use served_pair::influence_of_pair;
-pub use step::{AGREEMENT, Agreement, CLOSE, Choice, Judge, STEPS, choose};
+pub use step::{AGREEMENT, Agreement, CLOSE, Choice, Judge, STEPS, Unproven, choose};
 pub use sweep::{Sample, SweepForm, saved};

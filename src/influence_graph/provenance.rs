@@ -51,8 +51,13 @@ pub(super) fn of_vectors(
     metadata
 }
 
-/// The properties that say how good the influences are.
-pub(super) fn of_agreement(agreement: &Agreement, judge: &Judge, images: usize) -> InfluenceMetadata {
+/// The properties that say how good the influences are, and what speaks against them where they are used all the same.
+pub(super) fn of_agreement(
+    agreement: &Agreement,
+    judge: &Judge,
+    images: usize,
+    unproven: Option<String>,
+) -> InfluenceMetadata {
     let mut metadata = InfluenceMetadata::default();
     for (key, value) in [
         ("agreement", agreement.to_string()),
@@ -61,6 +66,9 @@ pub(super) fn of_agreement(agreement: &Agreement, judge: &Judge, images: usize) 
         ("agreement with", format!("{} on {images} images", judge.name())),
     ] {
         metadata.0.insert(key.to_owned(), value);
+    }
+    if let Some(reason) = unproven {
+        metadata.0.insert("unproven".to_owned(), reason);
     }
     metadata
 }

@@ -28,6 +28,41 @@ pub const CLOSE: f64 = 0.9999;
 /// Distance of the neighbours that a step given by hand is held against where no derivative is to be had.
 const APART: f64 = 3.0;
 
+/// Influences whose range is less than this share of the largest are all alike: float32 gives them to about 1e-6 of their size,
+/// so that their order is rounding.
+const ALIKE: f64 = 1e-5;
+
+/// What becomes of a graph that is not shown to rank the sample as the exact derivative does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unproven {
+    /// It is refused.
+    #[default]
+    Refused,
+    /// It is used, and says so.
+    Used,
+}
+
+impl Unproven {
+    /// What was found wrong, where it is let pass.
+    ///
+    /// # Errors
+    /// What was found wrong, where it is not.
+    pub(super) fn judge(
+        self,
+        found: Result<(), InfluenceGraphError>,
+        observer: &dyn Observer,
+    ) -> Result<Option<String>, InfluenceGraphError> {
+        match (found, self) {
+            (Ok(()), _) => Ok(None),
+            (Err(error), Unproven::Refused) => Err(error),
+            (Err(error), Unproven::Used) => {
+                observer.say(&format!("warning: used though unproven: {error}"));
+                Ok(Some(error.to_string()))
+            }
+        }
+    }
+}
+
 /// Influences of a sample, a column for each direction.
 pub type Columns = Vec<Vec<f64>>;
 
@@ -52,6 +87,20 @@ impl Judge {
             Judge::Exact { by, .. } => by,
             Judge::Neighbours => "the steps beside it",
         }
+    }
+
+    /// Refuses influences that are all alike, which no graph can be shown to rank.
+    fn tells_apart(&self) -> Result<(), InfluenceGraphError> {
+        let Judge::Exact { influences, .. } = self else { return Ok(()) };
+        for column in influences {
+            let fold = |start: f64, take: fn(f64, f64) -> f64| column.iter().copied().fold(start, take);
+            let (low, high) = (fold(f64::INFINITY, f64::min), fold(f64::NEG_INFINITY, f64::max));
+            let size = low.abs().max(high.abs());
+            if column.len() > 1 && high - low <= ALIKE * size {
+                return Err(InfluenceGraphError::Alike { images: column.len(), influence: low, range: high - low });
+            }
+        }
+        Ok(())
     }
 
     /// The steps to try: the one given by hand, with neighbours where they are the judge; else all.
@@ -94,8 +143,9 @@ impl Agreement {
     /// Refuses a tangent graph, exact by construction, that ranks otherwise.
     ///
     /// # Errors
-    /// [`InfluenceGraphError::Tangent`] under [`AGREEMENT`].
+    /// [`InfluenceGraphError::Alike`]; [`InfluenceGraphError::Tangent`] under [`AGREEMENT`].
     pub(super) fn of_exact(&self, judge: &Judge) -> Result<(), InfluenceGraphError> {
+        judge.tells_apart()?;
         if self.spearman >= AGREEMENT {
             return Ok(());
         }
@@ -137,14 +187,15 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Itself, when it is good enough to rank by.
+    /// Refuses one that is not good enough to rank by.
     ///
     /// # Errors
-    /// [`InfluenceGraphError::Step`] under [`AGREEMENT`].
-    pub fn accepted(self, judge: &Judge) -> Result<Choice, InfluenceGraphError> {
+    /// [`InfluenceGraphError::Alike`]; [`InfluenceGraphError::Step`] under [`AGREEMENT`].
+    pub fn accepted(&self, judge: &Judge) -> Result<(), InfluenceGraphError> {
+        judge.tells_apart()?;
         let spearman = self.agreement.spearman;
         if spearman >= AGREEMENT {
-            return Ok(self);
+            return Ok(());
         }
         let judged_by = judge.name().to_owned();
         Err(InfluenceGraphError::Step { step: self.step, spearman, judged_by, wanted: AGREEMENT })
@@ -285,6 +336,23 @@ mod tests {
         let worst = (1e3 * 3e-5 + 1e-6 / 3e-5) / 49.0;
         assert!(chosen.agreement.worst <= worst && chosen.agreement.worst > 0.3 * worst, "{}", chosen.agreement.worst);
         assert!(chosen.accepted(&judge).is_ok());
+    }
+
+    #[test]
+    fn influences_that_are_all_alike_are_called_so_and_let_pass_on_request() {
+        for column in [vec![0.0; 50], vec![2.5; 50], (0..50).map(|i| 3.0 + 1e-8 * f64::from(i)).collect::<Vec<_>>()] {
+            let judge = Judge::Exact { influences: vec![column.clone()], by: "the truth".to_owned() };
+            let chosen = one_sided(&STEPS, &judge, |_| Ok(vec![column.clone()])).unwrap();
+            let error = chosen.accepted(&judge).unwrap_err();
+            assert!(matches!(error, InfluenceGraphError::Alike { images: 50, .. }), "{error}");
+            assert!(chosen.agreement.of_exact(&judge).is_err());
+            assert!(Unproven::Refused.judge(Err(error), &Unobserved).is_err());
+            let said = Unproven::Used.judge(chosen.accepted(&judge), &Unobserved).unwrap().unwrap();
+            assert!(said.contains("all alike") && said.contains("trained"), "{said}");
+        }
+        let judge = Judge::Exact { influences: truth(), by: "the truth".to_owned() };
+        let chosen = one_sided(&STEPS, &judge, |h| Ok(with_errors(h, 1e3, 1e-6))).unwrap();
+        assert_eq!(Unproven::Used.judge(chosen.accepted(&judge), &Unobserved).unwrap(), None);
     }
 
     #[test]

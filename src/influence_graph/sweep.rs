@@ -1,7 +1,7 @@
 //! The influence graph for a sweep, held on images of the pool against the exact derivative.
 
 use super::evaluate::{Evaluator, influences};
-use super::step::{Agreement, Judge, choose};
+use super::step::{Agreement, Judge, Unproven, choose};
 use super::{InfluenceGraphError, PairedDifference, STEPS, direction, provenance};
 use crate::classifier::Classifier;
 use crate::influence::{Contraction, PseudoLabels, SolvedVector};
@@ -43,6 +43,8 @@ pub struct Sample<'a> {
     pub images: Array4<f32>,
     /// Their exact influences.
     pub exact: Vec<f64>,
+    /// What becomes of a graph that does not rank them so.
+    pub unproven: Unproven,
 }
 
 impl Sample<'_> {
@@ -65,25 +67,24 @@ impl Sample<'_> {
         let evaluator = Evaluator::new(library, session_options)?;
         let judge = Judge::Exact { influences: vec![self.exact.clone()], by: "the exact influences".to_owned() };
         let tried = |built: &Model| influences(&mut evaluator.open(built)?, self.images.view(), 1);
-        let (mut built, agreement) = match self.form {
+        let (mut built, agreement, found) = match self.form {
             SweepForm::Paired { difference } => {
                 let influences = |difference, step| tried(&self.paired(&s, difference, step)?);
                 let candidates = difference.candidates_of_sweep();
-                let chosen = choose(candidates, &STEPS, &judge, influences, observer)?.accepted(&judge)?;
-                (self.paired(&s, chosen.difference, chosen.step)?, chosen.agreement)
+                let chosen = choose(candidates, &STEPS, &judge, influences, observer)?;
+                (self.paired(&s, chosen.difference, chosen.step)?, chosen.agreement, chosen.accepted(&judge))
             }
             SweepForm::Tangent { rank } => {
                 let built = self.tangent(&s, TangentOptions { rank, target: evaluator.target() })?;
                 let agreement = Agreement::between(&tried(&built)?, &vec![self.exact.clone()]);
-                if rank.is_none() {
-                    agreement.of_exact(&judge)?;
-                }
-                (built, agreement)
+                let found = if rank.is_none() { agreement.of_exact(&judge) } else { Ok(()) };
+                (built, agreement, found)
             }
         };
+        let unproven = self.unproven.judge(found, observer)?;
         provenance::of_vectors(self.classifier, std::slice::from_ref(self.vector), self.pseudo_labels)
             .store(&mut built);
-        provenance::of_agreement(&agreement, &judge, self.exact.len()).store(&mut built);
+        provenance::of_agreement(&agreement, &judge, self.exact.len(), unproven).store(&mut built);
         built.write(path).map_err(|source| InfluenceGraphError::model(path, source))?;
         let metadata = InfluenceMetadata::of(&built).unwrap_or_default();
         let session = evaluator.open_file(path)?;

@@ -67,6 +67,9 @@ impl Session {
             .with_optimization_level(GraphOptimizationLevel::All)
             .map_err(|e| run(e.to_string()))?
             .with_intra_threads(threads_for(threads))
+            .map_err(|e| run(e.to_string()))?
+            // Threads that wait sleep: spinning takes the cores that other programs, or the decoding, could use.
+            .with_intra_op_spinning(false)
             .map_err(|e| run(e.to_string()))?;
         let wanted = provider.registrations();
         if !wanted.is_empty() {

@@ -7,7 +7,7 @@ use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, 
 use crate::classifier::ClassifierError;
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
-use crate::influence_graph::{self, SweepForm};
+use crate::influence_graph::{self, SweepForm, Unproven};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{Library, Session};
@@ -97,6 +97,7 @@ pub(super) fn with_influence(
                 Engine::Tangent => SweepForm::Tangent { rank: from.tangent_rank },
                 _ => SweepForm::Paired { difference: from.difference },
             };
+            let form = (form, from.unproven);
             let mut scorer = graph_scorer(options, prepared, &vector, form, &mut native, &mut provenance, observer)?;
             let mut scored = sweep_stage(options, prepared, &mut scorer, provenance, observer)?;
             scored.files.insert("influence graph", options.out.join("influence.onnx"));
@@ -121,7 +122,7 @@ fn graph_scorer(
     options: &ScoreOptions,
     prepared: &Prepared,
     vector: &SolvedVector,
-    form: SweepForm,
+    (form, unproven): (SweepForm, Unproven),
     native: &mut dyn Scorer,
     provenance: &mut IndexMap<String, String>,
     observer: &dyn Observer,
@@ -131,7 +132,9 @@ fn graph_scorer(
     let contraction = prepared.contraction();
     let carried = carried::properties(prepared, vector);
     let saved = influence_graph::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels, form)
-        .filter(|found| carried::holds(found, &carried));
+        .filter(|found| carried::holds(found, &carried))
+        // One that was let pass is not taken where none is.
+        .filter(|found| unproven == Unproven::Used || found.get("unproven").is_none());
     let (scorer, metadata) = match saved {
         Some(metadata) => {
             let session = Session::open(&library, &path, session_options)?;
@@ -152,6 +155,7 @@ fn graph_scorer(
                 form,
                 images,
                 exact,
+                unproven,
             };
             sample.build(&path, &library, session_options, contraction, observer)?
         }
@@ -175,6 +179,7 @@ pub(super) fn describe_graph(
         ("relative step", "relative step"),
         ("rank", "rank of the direction"),
         ("agreement", "agreement with the exact influences"),
+        ("unproven", "unproven"),
     ] {
         if let Some(value) = metadata.get(property) {
             provenance.insert(line.into(), value.to_owned());

@@ -4,7 +4,7 @@ use super::{CurvatureOptions, Shard};
 use crate::classifier::ClassifierOptions;
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
-use crate::influence_graph::PairedDifference;
+use crate::influence_graph::{PairedDifference, Unproven};
 use crate::runtime::ExecutionProvider;
 use crate::select::{Duplicates, StrategyOptions};
 use isal_onnx::Scope;
@@ -71,6 +71,8 @@ pub struct ModelSource {
     pub engine: Option<Engine>,
     /// Which difference the paired graph takes.
     pub difference: PairedDifference,
+    /// What becomes of a graph that does not rank a sample of the pool as the exact derivative does.
+    pub unproven: Unproven,
     /// Singular vectors a layer that the tangent graph's direction is cut to.
     pub tangent_rank: Option<usize>,
     /// Where the plugin runs: `cpu`, `cuda`, `cuda:1`.

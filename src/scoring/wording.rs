@@ -177,7 +177,8 @@ fn about_what_is_missing(scored: &Scored, selection: &Selection) -> Vec<String> 
 /// What the labelled images say against the model or the order of its classes, and what is wrong with `s`.
 fn about_the_model_or_s(scored: &Scored) -> impl Iterator<Item = String> {
     let classes = scored.labelled.as_ref().and_then(|labelled| labelled.warning());
-    classes.map(|warning| format!("{warning}.")).into_iter().chain(not_converged(&scored.provenance))
+    let unproven = scored.provenance.get("unproven").map(|reason| format!("used though unproven: {reason}."));
+    classes.map(|warning| format!("{warning}.")).into_iter().chain(not_converged(&scored.provenance)).chain(unproven)
 }
 
 fn left_out(scored: &Scored) -> Option<String> {

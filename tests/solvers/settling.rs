@@ -82,7 +82,7 @@ fn out_of_iterations_the_report_says_so_and_how_much_still_changed() {
         ConjugateGradient { max_iterations: 20, settled: 0.999_999_99, accepted_residual: 1.0, ..relative(1e-3) };
     let (solution, asked) = settled(&mut matrix(), options);
     let report = solution.unwrap().report;
-    assert!(!report.converged && report.iterations == 17, "{report:?}");
+    assert!(!report.converged && report.iterations == 20, "{report:?}");
     let said = report.settled.expect("two checkpoints at least");
     assert!(asked >= 2 && said.spearman.unwrap() < 0.999_999_99, "{said:?}");
 }
@@ -109,18 +109,18 @@ fn influences_that_are_all_alike_never_settle_and_the_tolerance_ends_the_solve()
 fn the_iterations_that_come_with_the_damping_are_those_of_plain_conjugate_gradient() {
     // The same lambda, given: no Krylov space is at hand then, and every iteration takes its product.
     for fraction in [0.3, 0.01, 1e-4] {
-        let derived = settled(&mut matrix(), ConjugateGradient { settled: 1.0, ..relative(fraction) }).0.unwrap();
+        let derived = settled(&mut matrix(), ConjugateGradient { settled: 1.0, tolerance: 1e-6, ..relative(fraction) });
+        let derived = derived.0.unwrap();
         let mut plain = matrix();
         let damping = Damping::Fixed(derived.report.lambda);
-        let options = ConjugateGradient { settled: 1.0, damping, ..relative(fraction) };
+        let options = ConjugateGradient { settled: 1.0, tolerance: 1e-6, damping, ..relative(fraction) };
         let given = settled(&mut plain, options).0.unwrap();
         assert!(derived.report.iterations.abs_diff(given.report.iterations) <= 1, "{fraction}");
-        let scale = dot(&given.s, &given.s).sqrt();
         let difference: Vec<f64> = derived.s.iter().zip(&given.s).map(|(a, b)| a - b).collect();
-        // Both leave a residual of 1e-10 of ||v||; the inverse is at most 1 / lambda.
-        let bound = 2e-10 * dot(&plain.gradient, &plain.gradient).sqrt() / derived.report.lambda;
-        assert!(dot(&difference, &difference).sqrt() <= bound, "{fraction}: {scale}");
-        assert!(matrix().residual(&derived.s, derived.report.lambda) <= 1.01e-10);
+        // Both leave a residual of 1e-6 of ||v||; the inverse is at most 1 / lambda.
+        let bound = 2e-6 * dot(&plain.gradient, &plain.gradient).sqrt() / derived.report.lambda;
+        assert!(dot(&difference, &difference).sqrt() <= bound, "{fraction}");
+        assert!(matrix().residual(&derived.s, derived.report.lambda) <= 1.01e-6);
     }
 }
 
