@@ -141,8 +141,8 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let training = |e: &TrainError| matches!(e, TrainError::Another { .. });
     let graph = |e: &InfluenceGraphError| {
-        use InfluenceGraphError::{NoStep, Scopes, SmallSample, Vector};
-        matches!(e, NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
+        use InfluenceGraphError::{Alike, NoStep, Scopes, SmallSample, Vector};
+        matches!(e, Alike { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
     };
     cause.is::<BadRequest>()
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)

@@ -12,6 +12,7 @@ mod overlap;
 mod place;
 mod providers;
 mod shards;
+mod solving;
 
 use place::{Place, stderr};
 use std::fs;
