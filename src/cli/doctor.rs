@@ -41,6 +41,17 @@ pub(super) fn run(_options: &Options, context: &Context) -> anyhow::Result<Outco
         needed: false,
         cure: None,
     });
+    findings.push(Finding {
+        name: "waiting threads",
+        found: match std::env::var("OMP_WAIT_POLICY") {
+            Ok(policy) if policy.eq_ignore_ascii_case("passive") => "sleep".to_owned(),
+            Ok(policy) => format!("as OMP_WAIT_POLICY={policy} says in libtorch, sleep in ONNX Runtime"),
+            Err(_) => "as OpenMP does by itself in libtorch, sleep in ONNX Runtime".to_owned(),
+        },
+        ok: true,
+        needed: false,
+        cure: None,
+    });
     let ready = findings.iter().all(|f| f.ok || !f.needed);
     let mut text = String::new();
     for finding in &findings {

@@ -242,12 +242,11 @@ fn about_the_solution(provenance: &IndexMap<String, String>) -> Vec<String> {
 fn held_out(residual: f64) -> String {
     let means = match residual {
         r if r <= 0.5 => "the curvature found holds for other images too",
-        r if r <= 2.0 => {
-            "the curvature of other images differs from the one found, by about as much as usual for so few images"
-        }
+        r if r <= 2.0 => "other images have another curvature than those it was taken of",
         _ => {
-            "other images have much more curvature than those it was taken of, as after training to a loss near zero; \
-             `--curvature pool` or `--curvature both` takes images that were not trained on"
+            "other images have much more curvature than those it was taken of, as after training to a loss near zero \
+             (docs/decisions/0004-how-s-is-solved.md has what that does to the order; `--curvature both` takes images of the \
+             pool too)"
         }
     };
     format!(

@@ -62,10 +62,7 @@ impl Engine {
 
     /// Threads of a batch.
     pub(crate) fn workers(&self) -> usize {
-        match usize::try_from(self.threads) {
-            Ok(threads) if threads > 0 => threads,
-            _ => std::thread::available_parallelism().map_or(1, usize::from),
-        }
+        self.threads as usize
     }
 
     /// Into how many parts a batch is cut: one on an accelerator, and where the file fixes the batch size.

@@ -17,7 +17,7 @@ pub struct Options {
     pub device: String,
     /// `Kind::Float` or `Kind::Double`.
     pub kind: Kind,
-    /// Threads an operator may use on the CPU; 0 leaves it to libtorch.
+    /// Threads to use on the CPU; 0 takes the cores that the process may use.
     pub threads: u32,
 }
 
@@ -51,7 +51,8 @@ impl Engine {
     pub fn load(model: &Model, options: &Options) -> Result<Engine, Failure> {
         let numerics = Numerics { kind: options.kind, device: device::parse(&options.device)? };
         settings::exact()?;
-        settings::use_threads(options.threads);
+        let threads = settings::threads(options.threads);
+        settings::use_threads(threads);
         settings::keep_memory();
         let graph = &model.graph;
         let refuse = |reason: String| Failure::Graph { graph: graph.name.clone(), reason };
@@ -111,7 +112,7 @@ impl Engine {
             momentum: None,
             all,
             loss,
-            threads: options.threads,
+            threads,
             input: input.clone(),
             outputs,
             loss_output,

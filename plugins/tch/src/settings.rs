@@ -28,6 +28,18 @@ pub fn version() -> &'static str {
     text.to_str().unwrap_or("of unknown version")
 }
 
+/// As many threads as were asked for; where none were, one a core, of those that affinity and the quota of a container leave
+/// the process.
+pub fn threads(given: u32) -> u32 {
+    if given > 0 {
+        return given;
+    }
+    // libtorch counts cores and not hyper-threads, but knows no quota.
+    let cores = u32::try_from(tch::get_num_threads()).unwrap_or(1);
+    let allowed = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
+    cores.min(allowed).max(1)
+}
+
 /// Lets an operator use `threads` threads; 0 changes nothing. libtorch keeps the number per calling thread as well
 /// as for the process, so this is said before every call and not once.
 pub fn use_threads(threads: u32) {
