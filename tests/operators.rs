@@ -1,5 +1,6 @@
 //! Lists of operators, held against the tables that they stand for. Needs no libtorch.
 
+#[allow(dead_code, reason = "shared with tests that run the networks")]
 #[path = "fixtures/networks.rs"]
 mod networks;
 

@@ -40,6 +40,25 @@ pub fn gamma(n: usize) -> f64 {
     roundings / (1.0 - roundings)
 }
 
+/// Largest error of the difference of two float32 sums over a step: sums of n products whose magnitudes add up to at most
+/// `size`, of which one has its weights moved by the step and rounded again.
+pub fn over_a_step(n: usize, size: f64, step: f64) -> f64 {
+    (2.0 * gamma(n) + ROUNDOFF) * size / step
+}
+
+/// The smallest rank correlation (Spearman's) with `exact` that numbers can have which are nowhere further than `error` from
+/// it: what is out of order was within twice the error, so nothing moves by more ranks than there are others so near.
+pub fn least_agreement(exact: &[f64], error: f64) -> f64 {
+    let mut sorted = exact.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let near = |x: &f64| {
+        let (from, to) = (x - 2.0 * error, x + 2.0 * error);
+        (sorted.partition_point(|y| *y <= to) - sorted.partition_point(|y| *y < from)).saturating_sub(1) as f64
+    };
+    let n = exact.len() as f64;
+    1.0 - 6.0 * exact.iter().map(|x| near(x).powi(2)).sum::<f64>() / (n * (n * n - 1.0))
+}
+
 /// Numbers, each moved by [`ROUNDINGS`] units of roundoff up or down. Zeros stay.
 pub fn moved(values: &[f32], draw: u64) -> Vec<f32> {
     // SplitMix64, of which one bit is taken.
@@ -92,25 +111,33 @@ impl Float32 {
 
     /// The largest error of a number, of what float32 explains: at most 1, unless something else is wrong.
     pub fn off(&self, truth: &[f64]) -> f64 {
-        share(distance(&self.answer, truth).0, self.largest, truth)
+        self.error(truth) / self.explained(truth)
     }
 
     /// The length of the error of all numbers as one vector, of what float32 explains.
     pub fn off_as_a_whole(&self, truth: &[f64]) -> f64 {
-        share(distance(&self.answer, truth).1, self.length, truth)
+        distance(&self.answer, truth).1 / (FACTOR * self.length).max(ROUNDOFF * scale(truth))
+    }
+
+    /// The largest error of a number.
+    pub fn error(&self, truth: &[f64]) -> f64 {
+        distance(&self.answer, truth).0
+    }
+
+    /// The largest error of a number that float32 explains. A rounding of the largest number always is: all answers may be
+    /// one and the same.
+    pub fn explained(&self, truth: &[f64]) -> f64 {
+        (FACTOR * self.largest).max(ROUNDOFF * scale(truth))
     }
 
     /// What float32 explains of the largest number, to print and to see that a test can fail.
     pub fn allowed(&self) -> f64 {
-        let scale = self.answer.iter().fold(f64::MIN_POSITIVE, |a, x| a.max(f64::from(x.abs())));
-        FACTOR * self.largest / scale
+        FACTOR * self.largest / self.answer.iter().fold(f64::MIN_POSITIVE, |a, x| a.max(f64::from(x.abs())))
     }
 }
 
-/// A single rounding of the largest number is always allowed: all answers may be one and the same.
-fn share(error: f64, distance: f64, truth: &[f64]) -> f64 {
-    let scale = truth.iter().fold(f64::MIN_POSITIVE, |a, x| a.max(x.abs()));
-    error / (FACTOR * distance).max(ROUNDOFF * scale)
+fn scale(truth: &[f64]) -> f64 {
+    truth.iter().fold(f64::MIN_POSITIVE, |a, x| a.max(x.abs()))
 }
 
 /// The largest difference, and the length of all. Not a number, or another count, is not a number here.
@@ -151,6 +178,14 @@ mod tests {
         assert!(measure(1.01).off(&[truth]) > 1.0 && measure(1.01).off_as_a_whole(&[truth]) > 1.0);
         assert!(!(measure(f32::NAN).off(&[truth]) <= 1.0), "not a number is never explained");
         assert!(!(measure(1.0).off(&[]) <= 1.0), "nor is another count");
+    }
+
+    #[test]
+    fn neighbours_within_the_error_may_change_places_and_no_others() {
+        let exact = [1.0, 2.0, 2.5, 4.0];
+        assert_eq!(least_agreement(&exact, 0.2), 1.0);
+        // Two neighbours out of order: 1 - 6 (1 + 1) / (4 * 15).
+        assert_eq!(least_agreement(&exact, 0.26), 0.8);
     }
 
     #[test]
