@@ -16,17 +16,20 @@ use isal_onnx::influence::{
     Difference, Direction, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, tangent,
 };
 use isal_onnx::tangent::Target;
-use isal_onnx::testing::rounding::{Float32, moved, moved_model};
+use isal_onnx::testing::rounding::{Float32, moved};
 use isal_onnx::{Model, Scope, Tensor};
 use ndarray::{Array2, Array4, ArrayView2};
 use networks::Exported;
 
-const IMAGES: usize = 4;
+const IMAGES: usize = 2;
 /// Largest error of the tangent graph in float64, over the largest influence: what the plugin hands out is float32.
 const EXACT: f64 = 1e-6;
 /// Steps of the paired form, of the weights' length: the first is held, the second, four times as long, shows how much of its
 /// error is the step's.
 const STEPS: [f64; 2] = [2.5e-5, 1e-4];
+/// How much more of its error a free pair may owe to its step than the longer step shows: kinks are few, so a step four times
+/// as long crosses four times as many only on average. A held pair crosses none.
+const KINKS: f64 = 2.0;
 /// What of the largest influence float32 and the step may explain together, lest the paired form be held to nothing.
 const EXPLAINED: f64 = 0.2;
 
@@ -56,7 +59,6 @@ struct Case<'a> {
     library: &'a Library,
     plugin: &'a Plugin,
     model: Model,
-    weights: Vec<String>,
     images: Array4<f32>,
     parameters: Vec<String>,
     direction: Direction,
@@ -96,46 +98,40 @@ impl<'a> Case<'a> {
             at += count;
         }
         let options = InfluenceOptions { logits, classes, top_k: 1, per_class: true, embedding: false };
-        let weights = network.weights();
-        Ok(Case { library, plugin, model, weights, images, parameters, direction, options, exact })
+        Ok(Case { library, plugin, model, images, parameters, direction, options, exact })
     }
 
-    /// Influences that ONNX Runtime gives by a graph of the model, with what float32 makes of it.
-    fn measure(&self, build: impl Fn(&Model) -> Result<Model, String>) -> Result<Float32, String> {
+    /// Influences that ONNX Runtime gives by a graph, with what float32 makes of it.
+    fn measure(&self, built: &Model) -> Result<Float32, String> {
         let scratch = tempfile::tempdir().map_err(text)?;
         let path = scratch.path().join("influence.onnx");
+        built.write(&path).map_err(text)?;
+        let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 0 };
+        let mut session = Session::open(self.library, &path, options).map_err(text)?;
         Float32::measure(|draw| {
-            let (built, images) = match draw {
-                None => (build(&self.model)?, self.images.clone()),
-                Some(draw) => {
-                    let pixels = moved(self.images.as_slice().ok_or("in order")?, draw);
-                    let images = Array4::from_shape_vec(self.images.dim(), pixels).map_err(text)?;
-                    (build(&moved_model(&self.model, &self.weights, draw))?, images)
-                }
-            };
-            built.write(&path).map_err(text)?;
-            let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 0 };
-            let mut session = Session::open(self.library, &path, options).map_err(text)?;
+            let pixels = self.images.as_slice().ok_or("in order")?;
+            let pixels = draw.map_or_else(|| pixels.to_vec(), |draw| moved(pixels, draw));
+            let images = Array4::from_shape_vec(self.images.dim(), pixels).map_err(text)?;
             let found = session.run(images.view(), &[INFLUENCE_PER_CLASS]).map_err(text)?.remove(0);
             Ok(found.into_iter().collect())
         })
     }
 
-    fn tangent(&self, model: &Model) -> Result<Model, String> {
+    fn tangent(&self) -> Result<Model, String> {
         // As a sweep on this machine makes it.
         let how = TangentOptions { target: Target::Cpu, ..TangentOptions::default() };
-        tangent(model, std::slice::from_ref(&self.direction), &self.options, how).map_err(text)
+        tangent(&self.model, std::slice::from_ref(&self.direction), &self.options, how).map_err(text)
     }
 
     /// Largest error of the tangent graph as the plugin runs it in float64, of the largest influence.
-    fn in_float64(&self) -> Result<f64, String> {
+    fn in_float64(&self, built: &Model) -> Result<f64, String> {
         let load = LoadOptions {
             parameters: self.parameters.clone(),
             loss_output: Some(self.options.logits.clone()),
             precision: Precision::Float64,
             ..LoadOptions::default()
         };
-        let engine = PluginEngine::from_model(self.plugin, &self.tangent(&self.model)?, &load).map_err(text)?;
+        let engine = PluginEngine::from_model(self.plugin, built, &load).map_err(text)?;
         let outputs = engine.forward_all(self.images.view()).map_err(text)?;
         let found = &outputs.iter().find(|a| a.name == INFLUENCE_PER_CLASS).ok_or("no influences")?.values;
         if found.len() != self.exact.len() {
@@ -151,13 +147,12 @@ impl<'a> Case<'a> {
     /// What a step does wrong grows with it, so a step four times as long is at least as far from the derivative as the
     /// distance between the two shows.
     fn paired(&self, difference: Difference) -> Result<(f64, f64), String> {
-        let along = |relative_step: f64| {
+        let at = |relative_step: f64| {
             let how = Paired { relative_step, difference };
-            move |model: &Model| {
-                paired(model, std::slice::from_ref(&self.direction), &self.options, how).map_err(text)
-            }
+            let built = paired(&self.model, std::slice::from_ref(&self.direction), &self.options, how);
+            self.measure(&built.map_err(text)?)
         };
-        let [short, long] = STEPS.map(|step| self.measure(along(step)));
+        let [short, long] = STEPS.map(at);
         let (short, long) = (short?, long?);
         let long: Vec<f64> = long.answer.iter().map(|x| f64::from(*x)).collect();
         let explained = short.explained(&self.exact) + short.error(&long);
@@ -169,8 +164,9 @@ impl<'a> Case<'a> {
 /// What is wrong with a network.
 fn examine(network: &Exported, library: &Library, plugin: &Plugin) -> Result<Vec<String>, String> {
     let case = Case::new(network, library, plugin)?;
-    let wide = case.in_float64()?;
-    let tangent = case.measure(|model| case.tangent(model))?;
+    let built = case.tangent()?;
+    let (wide, tangent) = (case.in_float64(&built)?, case.measure(&built)?);
+    drop(built);
     let (free, held) = (case.paired(Difference::OneSided)?, case.paired(Difference::Held)?);
     let off = tangent.off(&case.exact);
     println!(
@@ -187,7 +183,7 @@ fn examine(network: &Exported, library: &Library, plugin: &Plugin) -> Result<Vec
     for (what, found, bound) in [
         ("error of the tangent graph in float64", wide, EXACT),
         ("error of the tangent graph, of what float32 explains", off, 1.0),
-        ("error of the paired graph, of what float32 and the step explain", free.0, 1.0),
+        ("error of the paired graph, of what float32 and the step explain", free.0, KINKS),
         ("error of the held graph, of what float32 and the step explain", held.0, 1.0),
         ("what is explained of the held graph", held.1, EXPLAINED),
     ] {

@@ -11,7 +11,7 @@ mod networks;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal_exporters::seeded;
-use isal_onnx::testing::rounding::{Float32, moved, moved_model};
+use isal_onnx::testing::rounding::{Float32, moved};
 use isal_onnx::{Scope, Tensor};
 use ndarray::Array4;
 use networks::Exported;
@@ -33,22 +33,16 @@ fn images(network: &Exported) -> Result<Array4<f32>, String> {
 fn compare(network: &Exported, library: &Library, plugin: &Plugin) -> Result<(Float32, f64), String> {
     let model = network.model();
     let output = model.graph.outputs.first().ok_or("no output")?.name.clone();
-    let weights = network.weights();
     let images = images(network)?;
     let folder = tempfile::tempdir().map_err(text)?;
     let path = folder.path().join("model.onnx");
+    model.write(&path).map_err(text)?;
+    let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 0 };
+    let mut session = Session::open(library, &path, options).map_err(text)?;
     let found = Float32::measure(|draw| {
-        let (model, images) = match draw {
-            None => (model.clone(), images.clone()),
-            Some(draw) => {
-                let pixels = moved(images.as_slice().ok_or("in order")?, draw);
-                let images = Array4::from_shape_vec(images.dim(), pixels).map_err(text)?;
-                (moved_model(&model, &weights, draw), images)
-            }
-        };
-        model.write(&path).map_err(text)?;
-        let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 0 };
-        let mut session = Session::open(library, &path, options).map_err(text)?;
+        let pixels = images.as_slice().ok_or("in order")?;
+        let pixels = draw.map_or_else(|| pixels.to_vec(), |draw| moved(pixels, draw));
+        let images = Array4::from_shape_vec(images.dim(), pixels).map_err(text)?;
         let outputs = session.run(images.view(), &[&output]).map_err(text)?.remove(0);
         Ok::<_, String>(outputs.into_iter().collect())
     })?;
@@ -71,7 +65,11 @@ fn the_plugin_and_onnx_runtime_give_the_same_outputs() {
             Ok((found, off)) => {
                 println!("{:36} {off:.2} of {:.1e}", network.name, found.allowed());
                 if off.is_nan() || off > 1.0 {
-                    failures.push(format!("{}: {off:.2} times the {:.1e} that float32 explains", network.name, found.allowed()));
+                    failures.push(format!(
+                        "{}: {off:.2} times the {:.1e} that float32 explains",
+                        network.name,
+                        found.allowed()
+                    ));
                 }
             }
             Err(error) => failures.push(format!("{}: {error}", network.name)),

@@ -134,7 +134,10 @@ fn lenet_learns_the_digits_and_onnx_runtime_computes_what_was_trained() {
         right += u32::from(*label == Some(best as u32));
         ties += u32::from((0..10).any(|c| c != best && logits[best] - logits[c] <= near));
     }
-    assert!(ties < 10 && (f64::from(right) - 1000.0 * measured.accuracy).abs() <= f64::from(ties), "{right}, {ties} ties");
+    assert!(
+        ties < 10 && (f64::from(right) - 1000.0 * measured.accuracy).abs() <= f64::from(ties),
+        "{right}, {ties} ties"
+    );
 }
 
 fn bytes(trained: &Trained) -> Vec<u8> {

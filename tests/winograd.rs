@@ -157,7 +157,10 @@ fn the_tangent_is_the_sum_it_stands_for_at_every_size_and_padding() {
             };
             let (ours, theirs) = (error(&tangent), error(&plain));
             println!("{image:?} {moving:?}: {:.1} times the error of a plain convolution", ours / theirs);
-            assert!(ours <= GROWTH * theirs, "{image:?} {moving:?}: off by {ours:e}, a plain convolution by {theirs:e}");
+            assert!(
+                ours <= GROWTH * theirs,
+                "{image:?} {moving:?}: off by {ours:e}, a plain convolution by {theirs:e}"
+            );
             assert_eq!(own, as_ever, "the model's own output stays bit for bit");
         }
     }

@@ -52,7 +52,10 @@ fn two_vectors_and_every_class_are_the_closed_form_of_a_linear_model() {
         for n in 0..n {
             for c in 0..CLASSES {
                 let (found, exact) = (f64::from(arrays[2][[n, d, c]]), influence(&o[n], &o_dot[n], c));
-                assert!((found - exact).abs() < tolerance, "image {n}, direction {d}, class {c}: {found} against {exact}");
+                assert!(
+                    (found - exact).abs() < tolerance,
+                    "image {n}, direction {d}, class {c}: {found} against {exact}"
+                );
             }
             let exact = influence(&o[n], &o_dot[n], top(&o[n]));
             assert!((f64::from(arrays[1][[n, d]]) - exact).abs() < tolerance, "image {n}, direction {d}");
@@ -124,7 +127,10 @@ fn gradient_embeddings_are_what_the_last_layers_gradient_is_the_product_of() {
         let sum: f64 = o.iter().map(|x| x.exp()).sum();
         for (c, found) in arrays[1][n].iter().enumerate() {
             let exact = o[c].exp() / sum - f64::from(u8::from(c == top(o)));
-            assert!((found - exact).abs() < gamma(TERMS) * TERMS as f64, "image {n}, class {c}: {found} against {exact}");
+            assert!(
+                (found - exact).abs() < gamma(TERMS) * TERMS as f64,
+                "image {n}, class {c}: {found} against {exact}"
+            );
         }
         // The last layer is the only one: its features are the pixels.
         let exact: Vec<f64> = pixels[n * 12..][..12].iter().map(|x| f64::from(*x)).collect();

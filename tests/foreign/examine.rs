@@ -76,7 +76,9 @@ impl Bench {
         let plain = self.measure(network, OUTPUT, |model| Ok(model.clone()))?;
         let forward = plain.off(&flat(&truth.outputs));
         if forward.is_nan() || forward > 1.0 {
-            return Err(format!("the plugin's outputs are {forward:.1} times as far off ONNX Runtime's as float32 explains"));
+            return Err(format!(
+                "the plugin's outputs are {forward:.1} times as far off ONNX Runtime's as float32 explains"
+            ));
         }
         let tangent = self.tangent(network, &direction, &truth);
         let in_float64 = match tangent {

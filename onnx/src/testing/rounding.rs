@@ -8,11 +8,12 @@
 //!
 //! The measurement is a backward one. A float32 answer is the exact answer to data that are a few roundings away; how
 //! far apart the answers to such data are is the condition of the question. So the question is asked again with every
-//! weight and pixel moved by [`ROUNDINGS`] units of roundoff up or down at random, in the same arithmetic. A sum of n
-//! products whose roundings are independent is off by at most n / sqrt(2) of them, where adding one term after the other
-//! to terms of random signs; moving its weights by k moves it by k sqrt(n). With k = 16 the move covers sums of 512 terms
-//! in a single accumulator, and of 8,192 in the sixteen of a vector register, which is what networks have. Each kink that
-//! rounding may cross (Relu, MaxPool) lies within the move, and about sixteen times as many do.
+//! pixel, or every weight, moved by [`ROUNDINGS`] units of roundoff up or down at random, in the same arithmetic: every sum
+//! on the way is then rounded another way, whatever its order. A sum of n products whose roundings are independent is off
+//! by at most n / sqrt(2) of them, where one term is added after the other; moving what it sums by k moves it by
+//! k sqrt(n). With k = 16 the move covers sums of 512 terms in a single accumulator, and of 8,192 in the sixteen of a
+//! vector register, which is what networks have. Each kink that rounding may cross (Relu, MaxPool) lies within the move,
+//! and about sixteen times as many do.
 //!
 //! The answers differ from each other by rounding alone, so a systematic error of what is tested (a wrong rule, a wrong
 //! constant) does not widen the bound. It holds float32 to what this graph can give, which is 1e-6 for one network and
