@@ -3,7 +3,7 @@
 
 use flate2::read::GzDecoder;
 use half::{bf16, f16};
-use isal::influence::{GradientEngine as _, spearman};
+use isal::influence::GradientEngine as _;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal_exporters::{build, seeded, weights, zoo};
@@ -151,17 +151,25 @@ fn run(built: &Model, images: &Array4<f32>) -> Result<Vec<f64>, String> {
 }
 
 #[test]
-fn float16_tangent_graphs_rank_images_as_the_float64_derivative_of_the_same_weights() {
+fn float16_tangent_graphs_give_the_influences_of_the_float64_derivative_of_the_same_weights() {
     for name in ["lenet", "resnet20"] {
         let case = case(name, DataType::Float16);
         let built = tangent_graph(&case, DataType::Float16);
         let found = run(&built, &case.images).expect("ONNX Runtime runs float16");
-        let agreement = spearman(&found, &case.exact).expect("a rank correlation");
-        let scale = case.exact.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
-        let off = found.iter().zip(&case.exact).fold(0.0_f64, |a, (f, e)| a.max((f - e).abs())) / scale;
-        println!("{name}: Spearman {agreement:.6}, worst error {off:.1e} of the largest");
-        assert!(agreement >= 0.999, "{name}: {agreement}");
+        let off = off(&found, &case.exact);
+        // Each node rounds what it gives to float16, the model's and the tangent's, and so were the weights.
+        let roundings = 2 * case.wide.graph.nodes.len() + 1;
+        let allowed = roundings as f64 / f64::from(1 << 11);
+        println!("{name}: worst error {off:.1e} of the largest, {allowed:.1e} allowed");
+        assert!(off <= allowed, "{name}: off by {off:e} of the largest");
     }
+}
+
+/// The largest error, of the largest influence.
+fn off(found: &[f64], exact: &[f64]) -> f64 {
+    let scale = exact.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+    let errors = found.iter().zip(exact).map(|(f, e)| (f - e).abs() / scale);
+    errors.fold(0.0, |a, x| if a.is_nan() || x.is_nan() { f64::NAN } else { a.max(x) })
 }
 
 /// A graph whose narrow values are float32: the same numbers, but that nothing is rounded on the way.
@@ -189,9 +197,11 @@ fn bfloat16_tangent_graphs_are_right_but_for_kernels_that_the_cpu_lacks() {
         let error = run(&built, &case.images).expect_err("no kernel");
         assert!(error.contains("implementation for Conv(22)"), "{error}");
         let found = run(&widened(&built), &case.images).expect("float32 runs");
-        let agreement = spearman(&found, &case.exact).expect("a rank correlation");
-        println!("{name}: Spearman {agreement:.6} with weights and directions in bfloat16");
-        assert!(agreement >= 0.999, "{name}: {agreement}");
+        let off = off(&found, &case.exact);
+        // The truth has the weights rounded as well; the direction is rounded to eight bits, one number like the other.
+        let allowed = 1.0 / f64::from(1 << 8);
+        println!("{name}: worst error {off:.1e} of the largest with weights and directions in bfloat16");
+        assert!(off <= allowed, "{name}: off by {off:e} of the largest");
     }
 }
 

@@ -15,9 +15,10 @@ use isal::influence::{
     ConjugateGradient, Contraction, Damping, GradientEngine as _, InMemory, OutputKind, Problem, PseudoLabels,
     SolverOptions, reference_gradient, solve, spearman, unobserved,
 };
-use isal::plugin::{LoadOptions, Plugin, PluginEngine};
+use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal_exporters::weights;
 use isal_onnx::Tensor;
+use isal_onnx::testing::whole_suite;
 use ndarray::{Array4, Axis};
 
 use dense::dot;
@@ -79,7 +80,10 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
     assert_eq!(fixture.pool_rows, of_each_class(6..26));
     let (pool, _) = padded(&lines, &fixture.pool_rows);
 
-    for case in &fixture.cases {
+    // So little damping that a solve takes seven times as long, which is held where there is time for it.
+    let long = |case: &&Case| case.lambda < 1.0 && !whole_suite();
+    assert_eq!(fixture.cases.len(), 6, "two curvatures, one at two dampings, over two scopes");
+    for case in fixture.cases.iter().filter(|case| !long(case)) {
         let name = format!("{} over {}", case.curvature, case.scope);
         let is_parameter = |name: &str, tensor: &Tensor| match case.scope.as_str() {
             "weights" => tensor.dims().len() >= 2,
@@ -89,12 +93,16 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
             model.graph.initializers.iter().filter(|(n, t)| is_parameter(n, t)).map(|(n, _)| n.clone()).collect();
         // Batches this small gain little from threads, and a busy machine makes threads wait for each other.
         let options = LoadOptions { parameters, threads: 1, ..LoadOptions::default() };
+        let wide = LoadOptions { precision: Precision::Float64, ..options.clone() };
+        let mut wide = PluginEngine::from_model(&plugin(), &model, &wide).unwrap();
+        let v = reference_gradient(&mut wide, &mut reference, &mut unobserved).unwrap();
+        assert!((v.loss / fixture.reference_loss - 1.0).abs() < 1e-6, "{name}: {} {}", v.loss, fixture.reference_loss);
+        assert!((v.norm / case.v_norm - 1.0).abs() < 1e-6, "{name}: {} {}", v.norm, case.v_norm);
+        drop(wide);
+
         let mut engine = PluginEngine::from_model(&plugin(), &model, &options).unwrap();
         assert_eq!(engine.dimension(), case.parameters, "{name}");
-
         let v = reference_gradient(&mut engine, &mut reference, &mut unobserved).unwrap();
-        assert!((v.loss / fixture.reference_loss - 1.0).abs() < 1e-4, "{name}: {} {}", v.loss, fixture.reference_loss);
-        assert!((v.norm / case.v_norm - 1.0).abs() < 1e-3, "{name}: {} {}", v.norm, case.v_norm);
         let options = ConjugateGradient {
             damping: Damping::Fixed(case.lambda),
             max_iterations: 500,
@@ -132,6 +140,7 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
             report.residual, report.iterations, report.seconds
         );
         assert_eq!(predictions, fixture.predictions, "{name}");
+        // The solve stops at a residual of a thousandth; what float32 adds is far below.
         assert!(agreement >= 0.999 && agreement_top >= 0.999, "{name}: Spearman {agreement} {agreement_top}");
         assert!(distance < 0.01 && distance_top < 0.01, "{name}: {distance} {distance_top} of the scores' norm");
     }

@@ -17,6 +17,7 @@ mod setting;
 
 use isal::influence::{ConjugateGradient, Damping, PseudoLabels, SolverOptions, spearman};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
+use isal_onnx::testing::rounding::gamma;
 use isal_onnx::{Builder, DataType, Model, Tensor, ValueType};
 
 use dense::dot;
@@ -81,7 +82,12 @@ fn every_score_is_within_a_thousandth_of_dense_algebra() {
             let argmax = setting.scores(&mut engine, &solution.s, PseudoLabels::ArgMax);
             let top_three = setting.scores(&mut engine, &solution.s, PseudoLabels::Expected(3));
             let pairs = setting.pairs(&exact, &argmax, &top_three);
-            let worst = pairs.iter().map(|(score, truth)| (score / truth - 1.0).abs()).fold(0.0, f64::max);
+            // A score is a sum over features and classes; what cancels in it leaves the rounding of the largest.
+            let largest = pairs.iter().map(|(_, truth)| truth.abs()).fold(0.0, f64::max);
+            let narrow = precision == Precision::Float32;
+            let rounding = if narrow { gamma(FEATURES + CLASSES) * largest } else { 0.0 };
+            let error = |(score, truth): &(f64, f64)| ((score - truth).abs() - rounding).max(0.0) / truth.abs();
+            let worst = pairs.iter().map(error).fold(0.0, f64::max);
             let report = solution.report;
             let solver = options.solver();
             println!(
@@ -91,7 +97,8 @@ fn every_score_is_within_a_thousandth_of_dense_algebra() {
                 report.iterations,
                 report.seconds
             );
-            assert!(worst <= 1e-3, "{precision:?} {solver}: worst relative error {worst:.3e}");
+            let tolerance = if narrow { 1e-3 } else { 1e-4 };
+            assert!(worst <= tolerance, "{precision:?} {solver}: worst relative error {worst:.3e}");
         }
     }
 }

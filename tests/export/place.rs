@@ -6,6 +6,7 @@ mod digits;
 use assert_cmd::Command;
 use isal::influence::{Curvature, Parameter, Provenance, SolveReport, SolvedVector, SolverOptions};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal_onnx::testing::rounding::least_agreement;
 use isal_onnx::{Attribute, Builder, DataType, Graph, Model, Node, Scope, Tensor, ValueInfo, ValueType};
 use ndarray::{Array4, ArrayD};
 use std::path::PathBuf;
@@ -160,6 +161,23 @@ impl Place {
     pub fn weights(&self, model: &Model, scope: &str) -> Vec<Vec<f32>> {
         let values = |p: &Parameter| model.graph.initializers[&p.name].to_vec().expect("float32");
         parameters(model, scope).iter().map(values).collect()
+    }
+
+    /// A step of this relative length, in lengths of the vector of [`Place::vector`].
+    pub fn step(&self, model: &Model, scope: &str, seed: u64, relative: f64) -> f64 {
+        let length = |blocks: Vec<Vec<f32>>| blocks.concat().iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        relative * length(self.weights(model, scope)) / length(self.blocks(model, scope, seed))
+    }
+
+    /// The smallest rank agreement on the pool that a rounding of so much of the largest influence leaves to this graph.
+    pub fn least_rank(&self, graph: &str, rounding: f64) -> f64 {
+        let arguments = ["score", "pool", "--influence", graph, "--pool", "pool", "--budget", "5", "--scores", "s.csv"];
+        self.isal(&arguments).args(["-o", &format!("{graph}.scores")]).assert().success();
+        let rows = csv::Reader::from_path(self.path("s.csv")).expect("the scores open").into_deserialize();
+        let rows = rows.map(|row| row.expect("a row")).collect::<Vec<isal::scores::ScoreRow>>();
+        let influences: Vec<f64> = rows.iter().filter_map(|row| row.influence).collect();
+        let largest = influences.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
+        least_agreement(&influences, rounding * largest)
     }
 
     /// `x W + b` of the linear model for the place's images, in float64.

@@ -6,6 +6,7 @@
 //! term. The weights are drawn such that no Relu lies within the step of its kink; were one to, the comparison fails.
 
 use super::small::*;
+use isal_onnx::testing::rounding::gamma;
 use isal_plugin_tch::{Engine, Vector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -194,7 +195,7 @@ fn results_of_parts_of_a_batch_add_up() {
     assert!(largest(&whole) <= 1e-12 && largest(&rest) <= 1e-12, "{} and {}", largest(&whole), largest(&rest));
 }
 
-/// Float32 has 24 bits: 6e-8 a rounding, some hundred roundings a sum; 1e-5 is far below any real difference.
+/// Three layers forward and back and their derivative, of sums of at most 36 terms each.
 #[test]
 fn float32_agrees_with_float64() {
     let (wide, narrow) = (engine(Kind::Double), engine(Kind::Float));
@@ -213,7 +214,7 @@ fn float32_agrees_with_float64() {
         ["gradient", "Hessian", "Gauss-Newton", "jvp"].iter().zip(all(&narrow).iter().zip(all(&wide)))
     {
         let error = relative(narrow, &wide);
-        assert!(error <= 1e-5, "{name}: relative error {error:e}");
+        assert!(error <= gamma(9 * 36), "{name}: relative error {error:e}");
         assert!(error > 0.0, "{name}: float32 ran in float64");
     }
 }

@@ -3,5 +3,7 @@
 mod boundary;
 mod dense;
 mod fixtures;
+#[path = "../../../../tests/fixtures/networks.rs"]
+mod networks;
 mod small;
 mod train;
