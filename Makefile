@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo check test bless models fixtures fuzz clean
+.PHONY: help setup build plugin demo check test test-all bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -34,13 +34,16 @@ check: ## format, lints, docs and the tests that need no libtorch
 	cargo clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 
-test: ## everything: sets up, builds, lints, runs all tests
+test: ## everything: sets up, builds, lints, runs the tests; whole networks are a quarter that stands for all
 	@toolchain/setup conformance
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cargo build --release --workspace
-	cargo test --release --workspace
+	cargo test --release --workspace --no-fail-fast
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
+
+test-all: export ISAL_TEST_ALL = 1
+test-all: test ## the same over every exported network, and with the solves that take long
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

@@ -1,5 +1,6 @@
 //! The same network behind other inputs and outputs gives the same scores.
 
+use crate::lenet;
 use crate::place::{Place, append, cast, fed_by, reshaped, scalar, stderr, typed};
 use isal_onnx::{DataType, Model, Node, ValueInfo, ValueType};
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ fn axes_of_one_around_the_class_scores_are_seen_through_in_every_engine() {
             place.variant(&name, |model| reshaped(model, rest));
             let found = place.influences(&name, &out, &["--engine", engine]);
             // The same arithmetic but for the order in which a runtime may fuse it.
-            assert!(apart(&plain, &found) < 1e-5, "{engine}, {rest:?}: {}", apart(&plain, &found));
+            assert!(apart(&plain, &found) <= lenet::ROUNDING, "{engine}, {rest:?}: {}", apart(&plain, &found));
         }
     }
     // The file that is left keeps the model's own output, and scores a pool alone.
@@ -50,7 +51,7 @@ fn a_convolution_over_the_whole_map_gives_scores_that_need_a_node_of_their_own()
     for engine in ["native", "tangent", "paired"] {
         let plain = place.influences("model.onnx", &format!("plain-{engine}"), &["--engine", engine]);
         let found = place.influences("deep.onnx", &format!("deep-{engine}"), &["--engine", engine]);
-        assert!(apart(&plain, &found) < 1e-5, "{engine}: {}", apart(&plain, &found));
+        assert!(apart(&plain, &found) <= lenet::ROUNDING, "{engine}: {}", apart(&plain, &found));
     }
 }
 
@@ -70,7 +71,7 @@ fn probabilities_behind_harmless_operators_are_probabilities() {
     });
     for engine in ["native", "tangent"] {
         let found = place.influences("soft.onnx", &format!("soft-{engine}"), &["--engine", engine]);
-        assert!(apart(&plain, &found) < 1e-4, "{engine}: {}", apart(&plain, &found));
+        assert!(apart(&plain, &found) <= lenet::ROUNDING, "{engine}: {}", apart(&plain, &found));
     }
     let scores = place.run_json("soft-native")["provenance"]["class scores"].to_string();
     assert!(scores.contains("Probabilities"), "{scores}");
@@ -95,7 +96,7 @@ fn raw_bytes_go_in_and_are_not_scaled_again() {
     for engine in ["native", "tangent", "paired"] {
         let plain = place.influences("model.onnx", &format!("plain-{engine}"), &["--engine", engine]);
         let found = place.influences("bytes.onnx", &format!("bytes-{engine}"), &["--engine", engine]);
-        assert!(apart(&plain, &found) < 1e-4, "{engine}: {}", apart(&plain, &found));
+        assert!(apart(&plain, &found) <= lenet::ROUNDING, "{engine}: {}", apart(&plain, &found));
     }
     // The graph that is left takes bytes too.
     let alone = ["score", "pool", "--influence", "bytes-tangent/influence.onnx", "--pool", "pool", "--budget", "5"];
@@ -134,7 +135,7 @@ fn images_in_float16_and_float64_are_given_as_such() {
     let place = Place::new();
     let plain = place.influences("model.onnx", "plain", &["--engine", "tangent"]);
     // float16 holds 11 bits of a pixel, so it changes the influences by some thousandths.
-    for (data_type, tolerance) in [(DataType::Float16, 2e-2), (DataType::Double, 1e-5)] {
+    for (data_type, tolerance) in [(DataType::Float16, 2e-2), (DataType::Double, lenet::ROUNDING)] {
         let name = format!("{data_type:?}.onnx");
         place.variant(&name, |model| {
             let own = model.graph.inputs[0].name.clone();
@@ -161,7 +162,7 @@ fn an_input_besides_the_images_is_given_once_and_is_part_of_the_model() {
     assert!(said.contains("--input temperature=VALUE"), "{said}");
     let plain = place.influences("model.onnx", "plain", &["--engine", "tangent"]);
     let one = place.influences("two.onnx", "one", &["--engine", "tangent", "--input", "temperature=1"]);
-    assert!(apart(&plain, &one) < 1e-5, "{}", apart(&plain, &one));
+    assert!(apart(&plain, &one) <= lenet::ROUNDING, "{}", apart(&plain, &one));
     let two = place.influences("two.onnx", "two", &["--engine", "tangent", "--input", "temperature=[2]"]);
     assert!(apart(&plain, &two) > 1e-2, "another temperature, other influences");
     assert_eq!(place.run_json("two")["provenance"]["input temperature"], "[2]");

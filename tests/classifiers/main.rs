@@ -2,6 +2,8 @@
 //! code 2 and what to do.
 
 mod forms;
+#[path = "../score_pool/lenet.rs"]
+mod lenet;
 mod names;
 mod place;
 mod refused;

@@ -9,9 +9,9 @@ use isal_onnx::influence::{
     Difference, Direction, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, shadow, tangent,
 };
 use isal_onnx::tangent::{Target, tangents};
-use isal_onnx::testing::rounding::{Float32, moved_model};
+use isal_onnx::testing::rounding::{Float32, moved, moved_model};
 use isal_onnx::{Model, Tensor};
-use ndarray::{Array2, ArrayView2, Axis, Ix2};
+use ndarray::{Array2, Array4, ArrayView2, Axis, Ix2};
 
 /// Relative steps that the paired form is tried at for the page. Under these float32 weights cannot hold the step.
 const STEPS: [f64; 6] = [1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6];
@@ -89,29 +89,41 @@ impl Bench {
         Ok(Found { truth: truth.from, tangent, in_float64, paired })
     }
 
-    /// An output of a graph of the network, and what float32 makes of it. The images stay: some are rounded to whole numbers.
+    /// An output of a graph of the network, and what float32 makes of it: of moved pixels, or of moved weights where the graph
+    /// rounds what it is given to whole numbers.
     fn measure(
         &self,
         network: &Network,
         output: &str,
         build: impl Fn(&Model) -> Result<Model, String>,
     ) -> Result<Float32, String> {
+        let narrow = |found: Array2<f64>| found.into_iter().map(|x| x as f32).collect();
+        if network.takes_whole_numbers() {
+            return Float32::measure(|draw| {
+                let moved = draw.map(|draw| moved_model(&network.model, &network.parameters, draw));
+                let built = build(moved.as_ref().unwrap_or(&network.model))?;
+                Ok(narrow(self.run(&built, network, output)?))
+            });
+        }
+        let mut session = self.open(&build(&network.model)?)?;
         Float32::measure(|draw| {
-            let moved = draw.map(|draw| moved_model(&network.model, &network.parameters, draw));
-            let built = build(moved.as_ref().unwrap_or(&network.model))?;
-            Ok(self.run(&built, network, output)?.iter().map(|x| *x as f32).collect())
+            let pixels = network.images.as_slice().ok_or("in order")?;
+            let pixels = draw.map_or_else(|| pixels.to_vec(), |draw| moved(pixels, draw));
+            let images = Array4::from_shape_vec(network.images.dim(), pixels).map_err(text)?;
+            Ok(narrow(answer(&mut session, &images, output)?))
         })
     }
 
-    fn run(&self, model: &Model, network: &Network, output: &str) -> Result<Array2<f64>, String> {
+    fn open(&self, model: &Model) -> Result<Session, String> {
         let scratch = tempfile::tempdir().map_err(text)?;
         let path = scratch.path().join("model.onnx");
         model.write(&path).map_err(text)?;
         let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 0 };
-        let mut session = Session::open(&self.library, &path, options).map_err(text)?;
-        let found = session.run(network.images.view(), &[output]).map_err(text)?.remove(0);
-        // `[N, K]`, and influences `[N, K]`.
-        Ok(found.into_dimensionality::<Ix2>().map_err(text)?.mapv(f64::from))
+        Session::open(&self.library, &path, options).map_err(text)
+    }
+
+    fn run(&self, model: &Model, network: &Network, output: &str) -> Result<Array2<f64>, String> {
+        answer(&mut self.open(model)?, &network.images, output)
     }
 
     /// The plugin's forward-mode derivative.
@@ -233,6 +245,12 @@ fn flat(array: &Array2<f64>) -> Vec<f64> {
 
 fn largest(truth: &[f64]) -> f64 {
     truth.iter().fold(f64::MIN_POSITIVE, |a, x| a.max(x.abs()))
+}
+
+/// `[N, K]`, and influences `[N, K]`.
+fn answer(session: &mut Session, images: &Array4<f32>, output: &str) -> Result<Array2<f64>, String> {
+    let found = session.run(images.view(), &[output]).map_err(text)?.remove(0);
+    Ok(found.into_dimensionality::<Ix2>().map_err(text)?.mapv(f64::from))
 }
 
 impl Truth {

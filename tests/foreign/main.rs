@@ -11,6 +11,7 @@ mod table;
 use examine::Bench;
 use isal::plugin::Plugin;
 use isal::runtime::Library;
+use isal_onnx::testing::whole_suite;
 use network::{Source, fetched, in_the_wheel};
 use table::Row;
 
@@ -31,8 +32,8 @@ fn measure(sources: &[Source]) -> Vec<Row> {
 #[test]
 fn models_in_the_onnx_wheel_work_in_the_forms_that_the_table_says() {
     let mut sources = in_the_wheel();
-    sources.retain(|source| !source.is_heavy());
-    assert!(sources.len() >= 50, "only {} models", sources.len());
+    sources.retain(|source| !source.is_heavy() && (whole_suite() || !source.has_its_like()));
+    assert!(sources.len() >= 45, "only {} models", sources.len());
     table::hold(&measure(&sources));
 }
 

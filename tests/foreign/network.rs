@@ -35,7 +35,14 @@ fn wheel() -> PathBuf {
 /// Dense layers of 40 to 120 million weights: they take gigabytes, so they are not among what is always run.
 const HEAVY: [&str; 3] = ["light_bvlc_alexnet", "light_vgg19", "light_zfnet512"];
 
+/// Networks whose operators, attributes and all, the others of the light zoo have too.
+const ALIKE: [&str; 2] = ["light_inception_v2", "light_squeezenet"];
+
 impl Source {
+    pub fn has_its_like(&self) -> bool {
+        ALIKE.contains(&self.name.as_str())
+    }
+
     pub fn is_heavy(&self) -> bool {
         HEAVY.contains(&self.name.as_str())
     }
@@ -111,6 +118,13 @@ pub struct Network {
     pub nodes: usize,
     /// What had to be done to it.
     pub changes: Vec<&'static str>,
+}
+
+impl Network {
+    /// Whether what it reads of the images are whole numbers.
+    pub fn takes_whole_numbers(&self) -> bool {
+        self.model.graph.nodes.iter().any(|node| node.name == "images/Cast")
+    }
 }
 
 impl Source {

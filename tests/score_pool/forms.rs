@@ -1,5 +1,6 @@
 //! Each engine on the same pool, with the same vector.
 
+use crate::lenet;
 use crate::place::{Place, stderr};
 use isal::influence::spearman;
 use isal::scores::ScoreTable;
@@ -34,8 +35,7 @@ fn every_engine_gives_the_scores_of_the_native_one() {
     let worst = |found: &[f64]| found.iter().zip(&native).fold(0.0_f64, |a, (x, y)| a.max((x - y).abs())) / scale;
     let (paired, tangent) = (influences(&place, "paired"), influences(&place, "tangent"));
     // Both exact: only float32 is between them.
-    assert!(worst(&tangent) < 1e-4, "{}", worst(&tangent));
-    assert!(spearman(&tangent, &native).expect("a rank") >= 0.9999);
+    assert!(worst(&tangent) <= lenet::ROUNDING, "{}", worst(&tangent));
     assert!(spearman(&paired, &native).expect("a rank") >= 0.9999, "{:?}", spearman(&paired, &native));
     assert!(lowest_tenth_alike(&paired, &native) >= 0.98, "one of sixty may swap at the edge");
     let graph = Model::read(place.path("tangent/influence.onnx")).expect("the graph that was run");

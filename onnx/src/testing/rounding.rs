@@ -32,9 +32,13 @@ pub const ROUNDINGS: f64 = 1024.0;
 /// How often the question is asked again.
 const DRAWS: u64 = 3;
 
+/// Of the largest number, what is always explained: a sum of some dozen terms may be off by as much, and answers that do not
+/// depend on what is moved are all one and the same.
+const LEAST: f64 = gamma(64);
+
 /// Largest relative error of a float32 sum of n products, of the sum of their magnitudes, in any order: n u / (1 - n u)
 /// (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
-pub fn gamma(n: usize) -> f64 {
+pub const fn gamma(n: usize) -> f64 {
     let roundings = n as f64 * ROUNDOFF;
     roundings / (1.0 - roundings)
 }
@@ -115,7 +119,7 @@ impl Float32 {
 
     /// The length of the error of all numbers as one vector, of what float32 explains.
     pub fn off_as_a_whole(&self, truth: &[f64]) -> f64 {
-        distance(&self.answer, truth).1 / self.length.max(ROUNDOFF * scale(truth))
+        distance(&self.answer, truth).1 / self.length.max(LEAST * scale(truth))
     }
 
     /// The largest error of a number.
@@ -123,10 +127,9 @@ impl Float32 {
         distance(&self.answer, truth).0
     }
 
-    /// The largest error of a number that float32 explains. A rounding of the largest number always is: all answers may be
-    /// one and the same.
+    /// The largest error of a number that float32 explains.
     pub fn explained(&self, truth: &[f64]) -> f64 {
-        self.largest.max(ROUNDOFF * scale(truth))
+        self.largest.max(LEAST * scale(truth))
     }
 
     /// What float32 explains of the largest number, to print and to see that a test can fail.
