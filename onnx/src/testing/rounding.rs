@@ -1,25 +1,26 @@
 //! How far float32 may be off, on whatever processor a test runs.
 //!
-//! The order of a sum, and with it its rounding, depends on the width of the processor's vectors, on threads and on the
-//! library's choice of kernel. An error that one machine showed is therefore no bound for another. Two bounds are:
+//! The order of a sum, and with it its rounding, depends on the width of the processor's vectors, on the number of threads and
+//! on the kernel that a library picks. The error that one machine shows is therefore no bound for another. Two bounds are
+//! valid on all of them:
 //!
-//! - [`gamma`], for a handful of sums of known length: Higham's bound, which no order of summation exceeds.
-//! - [`Float32`], for whole networks, where that bound says nothing: what float32 does is measured where the test runs.
+//! - [`gamma`], for a few sums of known length: Higham's bound, which no order of summation exceeds.
+//! - [`Float32`], for whole networks, where that bound is too large to say anything: what float32 does is measured where the
+//!   test runs.
 //!
-//! The measurement is a backward one. A float32 answer is the exact answer to data that are a few roundings away; how
-//! far apart the answers to such data are is the condition of the question. So the question is asked again with every
-//! pixel, or every weight, moved by [`ROUNDINGS`] units of roundoff up or down at random, in the same arithmetic: every sum
-//! on the way is then rounded another way, whatever its order. Float32 may be off by as much as the answers are apart.
+//! The measurement is one of the condition. A float32 answer is close to the exact answer for slightly other data, so the
+//! question is asked again with every pixel, or every weight, moved by [`ROUNDINGS`] units of roundoff up or down at random,
+//! in the same arithmetic. Float32 may be off by as much as these answers are apart.
 //!
-//! So many, for two reasons. A sum of n products whose roundings are independent is off by at most n / sqrt(2) of them,
-//! where one term is added after the other; moving what it sums by k moves it by k sqrt(n), so k = 1024 covers layer upon
-//! layer of the longest sums. And the derivative of Relu or MaxPool jumps at a kink, which rounding may cross for one value
-//! of a million or for none: a move of a thousand roundings crosses a hundred times as many, so that what a crossing does
-//! to the answer is seen in the draws long before rounding meets one.
+//! There are two reasons for so many units. A sum of n products whose rounding errors are independent is off by about
+//! n / sqrt(2) units of one product, if one term is added after the other; moving its terms by k units moves it by
+//! k sqrt(n). So k = 1024 covers long sums in many layers. And the derivative of Relu or MaxPool jumps at a kink: rounding
+//! crosses a kink for a few of millions of values, or for none, and each crossing counts in full. A move that is some hundred
+//! times as long as the rounding error crosses some hundred times as many, so the draws show what a crossing does long before
+//! rounding makes one.
 //!
-//! The answers differ from each other by rounding and by the move alone, so a systematic error of what is tested (a wrong
-//! rule, a wrong constant) does not widen the bound: it stays 1e-5 to 1e-4 of the answer for a smooth network and 1e-3 for
-//! one with many kinks, where a fixed tolerance has to suit the worst. What is to be held tighter is held in float64.
+//! The answers differ by rounding and by the move alone. A systematic error of what is tested (a wrong rule, a wrong constant)
+//! is in all of them, so it does not widen the bound. What must be exact is computed in float64 and held tightly.
 
 use crate::{DataType, Model, Tensor};
 
@@ -32,8 +33,8 @@ pub const ROUNDINGS: f64 = 1024.0;
 /// How often the question is asked again.
 const DRAWS: u64 = 3;
 
-/// Of the largest number, what is always explained: a sum of some dozen terms may be off by as much, and answers that do not
-/// depend on what is moved are all one and the same.
+/// What is always explained, of the largest number: the rounding of a sum of 64 terms. An answer that does not depend on what
+/// is moved would leave nothing else.
 const LEAST: f64 = gamma(64);
 
 /// Largest relative error of a float32 sum of n products, of the sum of their magnitudes, in any order: n u / (1 - n u)
