@@ -34,7 +34,7 @@ check: ## format, lints, docs and the tests that need no libtorch
 	cargo clippy --release --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps
 
-test: ## everything: sets up, builds, lints, runs the tests; whole networks are a quarter that stands for all
+test: ## everything: sets up, builds, lints, runs the tests, with fifteen exported networks
 	@toolchain/setup conformance
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
@@ -43,7 +43,7 @@ test: ## everything: sets up, builds, lints, runs the tests; whole networks are 
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 test-all: export ISAL_TEST_ALL = 1
-test-all: test ## the same over every exported network, and with the solves that take long
+test-all: test ## the same with all exported networks and the solves that take long
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing
