@@ -2,7 +2,7 @@
 //!
 //! Ids are paths relative to the folder, with `/`, sorted by their parts' bytes; classes are the first-level subfolders,
 //! sorted likewise (as torchvision numbers them). Links are followed. Hidden files and folders, and files whose
-//! ending is no image's, are passed over; an image in a format that is not read (GIF, HEIC, ...) stays in the list
+//! ending is no image's, are passed over; an image in a format that is not read (AVIF, HEIC, ...) stays in the list
 //! and fails when it is loaded, so that it is counted.
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +17,7 @@ use super::names::Names;
 /// Endings of image files, read or not.
 const ENDINGS: &[&str] = &[
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "bmp", "dib", "tif", "tiff", "gif", "avif", "heic", "heif",
-    "jp2", "jxl", "ppm", "pgm", "pbm", "ico", "tga",
+    "jp2", "j2k", "jxl", "ppm", "pgm", "pbm", "pnm", "ico", "tga",
 ];
 
 /// Whether a file name ends as an image's does.

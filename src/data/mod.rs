@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod files;
 mod folder;
+mod format_name;
 mod idx;
 mod image;
 mod jpeg;

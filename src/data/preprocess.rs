@@ -4,15 +4,16 @@
 //! [preprocess]
 //! channels = "rgb"                        # "rgb", "bgr" or "grey"
 //! layout = "nchw"                         # "nchw" or "nhwc"
-//! resize = { shorter_side = 256 }         # or { height = 32, width = 32 }, or "none"
+//! resize = 256                            # the shorter side; or [height, width], or "none"
 //! filter = "bilinear"                     # "nearest", "box", "bilinear", "bicubic", "lanczos"
-//! crop = { height = 224, width = 224 }    # of the centre
+//! crop = 224                              # of the centre; or [height, width]
 //! range = "unit"                          # "unit": [0, 1]; "byte": [0, 255]
 //! mean = [0.485, 0.456, 0.406]            # subtracted after scaling, in the order of `channels`
 //! std = [0.229, 0.224, 0.225]             # divided by afterwards
 //! alpha = "drop"                          # or { over = [255, 255, 255] }
 //! ```
 //!
+//! `resize = { shorter_side = 256 }`, and `{ height = 32, width = 32 }` for `resize` and `crop`, say the same in words.
 //! Every key may be left out; [`super::Recipe::resolve`] says what is then taken.
 
 use std::path::Path;
@@ -68,7 +69,7 @@ impl std::fmt::Display for Size {
 }
 
 /// How an image is brought to size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Resize {
     /// Not at all.
@@ -88,6 +89,61 @@ pub enum NoResize {
     /// The word `none`.
     #[serde(rename = "none")]
     None,
+}
+
+const RESIZES: &str = "expected `resize` as a number (the shorter side), [height, width], { shorter_side = N }, \
+                       { height = H, width = W } or \"none\"";
+const CROPS: &str = "expected `crop` as a number (a square), [height, width] or { height = H, width = W }";
+
+/// The ways of writing a size. A list comes before the tables, which would take one for their values.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Form {
+    None(NoResize),
+    Side(usize),
+    List(Vec<usize>),
+    ShorterSide(ShorterSide),
+    Exact(Size),
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShorterSide {
+    shorter_side: usize,
+}
+
+fn form<'de, D: serde::Deserializer<'de>>(from: D, forms: &'static str) -> Result<Form, D::Error> {
+    use serde::Deserialize as _;
+    Form::deserialize(from).map_err(|_| serde::de::Error::custom(forms))
+}
+
+impl<'de> serde::Deserialize<'de> for Resize {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Resize, D::Error> {
+        match form(from, RESIZES)? {
+            Form::None(none) => Ok(Resize::None(none)),
+            Form::Side(shorter_side) | Form::ShorterSide(ShorterSide { shorter_side }) => {
+                Ok(Resize::ShorterSide { shorter_side })
+            }
+            Form::Exact(size) => Ok(Resize::Exact(size)),
+            Form::List(list) => match list[..] {
+                [height, width] => Ok(Resize::Exact(Size { height, width })),
+                _ => Err(serde::de::Error::custom(RESIZES)),
+            },
+        }
+    }
+}
+
+fn crop<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Size>, D::Error> {
+    let size = match form(from, CROPS)? {
+        Form::Side(side) => Some(Size { height: side, width: side }),
+        Form::Exact(size) => Some(size),
+        Form::List(list) => match list[..] {
+            [height, width] => Some(Size { height, width }),
+            _ => None,
+        },
+        Form::None(_) | Form::ShorterSide(_) => None,
+    };
+    size.map(Some).ok_or_else(|| serde::de::Error::custom(CROPS))
 }
 
 impl Resize {
@@ -135,7 +191,7 @@ pub struct Preprocess {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
     /// Crop of the centre after the resize; black where the image is smaller.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crop")]
     pub crop: Option<Size>,
     /// Range of the samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,7 +266,13 @@ impl Preprocess {
     pub fn set(&mut self, setting: &str) -> Result<(), PreprocessError> {
         let parsed = toml::from_str::<Preprocess>(setting).or_else(|error| {
             let quoted = setting.split_once('=').map(|(key, word)| format!("{key}=\"{}\"", word.trim()));
-            quoted.and_then(|line| toml::from_str::<Preprocess>(&line).ok()).ok_or(error)
+            // Of a bare word the error is the one about the word, not about its quotes.
+            let word = setting.split_once('=').is_some_and(|(_, word)| word.trim().starts_with(char::is_alphabetic));
+            match quoted.map(|line| toml::from_str::<Preprocess>(&line)) {
+                Some(Ok(table)) => Ok(table),
+                Some(Err(of_word)) if word => Err(of_word),
+                _ => Err(error),
+            }
         });
         let over = parsed
             .map_err(|source| PreprocessError::Syntax { origin: setting.to_string(), source: Box::new(source) })?;
@@ -272,6 +334,32 @@ mod tests {
         );
         let again = toml::to_string(&table).unwrap();
         assert_eq!(toml::from_str::<Preprocess>(&again).unwrap(), table);
+    }
+
+    #[test]
+    fn sizes_have_short_forms_and_an_error_lists_all_of_them() {
+        let set = |setting: &str| {
+            let mut table = Preprocess::default();
+            table.set(setting).map(|()| table)
+        };
+        let side = |shorter_side| Some(Resize::ShorterSide { shorter_side });
+        let size = |height, width| Size { height, width };
+        assert_eq!(set("resize=96").unwrap().resize, side(96));
+        assert_eq!(set("resize={shorter_side=96}").unwrap().resize, side(96));
+        assert_eq!(set("resize=[96,128]").unwrap().resize, Some(Resize::Exact(size(96, 128))));
+        assert_eq!(set("resize={height=96,width=128}").unwrap().resize, Some(Resize::Exact(size(96, 128))));
+        assert_eq!(set("resize=none").unwrap().resize, Some(Resize::NONE));
+        assert_eq!(set("crop=224").unwrap().crop, Some(size(224, 224)));
+        assert_eq!(set("crop=[224,192]").unwrap().crop, Some(size(224, 192)));
+        let said = |setting: &str| match set(setting).unwrap_err() {
+            PreprocessError::Syntax { source, .. } => source.to_string(),
+            other => panic!("{other}"),
+        };
+        for wrong in ["resize=big", "resize=[1]", "resize=-3", "resize={side=3}", "resize={shorter_side=3,height=2}"] {
+            let said = said(wrong);
+            assert!(said.contains("[height, width]") && said.contains("shorter_side = N"), "{wrong}: {said}");
+        }
+        assert!(said("crop=none").contains("{ height = H, width = W }"), "{}", said("crop=none"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::Image;
 use super::preprocess::{Alpha, Channels, Layout, Preprocess, Range, Resize, Size};
-use super::resample::{self, Filter};
+use super::resample::{self, Filter, Window};
 
 /// Every step from a decoded image to the floats that a model takes, with nothing left open.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -241,10 +241,14 @@ impl Recipe {
         let image = if target == found {
             image
         } else {
-            resample::resize(&image, target.height, target.width, self.filter).ok_or_else(|| refused.clone())?
+            let window = kept(target, self.crop);
+            resample::resize(&image, target.height, target.width, self.filter, &window)
+                .ok_or_else(|| refused.clone())?
         };
         let image = match self.crop {
-            Some(crop) if crop != target => centre_crop(&image, crop).ok_or_else(|| refused.clone())?,
+            Some(crop) if crop.height != image.height() || crop.width != image.width() => {
+                centre_crop(&image, crop).ok_or_else(|| refused.clone())?
+            }
             _ => image,
         };
         if image.height() != self.size.height || image.width() != self.size.width {
@@ -431,6 +435,16 @@ fn luma([r, g, b]: [u8; 3]) -> u8 {
 fn half_to_even(n: usize) -> usize {
     let half = n / 2;
     if n % 2 == 1 && half % 2 == 1 { half + 1 } else { half }
+}
+
+/// What a crop of the centre leaves of an image of this size.
+fn kept(size: Size, crop: Option<Size>) -> Window {
+    let crop = crop.unwrap_or(size);
+    let middle = |have: usize, want: usize| {
+        let skip = half_to_even(have.saturating_sub(want));
+        skip..skip + have.min(want)
+    };
+    Window { rows: middle(size.height, crop.height), columns: middle(size.width, crop.width) }
 }
 
 /// The window of `size` at the centre; where the image is smaller it is padded with zeros first.

@@ -74,10 +74,55 @@ fn what_is_no_image_is_said_to_be_none() {
     assert_eq!(decode(b"", &Limits::default()), Err(DecodeError::Empty));
     let text = decode(b"hello", &Limits::default());
     assert_eq!(text, Err(DecodeError::UnknownFormat { start: b"hello".to_vec() }));
-    let gif = decode(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", &Limits::default());
-    assert_eq!(gif, Err(DecodeError::UnsupportedFormat { format: "Gif".into() }));
+    for (bytes, format) in [(&b"\0\0\0\x20ftypavif\0\0\0\0"[..], "AVIF"), (b"8BPS\0\x01", "Photoshop")] {
+        let refused = decode(bytes, &Limits::default());
+        assert_eq!(refused, Err(DecodeError::UnsupportedFormat { format: format.into() }));
+    }
     let float = decode(&read("float.tif"), &Limits::default());
     assert!(matches!(float, Err(DecodeError::Codec { format: "TIFF", .. })), "{float:?}");
+}
+
+/// Two frames of 3x2 pixels, as Pillow 12 writes them.
+#[rustfmt::skip]
+const GIF: [u8; 99] = [
+    71, 73, 70, 56, 55, 97, 3, 0, 2, 0, 130, 0, 0, 255, 255, 255, 0, 255, 0, 9,
+    8, 7, 255, 0, 0, 0, 0, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 44, 0, 0,
+    0, 0, 3, 0, 2, 0, 0, 8, 9, 0, 7, 4, 32, 0, 160, 128, 128, 128, 0, 33,
+    249, 4, 1, 0, 0, 1, 0, 44, 0, 0, 0, 0, 3, 0, 2, 0, 129, 1, 2, 3,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 6, 0, 1, 8, 28, 24, 16, 0, 59,
+];
+
+#[test]
+fn the_first_frame_of_a_gif_is_read() {
+    let image = decode(&GIF, &Limits::default()).unwrap();
+    assert_eq!((image.height(), image.width()), (2, 3));
+    let colours: Vec<&[u8]> = image.pixels().chunks(image.channels()).map(|pixel| &pixel[..3]).collect();
+    let pillow: [[u8; 3]; 6] = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255; 3], [0; 3], [9, 8, 7]];
+    assert_eq!(colours, pillow);
+    for end in 0..GIF.len() - 45 {
+        assert!(decode(&GIF[..end], &Limits::default()).is_err(), "{end} bytes");
+    }
+    let mut huge = GIF;
+    huge[6..10].fill(0xFF);
+    let refused = decode(&huge, &Limits::default());
+    assert!(matches!(refused, Err(DecodeError::TooManyPixels { height: 65_535, width: 65_535, .. })), "{refused:?}");
+}
+
+#[test]
+fn portable_maps_are_read_in_text_and_binary() {
+    let read = |bytes: &[u8]| decode(bytes, &Limits::default()).unwrap();
+    let colours = read(b"P3\n# a comment\n2 1\n255\n255 0 7  1 2 3\n");
+    assert_eq!((colours.channels(), colours.pixels()), (3, &[255, 0, 7, 1, 2, 3][..]));
+    let colours = read(b"P6 2 1 255\n\x01\x02\x03\xff\xfe\xfd");
+    assert_eq!((colours.channels(), colours.pixels()), (3, &[1, 2, 3, 255, 254, 253][..]));
+    let grey = read(b"P5 3 1 255\n\x00\x80\xff");
+    assert_eq!((grey.channels(), grey.pixels()), (1, &[0, 128, 255][..]));
+    // In a bitmap a set bit is black.
+    let bits = read(b"P4 8 1\n\xa0");
+    assert_eq!((bits.channels(), bits.pixels()), (1, &[0, 255, 0, 255, 255, 255, 255, 255][..]));
+    assert!(decode(b"P6 2 1 255\n\x01\x02", &Limits::default()).is_err());
+    let refused = decode(b"P5 60000 60000 255\n\x00", &Limits::default());
+    assert!(matches!(refused, Err(DecodeError::TooManyPixels { .. })), "{refused:?}");
 }
 
 #[test]

@@ -70,7 +70,9 @@ where
             })
             .collect();
         let panicked = |_| Err(Failure::Panic { message: "a worker thread panicked".to_owned() });
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect()
+        // All are joined before the first failure is told: a panic that nobody has looked at would end the scope in one.
+        let results: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect();
+        results.into_iter().collect()
     })
 }
 
