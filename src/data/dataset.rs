@@ -46,8 +46,14 @@ impl Dataset {
 
     /// Positions of at most `most` images, spread evenly over the set.
     pub fn spread(&self, most: usize) -> Vec<usize> {
-        let (images, most) = (self.len(), most.min(self.len()));
-        (0..most).map(|place| place * images / most).collect()
+        let every = self.len().div_ceil(most.max(1)).max(1);
+        (0..self.len()).step_by(every).collect()
+    }
+
+    /// Positions of `count` images, or of all where there are fewer, as evenly over the set as they go.
+    pub fn evenly(&self, count: usize) -> Vec<usize> {
+        let (images, count) = (self.len(), count.min(self.len()));
+        (0..count).map(|place| place * images / count).collect()
     }
 
     /// Whether there is no image.

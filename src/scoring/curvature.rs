@@ -54,7 +54,7 @@ impl CurvatureOptions {
             }
         };
         let (of_labelled, of_pool) = shares(images, self.samples.unwrap_or(SAMPLES), labelled.len(), pool.len());
-        Ok(Drawn { labelled: labelled.subset(&labelled.spread(of_labelled))?, pool: pool.spread(of_pool) })
+        Ok(Drawn { labelled: labelled.subset(&labelled.evenly(of_labelled))?, pool: pool.evenly(of_pool) })
     }
 }
 
