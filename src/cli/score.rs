@@ -115,10 +115,12 @@ pub struct PoolOptions {
     /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
     #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence", hide_short_help = true)]
     damping: String,
-    /// Images that the curvature is the mean over (default: both; labeled for a solver on the Hessian)
+    /// Images that the curvature is the mean over (default: labeled)
+    ///
+    /// Images of the pool have no labels, so they are for solvers on the Gauss-Newton matrix.
     #[arg(long, value_enum, value_name = "IMAGES", help_heading = "Influence", hide_short_help = true)]
     curvature: Option<CurvatureImages>,
-    /// How many of them at most, spread evenly over the sets (default: 512)
+    /// How many of them at most, spread evenly over the sets (default: 1000)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     #[arg(help_heading = "Influence", hide_short_help = true)]
     curvature_samples: Option<u32>,

@@ -51,7 +51,7 @@ pub fn use_threads(threads: u32) {
     }
 }
 
-/// Lets freed memory stay with the process, up to [`KEPT`]. A batch frees and asks for the same tensors over and over; glibc
+/// Lets freed memory stay with the process, up to `KEPT` bytes. A batch frees and asks for the same tensors over and over; glibc
 /// gives blocks of their size back to the system each time and has every page zeroed anew, a third of the time of a curvature
 /// product. The settings hold for the process.
 pub fn keep_memory() {
