@@ -137,21 +137,8 @@ impl Batches for Joined<'_> {
     fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
         check_positions(positions, self.samples())?;
         let first = self.first.samples();
-        // Where each position stands among those gathered of the first set, and then of the second.
-        let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
-        let places: Vec<(bool, usize)> = positions
-            .iter()
-            .map(|position| match position.checked_sub(first) {
-                None => (true, {
-                    of_first.push(*position);
-                    of_first.len() - 1
-                }),
-                Some(position) => (false, {
-                    of_second.push(position);
-                    of_second.len() - 1
-                }),
-            })
-            .collect();
+        let (of_first, of_second): (Vec<usize>, Vec<usize>) = positions.iter().partition(|position| **position < first);
+        let of_second: Vec<usize> = of_second.into_iter().map(|position| position - first).collect();
         if of_second.is_empty() {
             return self.first.gather(&of_first);
         }
@@ -169,8 +156,13 @@ impl Batches for Joined<'_> {
         images.append(Axis(0), other_images.view()).map_err(|_| shape(&expected, other_images.shape()))?;
         let expected = targets.shape().to_vec();
         targets.append(Axis(0), other_targets.view()).map_err(|_| shape(&expected, other_targets.shape()))?;
-        let rows: Vec<usize> =
-            places.into_iter().map(|(first, place)| if first { place } else { of_first.len() + place }).collect();
+        // Those of the first set lie before those of the second, both in the order asked for.
+        let (mut next_of_first, mut next_of_second) = (0.., of_first.len()..);
+        let next = |position: &usize| match *position < first {
+            true => next_of_first.next(),
+            false => next_of_second.next(),
+        };
+        let rows: Vec<usize> = positions.iter().filter_map(next).collect();
         Ok((images.select(Axis(0), &rows), targets.select(Axis(0), &rows)))
     }
 }
@@ -257,6 +249,25 @@ mod tests {
         let mut set = seven();
         assert_eq!(first_pixels(&mut set), expected);
         assert_eq!(first_pixels(&mut set), expected, "a second visit passes the same batches");
+    }
+
+    #[test]
+    fn joined_sets_are_visited_one_after_the_other_and_gathered_in_the_order_asked_for() {
+        let (mut first, mut second) = (seven(), seven());
+        second.images += 100.0;
+        let mut both = Joined { first: &mut first, second: &mut second };
+        assert_eq!(both.samples(), 14);
+        assert_eq!(first_pixels(&mut both).concat()[5..9], [10.0, 12.0, 100.0, 102.0]);
+        for positions in [vec![8, 1, 13, 1, 0], vec![2, 0], vec![9, 7]] {
+            let (images, targets) = both.gather(&positions).unwrap();
+            let pixels: Vec<f32> = images.outer_iter().map(|image| image[[0, 0, 0]]).collect();
+            let of = |p: usize| if p < 7 { 2.0 * p as f32 } else { 100.0 + 2.0 * (p - 7) as f32 };
+            assert_eq!(pixels, positions.iter().map(|p| of(*p)).collect::<Vec<f32>>());
+            for (row, p) in targets.outer_iter().zip(&positions) {
+                assert_eq!(row[p % 7 % 3], 1.0, "the label of {p}");
+            }
+        }
+        assert!(matches!(both.gather(&[14]), Err(InfluenceError::Index { index: 14, samples: 14 })));
     }
 
     #[test]

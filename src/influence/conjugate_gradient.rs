@@ -20,7 +20,7 @@ use super::engine::{Curvature, GradientEngine};
 use super::lanczos::Krylov;
 use super::operator::{At, Operator};
 use super::progress::Stage;
-use super::settling::{self, Checkpoints};
+use super::settling::{self, Checkpoints, SampleInfluences};
 use super::solver::{Attempt, Spectrum};
 use super::tridiagonal::extreme_eigenvalues;
 
@@ -76,8 +76,9 @@ impl ConjugateGradient {
         &self,
         operator: &mut Operator<E>,
         v: &E::Vector,
-        checkpoints: &mut Checkpoints<E>,
+        sample: Option<&mut SampleInfluences<E>>,
     ) -> Result<Attempt<E::Vector>, InfluenceError> {
+        let mut checkpoints = Checkpoints::of(sample, self.settled, self.max_iterations);
         let chosen = self.damping.choose(operator, v)?;
         let largest_eigenvalue = chosen.largest_eigenvalue();
         operator.lambda = chosen.lambda;
@@ -96,11 +97,11 @@ impl ConjugateGradient {
         let mut spectrum: Option<Spectrum> = None;
         let mut before = 1.0;
         let (relative, settled) = loop {
-            let settled = self.descend(operator, norm, &mut state, checkpoints)?;
+            let settled = self.descend(operator, norm, &mut state, &mut checkpoints)?;
             spectrum = Spectrum::wider(spectrum, state.recursion.spectrum(operator.lambda));
             let (residual, relative) = operator.residual(&state.s, v)?;
             // Influences that stand still because the recursion has left the equation have not settled.
-            let drifted = relative > 2.0 * (state.recursion.rr / norm).sqrt().max(self.tolerance);
+            let drifted = relative > 2.0 * state.recursion.relative(norm).max(self.tolerance);
             let done = !relative.is_finite() || relative <= self.tolerance || (settled && !drifted);
             let stagnated = relative > 0.5 * before;
             if done || stagnated || state.iterations >= self.max_iterations {
@@ -110,12 +111,13 @@ impl ConjugateGradient {
             state = State { iterations: state.iterations, ..State::at(state.s, residual, operator.engine)? };
         };
         // What was left to come shows in what the last iterations changed.
-        checkpoints.stands(operator.engine, &state.s, state.iterations, self.settled)?;
+        checkpoints.stands(operator.engine, &state.s, state.iterations)?;
         Ok(Attempt {
             s: state.s,
             lambda: chosen.lambda,
             iterations: state.iterations,
             converged: settled || relative <= self.tolerance,
+            settled: checkpoints.settled,
             residual: Some(relative),
             accepted_residual: Some(self.accepted_residual),
             largest_eigenvalue,
@@ -145,7 +147,8 @@ impl ConjugateGradient {
         let mut r = vec![0.0; axes];
         r[0] = krylov.norm;
         let mut p = r.clone();
-        let mut recursion = Recursion::of(krylov.norm.powi(2));
+        let norm = krylov.norm.powi(2);
+        let mut recursion = Recursion::of(norm);
         let mut iterations = 0;
         while iterations < krylov.diagonal.len().min(self.max_iterations) {
             let product = krylov.apply(operator.lambda, &p);
@@ -155,7 +158,7 @@ impl ConjugateGradient {
             r.iter_mut().zip(&product).for_each(|(r, product)| *r -= a * product);
             let b = recursion.turn(dot(&r, &r));
             p.iter_mut().zip(&r).for_each(|(p, r)| *p = b * *p + r);
-            if recursion.relative(krylov.norm.powi(2)) <= self.tolerance {
+            if recursion.relative(norm) <= self.tolerance {
                 break;
             }
         }
@@ -167,7 +170,7 @@ impl ConjugateGradient {
             recursion,
             iterations,
         };
-        operator.step_done(iterations, Some(state.recursion.relative(krylov.norm.powi(2))))?;
+        operator.step_done(iterations, Some(state.recursion.relative(norm)))?;
         Ok(state)
     }
 
@@ -181,8 +184,8 @@ impl ConjugateGradient {
     ) -> Result<bool, InfluenceError> {
         loop {
             let relative = state.recursion.relative(norm);
-            if checkpoints.due(state.iterations, self.max_iterations, relative)
-                && checkpoints.stands(operator.engine, &state.s, state.iterations, self.settled)?
+            if checkpoints.due(state.iterations, relative)
+                && checkpoints.stands(operator.engine, &state.s, state.iterations)?
             {
                 return Ok(true);
             }

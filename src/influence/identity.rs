@@ -55,6 +55,7 @@ impl Identity {
             lambda: chosen.lambda,
             iterations: 0,
             converged: true,
+            settled: None,
             residual: None,
             accepted_residual: None,
             largest_eigenvalue: chosen.largest_eigenvalue(),

@@ -215,6 +215,7 @@ impl Lissa {
             lambda,
             iterations: self.steps * self.repeats,
             converged: true,
+            settled: None,
             residual: None,
             accepted_residual: Some(self.accepted_residual),
             largest_eigenvalue: largest,

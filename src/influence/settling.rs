@@ -56,47 +56,44 @@ impl std::fmt::Display for Settled {
 /// The checkpoints of a solve.
 pub(super) struct Checkpoints<'a, 'b, E: GradientEngine> {
     sample: Option<&'a mut SampleInfluences<'b, E>>,
+    /// Rank agreement at which the order stands.
+    agreement: f64,
+    /// Most iterations.
+    most: usize,
     last: Option<(usize, Vec<f64>)>,
     pub settled: Option<Settled>,
 }
 
 impl<'a, 'b, E: GradientEngine> Checkpoints<'a, 'b, E> {
-    pub fn of(sample: Option<&'a mut SampleInfluences<'b, E>>) -> Self {
-        Checkpoints { sample, last: None, settled: None }
+    pub fn of(sample: Option<&'a mut SampleInfluences<'b, E>>, agreement: f64, most: usize) -> Self {
+        Checkpoints { sample, agreement, most, last: None, settled: None }
     }
 
-    /// Whether a checkpoint is due after `iteration`, of at most `most`, with this residual. The last eighth always has one, so
+    /// Whether a checkpoint is due after `iteration` with this residual. The last eighth always has one, so
     /// that a solve that runs out of iterations can tell how much still changed.
-    pub fn due(&self, iteration: usize, most: usize, residual: f64) -> bool {
+    pub fn due(&self, iteration: usize, residual: f64) -> bool {
         let apart = |last: usize| (last / 8).max(2);
         self.sample.is_some()
-            && (residual < BEGIN || iteration >= most - most / 8)
+            && (residual < BEGIN || iteration >= self.most - self.most / 8)
             && self.last.as_ref().is_none_or(|(last, _)| iteration >= last + apart(*last))
     }
 
     /// Compares the influences along `s` with those of the last checkpoint; whether they rank so much alike that the order
     /// stands.
-    pub fn stands(
-        &mut self,
-        engine: &mut E,
-        s: &E::Vector,
-        iteration: usize,
-        agreement: f64,
-    ) -> Result<bool, InfluenceError> {
+    pub fn stands(&mut self, engine: &mut E, s: &E::Vector, iteration: usize) -> Result<bool, InfluenceError> {
         let Some(sample) = &mut self.sample else { return Ok(false) };
-        if self.last.as_ref().is_some_and(|(last, _)| *last == iteration) {
-            return Ok(self.settled.is_some_and(|settled| settled.stands(agreement)));
+        if self.last.as_ref().is_none_or(|(last, _)| *last != iteration) {
+            let influences = sample(engine, s)?;
+            if let Some((before, last)) = &self.last {
+                self.settled = Some(Settled {
+                    images: influences.len(),
+                    iterations: iteration - before,
+                    spearman: spearman(last, &influences),
+                    lowest_tenth: lowest_tenth(last, &influences),
+                });
+            }
+            self.last = Some((iteration, influences));
         }
-        let influences = sample(engine, s)?;
-        if let Some((before, last)) = &self.last {
-            self.settled = Some(Settled {
-                images: influences.len(),
-                iterations: iteration - before,
-                spearman: spearman(last, &influences),
-                lowest_tenth: lowest_tenth(last, &influences),
-            });
-        }
-        self.last = Some((iteration, influences));
-        Ok(self.settled.is_some_and(|settled| settled.stands(agreement)))
+        Ok(self.settled.is_some_and(|settled| settled.stands(self.agreement)))
     }
 }

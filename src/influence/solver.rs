@@ -14,7 +14,7 @@ use super::identity::{self, Identity};
 use super::lissa::{self, Lissa, LissaReport};
 use super::operator::{At, Operator};
 use super::progress::{Observer, Stage};
-use super::settling::{Checkpoints, SampleInfluences, Settled};
+use super::settling::{SampleInfluences, Settled};
 use super::{Batches, InfluenceError};
 
 /// A line of [`SOLVERS`].
@@ -79,6 +79,11 @@ impl SolverOptions {
             SolverOptions::CgHessian(_) => Curvature::Hessian,
             SolverOptions::Identity(_) | SolverOptions::CgGaussNewton(_) => Curvature::GaussNewton,
         }
+    }
+
+    /// Whether it can end by the influences of a sample, and so has a use for one.
+    pub fn settles(&self) -> bool {
+        matches!(self, SolverOptions::CgHessian(_) | SolverOptions::CgGaussNewton(_))
     }
 
     /// Refuses an option outside its range, by name and value.
@@ -179,6 +184,7 @@ pub(super) struct Attempt<V> {
     pub lambda: f64,
     pub iterations: usize,
     pub converged: bool,
+    pub settled: Option<Settled>,
     /// The true residual over the samples, if the solver has computed it.
     pub residual: Option<f64>,
     /// Above this the answer is refused; `None` where the residual is large by nature.
@@ -213,12 +219,11 @@ pub fn solve<E: GradientEngine>(
     let at = At { stage: Stage::Solve, step: 0, steps: 0, samples_a_step: curvature_samples, residual: None };
     let curvature = options.curvature();
     let mut operator = Operator { engine, samples, curvature, lambda: 0.0, observer, at, sample_products: 0 };
-    let mut checkpoints = Checkpoints::of(sample);
     let attempt = match options {
         SolverOptions::Identity(options) => options.solve(&mut operator, v),
         SolverOptions::Lissa(options) => options.solve(&mut operator, v),
         SolverOptions::CgHessian(options) | SolverOptions::CgGaussNewton(options) => {
-            options.solve(&mut operator, v, &mut checkpoints)
+            options.solve(&mut operator, v, sample)
         }
     }?;
 
@@ -258,7 +263,7 @@ pub fn solve<E: GradientEngine>(
         spectrum: attempt.spectrum,
         iterations: attempt.iterations,
         converged: attempt.converged,
-        settled: checkpoints.settled,
+        settled: attempt.settled,
         residual,
         held_out_residual,
         curvature_samples,

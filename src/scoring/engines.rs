@@ -1,12 +1,12 @@
 //! What scores a pool by influence: `s` first, then the plugin or an influence graph along it.
 
 use super::prepared::{Prepared, data_sha256};
-use super::solving::{self, Solving};
+use super::solving::{self, SAMPLE, Solving};
 use super::stages::{Scored, runtime, sweep_stage};
 use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp, labelled_accuracy};
 use crate::classifier::ClassifierError;
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
-use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
+use crate::influence::{GradientEngine as _, PseudoLabels, SolvedVector};
 use crate::influence_graph::{self, SweepForm, Unproven};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
@@ -84,9 +84,7 @@ pub(super) fn with_influence(
     provenance.extend(describe_vector(&vector));
     provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
     let s = engine.upload(&vector.s)?;
-    // The engine's model ends at the logits, whatever the file's own output is.
-    let contraction = Contraction { output: OutputKind::Logits, ..prepared.contraction() };
-    let mut native = Native { engine: &mut engine, s, contraction };
+    let mut native = Native { engine: &mut engine, s, contraction: prepared.contraction_of_logits() };
     let scored = match from.engine.unwrap_or_else(|| fitting(prepared, &vector)) {
         Engine::Native => {
             provenance.insert("engine".into(), format!("native ({description}) on {}", from.device));
@@ -114,9 +112,6 @@ fn fitting(prepared: &Prepared, vector: &SolvedVector) -> Engine {
     if influence_graph::takes_a_step(&prepared.classifier, names) { Engine::Paired } else { Engine::Tangent }
 }
 
-/// Images of the pool on which a graph is held against the exact derivative.
-const STEP_SAMPLE: usize = 256;
-
 /// The influence graph on ONNX Runtime: the one on disk where it was made from the same vector, else a new one.
 fn graph_scorer(
     options: &ScoreOptions,
@@ -142,8 +137,8 @@ fn graph_scorer(
         }
         None => {
             let pool = options.pool.dataset();
-            let loader = LoaderOptions { batch_size: STEP_SAMPLE, ..LoaderOptions::default() };
-            let batch = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(STEP_SAMPLE), &loader)?.next();
+            let loader = LoaderOptions { batch_size: SAMPLE, ..LoaderOptions::default() };
+            let batch = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(SAMPLE), &loader)?.next();
             let images = batch.ok_or(ScoringError::NoScores { images: 0 })??.images;
             let exact = native.score(images.view())?.influence.unwrap_or_default();
             let mut classifier = prepared.classifier.clone();

@@ -3,7 +3,7 @@
 use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
 use crate::classifier::{Classifier, class_names};
 use crate::data::{Dataset, Recipe, Size, Split};
-use crate::influence::{Contraction, PseudoLabels};
+use crate::influence::{Contraction, OutputKind, PseudoLabels};
 use crate::observe::Observer;
 use crate::scores::SIGN;
 use indexmap::IndexMap;
@@ -77,6 +77,11 @@ fn of_known_class(from: &ModelSource) -> Vec<&Dataset> {
 }
 
 impl Prepared {
+    /// Of the plugin's outputs: its model ends at the logits, whatever the file's own output is.
+    pub(super) fn contraction_of_logits(&self) -> Contraction {
+        Contraction { output: OutputKind::Logits, ..self.contraction() }
+    }
+
     pub(super) fn contraction(&self) -> Contraction {
         Contraction { output: self.classifier.kind, pseudo_labels: self.pseudo_labels, per_class: false }
     }

@@ -5,7 +5,7 @@ use super::prepared::Prepared;
 use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, Targets, agreement, ihvp};
 use crate::data::{DataError, Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::error_chain::in_one_line;
-use crate::influence::{Batches as _, Contraction, GradientEngine, InfluenceError, Joined, OutputKind, SolvedVector};
+use crate::influence::{Batches as _, GradientEngine, InfluenceError, Joined, SolvedVector};
 use crate::observe::{Observer, Stage};
 use crate::plugin::PluginEngine;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
@@ -24,12 +24,13 @@ pub(super) struct Solving<'a> {
     pub(super) path: &'a Path,
 }
 
-/// Images of the pool whose influences must have settled before a solve ends.
-const SETTLING: usize = 256;
+/// Images of the pool whose influences must have settled before a solve ends, and on which a graph is then held against the
+/// exact derivative.
+pub(super) const SAMPLE: usize = 256;
 
 /// The pool images that a solve looks at: those of the curvature, and those whose influences have to settle.
 pub(super) fn of_pool(curvature: &Drawn, pool: &Dataset) -> Result<Dataset, DataError> {
-    pool.subset(&[curvature.pool.clone(), pool.spread(SETTLING)].concat())
+    pool.subset(&[curvature.pool.clone(), pool.spread(SAMPLE)].concat())
 }
 
 /// Reads the images, checks the plugin against ONNX Runtime on some of them, and solves.
@@ -61,15 +62,16 @@ pub(super) fn solve_stage(
     };
     let Drawn { labelled, pool } = solving.curvature;
     let of_pool = options.pool.dataset();
-    let (pool, sample) = (of_pool.subset(pool)?, of_pool.subset(&of_pool.spread(SETTLING))?);
+    // A solver that does not settle has no use for the sample.
+    let sampled = if key.solver.settles() { of_pool.spread(SAMPLE) } else { Vec::new() };
+    let (pool, sample) = (of_pool.subset(pool)?, of_pool.subset(&sampled)?);
     let mut labelled = read(labelled, "labelled", Targets::Labels(classes))?;
     let mut pool = read(&pool, "pool", Targets::Alike(classes))?;
     let mut sample = read(&sample, "sample", Targets::Alike(classes))?;
     let mut reference = read(solving.reference, "reference", Targets::Labels(classes))?;
     check_agreement(options, prepared, engine, &mut reference, observer)?;
 
-    // The engine's model ends at the logits, whatever the file's own output is.
-    let contraction = Contraction { output: OutputKind::Logits, ..prepared.contraction() };
+    let contraction = prepared.contraction_of_logits();
     let mut influences = |engine: &mut PluginEngine, s: &<PluginEngine as GradientEngine>::Vector| {
         let mut found = Vec::with_capacity(sample.samples());
         sample.visit(&mut |images, _| {

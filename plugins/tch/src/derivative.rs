@@ -60,45 +60,6 @@ impl Engine {
         Ok((outputs, tangents))
     }
 
-    /// Threads of a batch.
-    pub(crate) fn workers(&self) -> usize {
-        self.threads as usize
-    }
-
-    /// Into how many parts a batch is cut: one on an accelerator, and where the file fixes the batch size.
-    pub(crate) fn cuts(&self, images: &Tensor) -> i64 {
-        let fixed = || {
-            let dims = self.input().value_type.as_ref().and_then(|t| t.shape.as_ref());
-            dims.and_then(|dims| dims.first()).is_some_and(|batch| batch.known().is_some())
-        };
-        if self.numerics.device != tch::Device::Cpu || fixed() {
-            return 1;
-        }
-        workers::parts(images.size().first().copied().unwrap_or(0), self.workers())
-    }
-
-    /// The parts of a batch with their targets; one part where these do not fit, so that they are refused as they came.
-    pub(crate) fn parts(&self, images: &Tensor, targets: &Tensor) -> Result<Vec<(Tensor, Tensor)>, Failure> {
-        let cuts = if targets.size().first() == images.size().first() { self.cuts(images) } else { 1 };
-        if cuts == 1 {
-            return Ok(vec![(images.shallow_clone(), targets.shallow_clone())]);
-        }
-        Ok(workers::cut(images, cuts)?.into_iter().zip(workers::cut(targets, cuts)?).collect())
-    }
-
-    /// The sum of what the parts of a batch gave, in their order.
-    pub(crate) fn sum(&self, parts: Vec<Vector>) -> Result<Vector, Failure> {
-        let mut parts = parts.into_iter();
-        let mut sum = match parts.next() {
-            Some(first) => first,
-            None => self.zeros()?,
-        };
-        for part in parts {
-            sum.axpy(1.0, &part)?;
-        }
-        Ok(sum)
-    }
-
     /// The parameters with the direction `v` as their tangents.
     pub(crate) fn duals(&self, level: &Level, parameters: &[Tensor], v: &Vector) -> Result<Vec<Tensor>, Failure> {
         parameters.iter().zip(&self.direction(v)?).map(|(value, tangent)| level.dual(value, tangent)).collect()

@@ -4,14 +4,14 @@
 //! product two threads get hardly more done than one. Samples do not depend on each other, so parts of a batch go through the
 //! whole model side by side instead, and meet once.
 
-use crate::{Failure, settings};
+use crate::{Engine, Failure, Vector, settings};
 use tch::Tensor;
 
 /// Fewer samples than this are no part of their own.
 const LEAST: i64 = 8;
 
 /// Into how many parts a batch of `samples` is cut for `threads` threads.
-pub(crate) fn parts(samples: i64, threads: usize) -> i64 {
+fn parts(samples: i64, threads: usize) -> i64 {
     (samples / LEAST).clamp(1, i64::try_from(threads).unwrap_or(1).max(1))
 }
 
@@ -25,14 +25,24 @@ pub(crate) fn cut(tensor: &Tensor, parts: i64) -> Result<Vec<Tensor>, Failure> {
     (0..parts).map(|part| Ok(tensor.f_narrow(0, at(part), at(part + 1) - at(part))?)).collect()
 }
 
-/// What threads read together.
-struct Shared<'a, C: ?Sized>(&'a C);
+/// What threads may read together.
+///
+/// # Safety
+/// All that it holds is either `Sync`, or a tensor that nobody writes to while it is borrowed.
+pub(crate) unsafe trait ReadTogether {}
+
+// SAFETY: besides plain data there are tensors; methods that write to them take the engine or the vector mutably.
+unsafe impl ReadTogether for Engine {}
+// SAFETY: as above.
+unsafe impl ReadTogether for (&Engine, &Vector) {}
+
+struct Shared<'a, C>(&'a C);
 
 // SAFETY: a tensor's handle is counted atomically, and libtorch lets any number of threads read and run operators on a tensor
-// that none writes to. What is shared here is borrowed, so that nothing writes to it while the threads live.
-unsafe impl<C: ?Sized> Sync for Shared<'_, C> {}
+// that none writes to, as the trait promises.
+unsafe impl<C: ReadTogether> Sync for Shared<'_, C> {}
 
-impl<C: ?Sized> Shared<'_, C> {
+impl<C> Shared<'_, C> {
     fn get(&self) -> &C {
         self.0
     }
@@ -50,7 +60,7 @@ pub(crate) fn each<C, T, R>(
     work: impl Fn(&C, T) -> Result<R, Failure> + Sync,
 ) -> Result<Vec<R>, Failure>
 where
-    C: ?Sized,
+    C: ReadTogether,
     T: Send,
     R: Send,
 {
@@ -76,9 +86,55 @@ where
     })
 }
 
+impl Engine {
+    /// Threads of a batch.
+    pub(crate) fn workers(&self) -> usize {
+        self.threads as usize
+    }
+
+    /// Into how many parts a batch is cut: one on an accelerator, and where the file fixes the batch size.
+    pub(crate) fn cuts(&self, images: &Tensor) -> i64 {
+        let fixed = || {
+            let dims = self.input().value_type.as_ref().and_then(|t| t.shape.as_ref());
+            dims.and_then(|dims| dims.first()).is_some_and(|batch| batch.known().is_some())
+        };
+        if self.numerics.device != tch::Device::Cpu || fixed() {
+            return 1;
+        }
+        parts(images.size().first().copied().unwrap_or(0), self.workers())
+    }
+
+    /// The parts of a batch with their targets; one part where these do not fit, so that they are refused as they came.
+    pub(crate) fn parts(&self, images: &Tensor, targets: &Tensor) -> Result<Vec<(Tensor, Tensor)>, Failure> {
+        let cuts = if targets.size().first() == images.size().first() { self.cuts(images) } else { 1 };
+        if cuts == 1 {
+            return Ok(vec![(images.shallow_clone(), targets.shallow_clone())]);
+        }
+        Ok(cut(images, cuts)?.into_iter().zip(cut(targets, cuts)?).collect())
+    }
+
+    /// The sum of what the parts of a batch gave, in their order.
+    pub(crate) fn sum(&self, parts: Vec<Vector>) -> Result<Vector, Failure> {
+        let mut parts = parts.into_iter();
+        let mut sum = match parts.next() {
+            Some(first) => first,
+            None => self.zeros()?,
+        };
+        for part in parts {
+            sum.axpy(1.0, &part)?;
+        }
+        Ok(sum)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // SAFETY: both are `Sync`.
+    unsafe impl ReadTogether for i64 {}
+    // SAFETY: as above.
+    unsafe impl ReadTogether for () {}
 
     #[test]
     fn a_batch_is_cut_into_no_more_parts_than_threads_and_none_is_too_small() {
