@@ -168,38 +168,62 @@ fn across(image: &Image, taps: &[Taps], rows: Range<usize>, same: bool) -> Optio
     }
     let mut out = vec![0; rows.len() * taps.len() * image.channels()];
     let rows_out = out.chunks_exact_mut(taps.len() * image.channels());
+    let mut padded = vec![0; image.width() * image.channels() + PADDING];
+    let taps = in_fours(taps);
+    let mut sums = vec![[0; AT_ONCE]; taps.len()];
     for (row, out) in image.rows().skip(rows.start).zip(rows_out) {
+        padded.get_mut(..row.len())?.copy_from_slice(row);
         match image.channels() {
-            1 => across_row::<1>(row, taps, out),
-            2 => across_row::<2>(row, taps, out),
-            3 => across_row::<3>(row, taps, out),
-            _ => across_row::<4>(row, taps, out),
+            1 => across_row::<1>(&padded, &taps, &mut sums, out),
+            2 => across_row::<2>(&padded, &taps, &mut sums, out),
+            3 => across_row::<3>(&padded, &taps, &mut sums, out),
+            _ => across_row::<4>(&padded, &taps, &mut sums, out),
         }
     }
     Image::new(rows.len(), taps.len(), image.channels(), out).ok()
 }
 
-/// As fast as the processor's widest integers allow.
+/// Taps that are summed at once, and lanes of a pixel's sums: four whatever the channels, so that loops have a length
+/// that the compiler knows.
+const AT_ONCE: usize = 4;
+
+/// Samples that follow a row and belong to no pixel: what is read at once may end there, and weighs nothing.
+const PADDING: usize = AT_ONCE * AT_ONCE;
+
+/// The taps with their weights in fours, zeros behind the last.
+fn in_fours(taps: &[Taps]) -> Vec<(usize, Vec<[i32; AT_ONCE]>)> {
+    let four = |weights: &[i32]| std::array::from_fn(|i| weights.get(i).copied().unwrap_or_default());
+    taps.iter().map(|tap| (tap.first, tap.weights.chunks(AT_ONCE).map(four).collect())).collect()
+}
+
+/// The sums of one output pixel each, from a `row` that ends with [`PADDING`].
+///
+/// They are rounded by a loop of their own: both loops are then made of the processor's widest integers.
 #[multiversion::multiversion(targets = "simd")]
-fn across_row<const CHANNELS: usize>(row: &[u8], taps: &[Taps], out: &mut [u8]) {
-    let (pixels, _) = row.as_chunks::<CHANNELS>();
+fn across_row<const CHANNELS: usize>(
+    row: &[u8],
+    taps: &[(usize, Vec<[i32; AT_ONCE]>)],
+    sums: &mut [[i32; AT_ONCE]],
+    out: &mut [u8],
+) {
+    for ((first, weights), sums) in taps.iter().zip(sums.iter_mut()) {
+        let mut at = first * CHANNELS;
+        let mut total = [HALF; AT_ONCE];
+        for four in weights {
+            let Some(samples) = row.get(at..).and_then(|rest| rest.first_chunk::<PADDING>()) else { break };
+            for (pixel, weight) in four.iter().enumerate() {
+                // Lanes past the pixel's channels are read by nobody.
+                let lanes: [u8; AT_ONCE] = std::array::from_fn(|lane| samples[pixel * CHANNELS + lane]);
+                total = std::array::from_fn(|lane| add(total[lane], *weight, lanes[lane]));
+            }
+            at += AT_ONCE * CHANNELS;
+        }
+        *sums = total;
+    }
     let (out, _) = out.as_chunks_mut::<CHANNELS>();
-    for (tap, out) in taps.iter().zip(out) {
-        // Four lanes whatever the channels: the loop over them becomes one instruction.
-        let mut sums = [HALF; 4];
-        let window = pixels.get(tap.first..).unwrap_or_default();
-        for (weight, pixel) in tap.weights.iter().zip(window) {
-            let mut lanes = [0_u8; 4];
-            for (lane, sample) in lanes.iter_mut().zip(pixel) {
-                *lane = *sample;
-            }
-            for (sum, lane) in sums.iter_mut().zip(lanes) {
-                *sum = add(*sum, *weight, lane);
-            }
-        }
-        for (to, sum) in out.iter_mut().zip(sums) {
-            *to = to_byte(sum);
-        }
+    for (out, sums) in out.iter_mut().zip(&*sums) {
+        let bytes = sums.map(to_byte);
+        out.copy_from_slice(&bytes[..CHANNELS]);
     }
 }
 
@@ -210,28 +234,37 @@ fn down(image: &Image, taps: &[Taps], first: usize, same: bool) -> Option<Image>
     }
     let stride = image.width() * image.channels();
     let mut out = vec![0; taps.len() * stride];
-    let mut sums = vec![0_i32; stride];
     for (tap, out) in taps.iter().zip(out.chunks_exact_mut(stride)) {
-        sums.fill(HALF);
-        for (weight, row) in tap.weights.iter().zip(image.rows().skip(tap.first.checked_sub(first)?)) {
-            add_row(&mut sums, *weight, row);
-        }
-        round_row(&sums, out);
+        let start = tap.first.checked_sub(first)? * stride;
+        let rows = image.pixels().get(start..start + tap.weights.len() * stride)?;
+        down_row(rows, &tap.weights, out);
     }
     Image::new(taps.len(), image.width(), image.channels(), out).ok()
 }
 
-#[multiversion::multiversion(targets = "simd")]
-fn add_row(sums: &mut [i32], weight: i32, row: &[u8]) {
-    for (sum, sample) in sums.iter_mut().zip(row) {
-        *sum = add(*sum, weight, *sample);
-    }
-}
+/// Samples whose sums stay in registers from the first of the `rows` to the last.
+const BLOCK: usize = 32;
 
 #[multiversion::multiversion(targets = "simd")]
-fn round_row(sums: &[i32], out: &mut [u8]) {
-    for (to, sum) in out.iter_mut().zip(sums) {
-        *to = to_byte(*sum);
+fn down_row(rows: &[u8], weights: &[i32], out: &mut [u8]) {
+    let stride = out.len();
+    let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+    let blocked = blocks.len() * BLOCK;
+    for (block, out) in blocks.iter_mut().enumerate() {
+        let mut sums = [HALF; BLOCK];
+        for (weight, row) in weights.iter().zip(rows.chunks_exact(stride)) {
+            let Some(samples) = row.get(block * BLOCK..).and_then(|row| row.first_chunk::<BLOCK>()) else { continue };
+            for (sum, sample) in sums.iter_mut().zip(samples) {
+                *sum = add(*sum, *weight, *sample);
+            }
+        }
+        for (to, sum) in out.iter_mut().zip(sums) {
+            *to = to_byte(sum);
+        }
+    }
+    for (at, to) in rest.iter_mut().enumerate() {
+        let column = rows.iter().skip(blocked + at).step_by(stride);
+        *to = to_byte(weights.iter().zip(column).fold(HALF, |sum, (weight, sample)| add(sum, *weight, *sample)));
     }
 }
 
