@@ -138,7 +138,7 @@ fn decode_unguarded(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError>
         return Err(DecodeError::FileTooLarge { bytes: bytes.len() as u64, limit: limits.file_bytes });
     }
     if let Some(format) = format_name::of(bytes) {
-        return Err(DecodeError::UnsupportedFormat { format: format.to_owned() });
+        return Err(DecodeError::UnsupportedFormat { format: format.into_owned() });
     }
     let format = image::guess_format(bytes)
         .map_err(|_| DecodeError::UnknownFormat { start: bytes.iter().take(16).copied().collect() })?;

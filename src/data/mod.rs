@@ -39,6 +39,7 @@ mod split;
 mod stamp;
 mod svhn;
 mod tiff_palette;
+mod tiff_tags;
 
 pub use archive::{ArchiveError, Expected};
 pub use augment::Augment;
