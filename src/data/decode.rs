@@ -3,8 +3,7 @@
 //! JPEG, PNG, WebP, BMP, TIFF, GIF and PNM, told apart by their first bytes (names lie). What comes out is what Pillow
 //! gives after `ImageOps.exif_transpose`: rotated as EXIF or the TIFF tag asks, palettes looked up, CMYK
 //! turned to RGB by `(255 - c)(255 - k) / 255`. 16-bit samples keep their range (65535 becomes 255, rounded),
-//! where Pillow drops the low byte of colours; a PNM whose maximum is below 255 may differ from Pillow by one level, and what a
-//! first GIF frame does not cover is transparent black. Colour profiles are not applied, as in torchvision. Alpha stays
+//! where Pillow drops the low byte of colours; a PNM whose maximum is below 255 may differ from Pillow by one level. Colour profiles are not applied, as in torchvision. Alpha stays
 //! in the image; the recipe says what becomes of it. Of several frames or pages the first is taken.
 //!
 //! A file that is cut short, damaged or larger than the limits is an error; nothing half decoded comes out.
@@ -13,7 +12,7 @@ use std::io::Cursor;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
 
-use super::{Image, ImageShapeError, format_name, jpeg, tiff_palette};
+use super::{Image, ImageShapeError, format_name, gif, jpeg, tiff_palette};
 
 /// What an image or an archive may cost. The defaults stop decompression bombs and pass photographs and every published
 /// archive that is read (the largest, SVHN's extra images, unpacks to 1.6 GB).
@@ -154,7 +153,7 @@ fn decode_unguarded(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError>
             "WebP"
         }
         ImageFormat::Bmp => "BMP",
-        ImageFormat::Gif => "GIF",
+        ImageFormat::Gif => return gif::decode(bytes, limits),
         ImageFormat::Pnm => "PNM",
         ImageFormat::Tiff => {
             if let Some(palette) = tiff_palette::read(bytes) {

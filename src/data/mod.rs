@@ -16,6 +16,7 @@ mod export;
 mod files;
 mod folder;
 mod format_name;
+mod gif;
 mod idx;
 mod image;
 mod jpeg;
