@@ -7,7 +7,7 @@ use crate::influence_graph::InfluenceGraphError;
 use crate::plugin::PluginError;
 use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
-use crate::scoring::{MergeError, ScoringError};
+use crate::scoring::{MergeError, NoneUsable, ScoringError};
 use crate::select::SelectError;
 use crate::sweep::SweepError;
 use crate::train::TrainError;
@@ -87,6 +87,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
         return Some(match scoring {
             ScoringError::Classifier(e) => e,
             ScoringError::Graph(e) => e,
+            ScoringError::NoneUsable(e) => e,
             ScoringError::Merge(e) => e,
             ScoringError::Data(e) => e,
             ScoringError::Split(e) => e,
@@ -149,6 +150,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.downcast_ref::<TrainError>().is_some_and(training)
         || matches!(cause.downcast_ref(), Some(PluginError::Call { status, .. }) if *status == Status::UNSUPPORTED.0)
         || cause.is::<MergeError>()
+        || cause.is::<NoneUsable>()
         || cause.is::<ClassifierError>()
         || cause.is::<SplitError>()
         || cause.is::<RecipeError>()
@@ -182,6 +184,9 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return Some(
             "`--classes FILE` gives the names as the folders have them, in the order of the class scores".to_owned(),
         );
+    }
+    if cause.downcast_ref::<NoneUsable>().is_some_and(|none| !none.formats.is_empty()) {
+        return Some("convert the images to JPEG or PNG".to_owned());
     }
     match cause.downcast_ref::<RuntimeError>()? {
         RuntimeError::Missing { .. } => Some(format!(

@@ -1,6 +1,6 @@
 //! Why a pool could not be scored.
 
-use super::MergeError;
+use super::{MergeError, NoneUsable};
 use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::durable::DurableError;
@@ -73,6 +73,9 @@ pub enum ScoringError {
         /// Images scored.
         images: usize,
     },
+    /// A set of which no image can be used.
+    #[error(transparent)]
+    NoneUsable(#[from] NoneUsable),
     /// Slices that are not one pool.
     #[error(transparent)]
     Merge(#[from] MergeError),

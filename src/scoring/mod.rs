@@ -24,6 +24,7 @@ mod shard;
 mod solving;
 mod stages;
 mod tally;
+mod usable;
 mod wording;
 
 pub use curvature::{CurvatureImages, CurvatureOptions};
@@ -35,6 +36,7 @@ pub use options::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source};
 pub use outcome::Outcome;
 pub use samples::{Samples, Targets};
 pub use shard::Shard;
+pub use usable::NoneUsable;
 
 use crate::durable::FolderLock;
 use crate::observe::Observer;
@@ -55,6 +57,7 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     let (prepared, scored) = match &options.source {
         Source::Model(from) => {
             let prepared = prepare(from, options, observer)?;
+            usable::check(options, &prepared.recipe, observer)?;
             let scored = if needs_influence {
                 engines::with_influence(from, options, &prepared, observer)?
             } else {
@@ -64,6 +67,7 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
         }
         Source::Influence(path) => {
             let carried = Carried::read(path, options)?;
+            usable::check(options, &carried.prepared.recipe, observer)?;
             let scored = host::sweep_alone(path, &carried, options, observer)?;
             (carried.prepared, scored)
         }

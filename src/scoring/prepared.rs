@@ -1,8 +1,9 @@
 //! What is known before anything is computed: the model, its preprocessing, its classes, where its numbers come from.
 
+use super::usable::first_usable;
 use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
 use crate::classifier::{Classifier, class_names};
-use crate::data::{Dataset, Recipe, Size, Split};
+use crate::data::{Dataset, Image, Recipe, Size, Split};
 use crate::influence::{Contraction, OutputKind, PseudoLabels};
 use crate::observe::Observer;
 use crate::scores::SIGN;
@@ -28,7 +29,8 @@ pub(super) fn prepare(
     observer: &dyn Observer,
 ) -> Result<Prepared, ScoringError> {
     let classifier = Classifier::read_with(&from.model, &from.classifier)?;
-    let sample = options.pool.dataset().load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
+    let size = |_, image: Image| Ok(Size { height: image.height(), width: image.width() });
+    let sample = first_usable("pool", options.pool.dataset(), observer, size)?;
     let recipe = classifier.recipe(&from.preprocess, sample)?;
     let names =
         class_names(&classifier, from.class_names.as_deref(), &of_known_class(from), Some(options.pool.dataset()))?;

@@ -14,6 +14,7 @@ mod place;
 mod providers;
 mod shards;
 mod solving;
+mod unusable;
 
 use place::{Place, stderr};
 use std::fs;
