@@ -2,6 +2,9 @@
 //!
 //! 500x375 JPEG, shorter side to 256, crop 224. Medians over rounds in which both have a turn. Pillow is looked for in
 //! `PILLOW_PYTHON`, then `python3`; without it its columns hold NaN.
+//!
+//! Then 2000x1500 JPEG to the same floats, decoded whole and with `jpeg_least_side=256`. The decoder of the latter has threads of
+//! its own, so `taskset -c 0` is for fair figures.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may stop at the first surprise")]
 
 use std::io::Write as _;
@@ -9,10 +12,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use isal::bench::median;
 use isal::data::{Dataset, Image, OpenOptions, Preprocess, Recipe};
 
 const IMAGES: usize = 64;
 const ROUNDS: usize = 7;
+/// Large photographs, and the pixels that their shorter side keeps.
+const LARGE: usize = 6;
+const LEAST_SIDE: u32 = 256;
 
 const PILLOW: &str = "
 import glob, sys, time
@@ -41,9 +48,9 @@ for _ in sys.stdin:
 ";
 
 /// Images with edges, gradients and texture, as photographs have them.
-fn write_photographs(folder: &Path) {
-    for n in 0..IMAGES as u32 {
-        let picture = image::RgbImage::from_fn(500, 375, |x, y| {
+fn write_photographs(folder: &Path, images: usize, [width, height]: [u32; 2]) {
+    for n in 0..images as u32 {
+        let picture = image::RgbImage::from_fn(width, height, |x, y| {
             let wave = |a: u32, b: u32| ((f64::from(x * a + y * b + 37 * n) / 23.0).sin() * 60.0 + 120.0) as u32;
             let grain = (x.wrapping_mul(7919) ^ y.wrapping_mul(104_729) ^ n.wrapping_mul(1_299_709)) % 23;
             let edge = if (x / 50 + y / 40 + n) % 3 == 0 { 50 } else { 0 };
@@ -60,14 +67,31 @@ fn seconds<T>(work: impl FnOnce() -> T) -> (f64, T) {
     (started.elapsed().as_secs_f64(), made)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+/// Seconds from files to floats.
+fn to_floats(data: &Dataset, recipe: &Recipe) -> f64 {
+    let mut out = vec![0.0; recipe.len()];
+    let all = || (0..data.len()).for_each(|i| recipe.apply(&data.load(i).unwrap(), &mut out).unwrap());
+    seconds(all).0
+}
+
+/// Large photographs, whole and at a fraction of their size.
+fn large(recipe: &Recipe) {
+    let folder = tempfile::tempdir().unwrap();
+    write_photographs(folder.path(), LARGE, [2000, 1500]);
+    let open = |jpeg_least_side| {
+        Dataset::open(folder.path(), &OpenOptions { jpeg_least_side, ..OpenOptions::default() }).unwrap()
+    };
+    let (whole, reduced) = (open(None), open(Some(LEAST_SIDE)));
+    let rounds: Vec<[f64; 2]> = (0..ROUNDS).map(|_| [to_floats(&whole, recipe), to_floats(&reduced, recipe)]).collect();
+    let [a, b] = [0, 1].map(|column| LARGE as f64 / median(rounds.iter().map(|round| round[column]).collect()));
+    println!("\n2000x1500 JPEG, the same recipe; images/s, medians of {ROUNDS}\n");
+    println!("{:<8} {:>10} {:>16} {:>8}", "", "whole", format!("least side {LEAST_SIDE}"), "ratio");
+    println!("{:<8} {a:>10.1} {b:>16.1} {:>8.2}", "floats", b / a);
 }
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    write_photographs(folder.path());
+    write_photographs(folder.path(), IMAGES, [500, 375]);
     let data = Dataset::open(folder.path(), &OpenOptions::default()).unwrap();
     let mut preprocess = Preprocess::default();
     for setting in ["resize=256", "crop=224", "mean=[0.485,0.456,0.406]", "std=[0.229,0.224,0.225]"] {
@@ -95,12 +119,7 @@ fn main() {
     for _ in 0..ROUNDS {
         let (decode, images) = seconds(|| (0..data.len()).map(|i| data.load(i).unwrap()).collect::<Vec<Image>>());
         let (resize, _) = seconds(|| images.iter().map(|image| recipe.pixels(image).unwrap()).collect::<Vec<_>>());
-        let mut out = vec![0.0; recipe.len()];
-        let (whole, ()) = seconds(|| {
-            for i in 0..data.len() {
-                recipe.apply(&data.load(i).unwrap(), &mut out).unwrap();
-            }
-        });
+        let whole = to_floats(&data, &recipe);
         ours.push([decode, resize, whole]);
         let asked = pillow.as_mut().and_then(|p| p.stdin.as_mut()).and_then(|stdin| writeln!(stdin).ok());
         if let (Some(()), Some(text)) = (asked, line()) {
@@ -118,4 +137,5 @@ fn main() {
         let (a, b) = (rate(&ours, column), rate(&theirs, column));
         println!("{what:<8} {a:>10.0} {b:>16.0} {:>8.2}", a / b);
     }
+    large(&recipe);
 }

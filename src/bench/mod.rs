@@ -70,7 +70,7 @@ pub fn compare<E>(contenders: &mut [Contender<'_, E>], plan: Plan) -> Result<Vec
 }
 
 /// The middle value, or the mean of the two in the middle; NaN of nothing.
-fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {

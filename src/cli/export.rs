@@ -2,7 +2,7 @@
 
 use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
-use super::{BadRequest, Context, Interrupted, Outcome, open_data};
+use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
 use crate::runtime::ExecutionProvider;
 use crate::scores::SIGN;
@@ -132,7 +132,7 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         difference: given.difference,
         step: given.step,
         unproven: super::score::unproven(given.unproven),
-        sample: sample.map(|path| open_data(path, &format!("--sample {}", path.display()))).transpose()?,
+        sample: sample.map(|path| given.recipe.open(path, "--sample")).transpose()?,
         preprocess: given.recipe.preprocess(&given.model)?,
         expected_top_k: given.expected_top_k as usize,
         per_class: given.per_class,

@@ -1,7 +1,7 @@
 //! `isal score merge`: the slices of a pool that several machines scored, joined.
 
 use super::score::{at_least_one, duplicates, print, strategy};
-use super::{Context, Outcome, open_data};
+use super::{Context, Outcome};
 use crate::scores::ScoreFormat;
 use crate::scoring::{self, merge};
 use crate::select::STRATEGIES;
@@ -53,10 +53,9 @@ pub(super) fn run(given: &MergeOptions, context: &Context) -> anyhow::Result<Out
     if let Some(path) = &given.scores {
         ScoreFormat::of(path)?;
     }
-    let open = |path: &PathBuf| open_data(path, &format!("--pool {}", path.display()));
     let options = scoring::MergeOptions {
         shards: given.shards.clone(),
-        pool: given.pool.as_ref().map(open).transpose()?,
+        pool: given.pool.clone(),
         budget: given.budget,
         strategy: strategy(&given.strategy, given.seed)?,
         duplicates: duplicates(given.keep_duplicates),

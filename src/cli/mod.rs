@@ -126,7 +126,11 @@ impl Context {
 
 /// Opens the data set that an option names; `named` is what the user typed, for the error.
 fn open_data(path: &Path, named: &str) -> anyhow::Result<Dataset> {
-    let opened = Dataset::open(path, &OpenOptions::default()).and_then(|dataset| match dataset.lost() {
+    open_data_with(path, named, &OpenOptions::default())
+}
+
+fn open_data_with(path: &Path, named: &str, options: &OpenOptions) -> anyhow::Result<Dataset> {
+    let opened = Dataset::open(path, options).and_then(|dataset| match dataset.lost() {
         Some(first) => Err(DataError::Lost { path: path.to_path_buf(), files: dataset.len(), first }),
         None => Ok(dataset),
     });

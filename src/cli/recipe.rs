@@ -1,6 +1,7 @@
-//! `--recipe` and `--set`: how images become what the model takes.
+//! `--recipe`, `--set` and `--jpeg-least-side`: how images become what the model takes.
 
-use crate::data::Preprocess;
+use super::open_data_with;
+use crate::data::{Dataset, OpenOptions, Preprocess};
 use anyhow::Context as _;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -14,9 +15,20 @@ pub(super) struct RecipeOptions {
     /// Override one key of the recipe, such as mean=[0.5] or channels=bgr
     #[arg(long = "set", value_name = "KEY=VALUE", help_heading = "Data", hide_short_help = true)]
     set: Vec<String>,
+    /// Decode JPEGs at 1/2, 1/4 or 1/8 of their size as long as the shorter side keeps N pixels: faster for large photographs,
+    /// and other pixels than the whole image gives; use the same N for training and scoring
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Data", hide_short_help = true)]
+    pub(super) jpeg_least_side: Option<u32>,
 }
 
 impl RecipeOptions {
+    /// Opens the data set that an option names.
+    pub(super) fn open(&self, path: &Path, option: &str) -> anyhow::Result<Dataset> {
+        let options = OpenOptions { jpeg_least_side: self.jpeg_least_side, ..OpenOptions::default() };
+        open_data_with(path, &format!("{option} {}", path.display()), &options)
+    }
+
     /// The recipe beside the model, or the one named, with overrides.
     pub(super) fn preprocess(&self, model: &Path) -> anyhow::Result<Preprocess> {
         let mut preprocess = match &self.recipe {

@@ -2,7 +2,7 @@
 
 use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
-use super::{BadRequest, Context, Interrupted, Outcome, merge, open_data};
+use super::{BadRequest, Context, Interrupted, Outcome, merge};
 use crate::data::{Labelled, Pool, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::influence_graph::{PairedDifference, Unproven};
@@ -267,11 +267,12 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         Some(path) => Source::Influence(path.clone()),
         None => Source::Model(Box::new(model_source(given, context)?)),
     };
-    let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
+    let open = |path: &Path, option: &str| given.recipe.open(path, option);
     Ok(ScoreOptions {
         source,
         pool: Split::<Pool>::new(open(&given.pool, "--pool")?)?,
         pool_name: given.pool.display().to_string(),
+        jpeg_least_side: given.recipe.jpeg_least_side,
         shard: given.shard,
         budget: given.budget.unwrap_or_default(),
         strategy: strategy(&given.strategy, given.seed)?,
@@ -302,7 +303,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         return Err(BadRequest(text).into());
     }
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
-    let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
+    let open = |path: &Path, option: &str| given.recipe.open(path, option);
     Ok(ModelSource {
         preprocess: given.recipe.preprocess(&model)?,
         model,

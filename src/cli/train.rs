@@ -2,7 +2,7 @@
 
 use super::classifier::ClassifierArguments;
 use super::recipe::RecipeOptions;
-use super::{BadRequest, Context, Interrupted, Outcome, open_data};
+use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::data::{Augment, Labelled, Split, Test};
 use crate::train::{Schedule, Shape, TrainError, TrainOptions, train};
 use clap::Args;
@@ -130,7 +130,7 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
         }
         _ => Shape::Cosine,
     };
-    let open = |path: &Path, option: &str| open_data(path, &format!("{option} {}", path.display()));
+    let open = |path: &Path, option: &str| given.recipe.open(path, option);
     let train = Split::<Labelled>::new(open(&given.train, "--train")?)?;
     let test = match &given.test {
         Some(path) => {

@@ -34,6 +34,23 @@ impl Default for Limits {
     }
 }
 
+/// How image files are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Decoding {
+    /// What an image may cost.
+    pub limits: Limits,
+    /// Decode JPEGs at 1/2, 1/4 or 1/8 of their size as long as the shorter side keeps so many pixels. That is faster for large
+    /// photographs and gives other pixels than the whole image.
+    pub jpeg_least_side: Option<u32>,
+}
+
+impl From<Limits> for Decoding {
+    /// Every image whole.
+    fn from(limits: Limits) -> Self {
+        Decoding { limits, jpeg_least_side: None }
+    }
+}
+
 /// Why bytes gave no image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -111,12 +128,17 @@ pub enum DecodeError {
     Shape(#[from] ImageShapeError),
 }
 
+/// Decodes one image file held in memory, whole; see [`decode_as`].
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError> {
+    decode_as(bytes, &Decoding::from(*limits))
+}
+
 /// Decodes one image file held in memory.
 ///
 /// Codecs are third-party code fed with whatever a disk holds: a panic in one is caught and counts as a
 /// damaged image.
-pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError> {
-    std::panic::catch_unwind(|| decode_unguarded(bytes, limits))
+pub fn decode_as(bytes: &[u8], decoding: &Decoding) -> Result<Image, DecodeError> {
+    std::panic::catch_unwind(|| decode_unguarded(bytes, decoding))
         .unwrap_or_else(|payload| Err(DecodeError::panicked(payload.as_ref())))
 }
 
@@ -129,7 +151,8 @@ impl DecodeError {
     }
 }
 
-fn decode_unguarded(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError> {
+fn decode_unguarded(bytes: &[u8], decoding: &Decoding) -> Result<Image, DecodeError> {
+    let limits = &decoding.limits;
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -142,7 +165,7 @@ fn decode_unguarded(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError>
     let format = image::guess_format(bytes)
         .map_err(|_| DecodeError::UnknownFormat { start: bytes.iter().take(16).copied().collect() })?;
     let name = match format {
-        ImageFormat::Jpeg => return jpeg::decode(bytes, limits),
+        ImageFormat::Jpeg => return jpeg::decode(bytes, decoding),
         ImageFormat::Png => "PNG",
         ImageFormat::WebP => {
             // The decoder passes over metadata that is cut off, and with it the rotation.

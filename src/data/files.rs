@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::decode::{DecodeError, Limits, decode};
+use super::decode::{DecodeError, Decoding, decode_as};
 use super::names::Names;
 use super::{DataError, Image, Source, stamp};
 
@@ -56,15 +56,15 @@ impl Labels {
 pub struct Files {
     listing: Listing,
     classes: Vec<String>,
-    limits: Limits,
+    decoding: Decoding,
 }
 
 impl Files {
     /// These files, in this order; no id may occur twice.
-    pub(crate) fn new(mut listing: Listing, classes: Vec<String>, limits: Limits) -> Result<Self, DataError> {
+    pub(crate) fn new(mut listing: Listing, classes: Vec<String>, decoding: Decoding) -> Result<Self, DataError> {
         listing.paths.shrink();
         listing.ids.iter_mut().for_each(Names::shrink);
-        let files = Files { listing, classes, limits };
+        let files = Files { listing, classes, decoding };
         match files.ids().repeated() {
             Some(id) => Err(DataError::DuplicateId { id }),
             None => Ok(files),
@@ -100,7 +100,9 @@ impl Source for Files {
     }
 
     fn stamp(&self, index: usize) -> u64 {
-        self.path(index).map_or(0, |path| stamp::of_file(&path))
+        let stored = self.path(index).map_or(0, |path| stamp::of_file(&path));
+        // Other pixels come out of the same file.
+        self.decoding.jpeg_least_side.map_or(stored, |side| stamp::seen_at(stored, side))
     }
 
     fn path(&self, index: usize) -> Option<PathBuf> {
@@ -112,12 +114,13 @@ impl Source for Files {
 
     fn load(&self, index: usize) -> Result<Image, DataError> {
         let path = self.path(index).ok_or(DataError::Position { index, len: Source::len(self) })?;
-        load_file(&path, || self.id(index), &self.limits)
+        load_file(&path, || self.id(index), &self.decoding)
     }
 }
 
 /// Reads and decodes one image file; `id` is for messages.
-fn load_file(path: &Path, id: impl Fn() -> String, limits: &Limits) -> Result<Image, DataError> {
+fn load_file(path: &Path, id: impl Fn() -> String, decoding: &Decoding) -> Result<Image, DataError> {
+    let limits = &decoding.limits;
     let failed = |source| DataError::Decode { id: id(), source };
     let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;
     // Opening a named pipe would wait for a writer for ever.
@@ -131,5 +134,5 @@ fn load_file(path: &Path, id: impl Fn() -> String, limits: &Limits) -> Result<Im
     let file = File::open(path).map_err(DataError::io(path))?;
     // The file may have grown since.
     file.take(limits.file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(DataError::io(path))?;
-    decode(&bytes, limits).map_err(failed)
+    decode_as(&bytes, decoding).map_err(failed)
 }

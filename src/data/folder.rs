@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::DataError;
-use super::decode::Limits;
+use super::decode::Decoding;
 use super::files::{Files, Labels, Listing};
 use super::names::Names;
 
@@ -30,7 +30,7 @@ pub(super) fn has_image_ending(path: &Path) -> bool {
 ///
 /// With images in the folder itself it is a pile without labels, whatever lies in subfolders; otherwise the
 /// first-level subfolders are the classes.
-pub(super) fn open(root: &Path, limits: Limits) -> Result<Files, DataError> {
+pub(super) fn open(root: &Path, decoding: Decoding) -> Result<Files, DataError> {
     let mut found = Found::default();
     let walk = walkdir::WalkDir::new(root).follow_links(true).into_iter();
     for entry in walk.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
@@ -49,7 +49,7 @@ pub(super) fn open(root: &Path, limits: Limits) -> Result<Files, DataError> {
     }
     let (classes, listing) = found.sorted(root);
     // Names that are not UTF-8 are written with replacement characters; should two collide, this refuses.
-    Files::new(listing, classes, limits)
+    Files::new(listing, classes, decoding)
 }
 
 /// Images in the order in which a folder gives them.

@@ -26,7 +26,7 @@ use super::list_form::{Delimiter, Form, LABELS, PATHS, first_of, id_of};
 use super::names::Names;
 use super::pixel_csv::whole_number;
 use super::records::numbers_as_classes;
-use super::{DataError, Limits};
+use super::{DataError, Decoding};
 
 /// Bytes of one line.
 const MAX_LINE: u64 = 1 << 20;
@@ -89,7 +89,7 @@ impl Rows {
     }
 
     /// All lines.
-    fn files(mut self, limits: &Limits) -> Result<Files, DataError> {
+    fn files(mut self, decoding: &Decoding) -> Result<Files, DataError> {
         let (classes, places) = classes(&self.written);
         for label in &mut self.labels {
             *label = places.get(*label as usize).copied().unwrap_or(Labels::NONE);
@@ -97,12 +97,12 @@ impl Rows {
         self.labels.shrink_to_fit();
         let labels = if self.written.is_empty() { Labels::Absent } else { Labels::Each(self.labels) };
         let listing = Listing { root: self.root, paths: self.paths, ids: self.ids, odd: BTreeMap::new(), labels };
-        Files::new(listing, classes, *limits)
+        Files::new(listing, classes, *decoding)
     }
 }
 
 /// Reads a list of this form from `reader`; `path` is the file's.
-pub(super) fn read(path: &Path, reader: impl Read, form: &Form, limits: &Limits) -> Result<Files, DataError> {
+pub(super) fn read(path: &Path, reader: impl Read, form: &Form, decoding: &Decoding) -> Result<Files, DataError> {
     let at_line = |line, problem| DataError::Table { path: path.to_path_buf(), line, problem };
     let mut rows = Rows::of(path);
     let reader = without_mark(reader).map_err(|error| at(path)(packing(error)))?;
@@ -136,7 +136,7 @@ pub(super) fn read(path: &Path, reader: impl Read, form: &Form, limits: &Limits)
             })?;
         }
     }
-    rows.files(limits)
+    rows.files(decoding)
 }
 
 /// Adds a line of text.
@@ -192,7 +192,7 @@ fn each_line(
 }
 
 /// Reads a list of JSON lines from `reader`; `path` is the file's. Keys are those of [`super::list_form`].
-pub(super) fn read_json_lines(path: &Path, reader: impl Read, limits: &Limits) -> Result<Files, DataError> {
+pub(super) fn read_json_lines(path: &Path, reader: impl Read, decoding: &Decoding) -> Result<Files, DataError> {
     let mut rows = Rows::of(path);
     let reader = without_mark(reader).map_err(|error| at(path)(packing(error)))?;
     each_line(path, reader, |bytes| {
@@ -222,7 +222,7 @@ pub(super) fn read_json_lines(path: &Path, reader: impl Read, limits: &Limits) -
         let id = text(id_of(names), "a text or a number")?;
         rows.add(written, label, id.as_deref())
     })?;
-    rows.files(limits)
+    rows.files(decoding)
 }
 
 /// Class names, and of every written label its class.

@@ -46,7 +46,7 @@ pub use archive::{ArchiveError, Expected};
 pub use augment::Augment;
 pub use content::{Content, content_hash};
 pub use dataset::{Dataset, common_classes};
-pub use decode::{DecodeError, Limits, decode};
+pub use decode::{DecodeError, Decoding, Limits, decode, decode_as};
 pub use error::{DataError, Found, TableProblem};
 pub use export::{Division, ExportError, Exported, export_folder};
 pub use image::{Image, ImageShapeError};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::{at, packing, unpacked};
-use super::decode::Limits;
+use super::decode::{Decoding, Limits};
 use super::error::{Found, TableProblem};
 use super::list_form::{self, Form};
 use super::{DataError, Source, cifar, folder, idx, manifest, pixel_csv, svhn};
@@ -21,6 +21,8 @@ pub struct OpenOptions {
     pub part: Option<String>,
     /// Whether CIFAR-100 has its 20 coarse labels instead of the 100 fine ones.
     pub coarse_labels: bool,
+    /// Decode the JPEGs of folders and lists at a fraction of their size; see [`Decoding::jpeg_least_side`].
+    pub jpeg_least_side: Option<u32>,
 }
 
 const KNOWN: &str = "a folder of images, flat or one subfolder a class; a list of images (`.csv`, \
@@ -48,6 +50,11 @@ const PART_FOLDERS: &[&str] = &[
 const MAX_FIRST_LINE: u64 = 16 << 20;
 
 impl OpenOptions {
+    /// How image files are decoded.
+    fn decoding(&self) -> Decoding {
+        Decoding { limits: self.limits, jpeg_least_side: self.jpeg_least_side }
+    }
+
     /// The part to open of those there are: the one asked for, or the only one.
     pub(super) fn choose_part<'a>(
         &self,
@@ -153,7 +160,7 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Da
         let path = one_part(path, &parts, options)?;
         return open_folder(&path, &OpenOptions { part: None, ..options.clone() });
     }
-    let images = folder::open(path, options.limits)?;
+    let images = folder::open(path, options.decoding())?;
     if images.is_empty() {
         return Err(unrecognised(path, Found::Folder(first_names(path))));
     }
@@ -178,10 +185,10 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Data
     let plain = name.strip_suffix(".gz").unwrap_or(&name);
     let stream = || unpacked(path, limits.archive_bytes);
     if [".csv", ".tsv", ".txt", ".lst"].iter().any(|ending| plain.ends_with(ending)) {
-        return open_text(path, plain.ends_with(".csv"), limits);
+        return open_text(path, plain.ends_with(".csv"), options);
     }
     if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
-        return Ok(Arc::new(manifest::read_json_lines(path, stream()?, limits)?));
+        return Ok(Arc::new(manifest::read_json_lines(path, stream()?, &options.decoding())?));
     }
     if plain.ends_with(".tar") || name.ends_with(".tgz") {
         return Ok(Arc::new(cifar::open_tar(path, options)?));
@@ -201,8 +208,8 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Data
 }
 
 /// A list of images; where it `may_be_pixels` and names none, a table of pixels.
-fn open_text(path: &Path, may_be_pixels: bool, limits: &Limits) -> Result<Arc<dyn Source>, DataError> {
-    let stream = || unpacked(path, limits.archive_bytes);
+fn open_text(path: &Path, may_be_pixels: bool, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
+    let stream = || unpacked(path, options.limits.archive_bytes);
     let at_first = |problem| DataError::Table { path: path.to_path_buf(), line: 1, problem };
     let mut start = first_lines(path, stream()?)?;
     if start.starts_with(&[0xff, 0xfe]) || start.starts_with(&[0xfe, 0xff]) {
@@ -213,7 +220,7 @@ fn open_text(path: &Path, may_be_pixels: bool, limits: &Limits) -> Result<Arc<dy
     let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let form = Form::of(first, path.parent().unwrap_or(Path::new("")));
     match form {
-        Some(form) => Ok(Arc::new(manifest::read(path, stream()?, &form, limits)?)),
+        Some(form) => Ok(Arc::new(manifest::read(path, stream()?, &form, &options.decoding())?)),
         None if may_be_pixels && list_form::holds_numbers(first, second) => {
             Ok(Arc::new(pixel_csv::read(path, stream()?)?))
         }

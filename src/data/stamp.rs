@@ -41,6 +41,15 @@ pub(super) fn of_bytes(bytes: &[u8]) -> u64 {
     hash.finish()
 }
 
+/// The number of an image of which JPEGs are decoded at a fraction of their size, from that of the file.
+pub(super) fn seen_at(stored: u64, jpeg_least_side: u32) -> u64 {
+    let mut hash = xxh3();
+    hash.write(b"jpeg least side");
+    hash.write(&stored.to_le_bytes());
+    hash.write(&jpeg_least_side.to_le_bytes());
+    hash.finish()
+}
+
 fn stamp(file: &File) -> io::Result<u64> {
     let len = file.metadata()?.len();
     let mut hash = xxh3();

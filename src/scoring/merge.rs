@@ -1,6 +1,7 @@
 //! Slices of a pool that were scored apart, joined into the table that an unbroken sweep would have written.
 
 use super::outcome::{self, Outcome, Written};
+use super::prepared::JPEG_LEAST_SIDE;
 use super::shard::{Shard, ShardFacts};
 use super::stages::{Scored, ScoredRows, scores_path};
 use super::tally::Tally;
@@ -22,7 +23,7 @@ pub struct MergeOptions {
     /// Folders that `score pool --shard` wrote, or the score files in them, in any order.
     pub shards: Vec<PathBuf>,
     /// The pool, for the thumbnails of the report; where it was when it was scored when not given.
-    pub pool: Option<Dataset>,
+    pub pool: Option<PathBuf>,
     /// Images to select.
     pub budget: usize,
     /// How to select.
@@ -220,23 +221,26 @@ fn joined(slices: Vec<Slice>) -> Joined {
     whole
 }
 
-/// The pool for the thumbnails: the one given, or where it was, if it is still the same.
+/// The pool for the thumbnails: the one given, or where it was, if it is still the same. It is decoded as it was scored.
 fn pool(
     options: &MergeOptions,
     provenance: &IndexMap<String, String>,
     named: &str,
     observer: &dyn Observer,
-) -> Result<Option<Dataset>, MergeError> {
+) -> Result<Option<Dataset>, ScoringError> {
+    let jpeg_least_side = provenance.get(JPEG_LEAST_SIDE).and_then(|side| side.parse().ok());
+    let open = |path: &Path| Dataset::open(path, &OpenOptions { jpeg_least_side, ..OpenOptions::default() });
     let expected = provenance.get("pool sha256").cloned().unwrap_or_default();
-    if let Some(pool) = &options.pool {
+    if let Some(path) = &options.pool {
+        let pool = open(path)?;
         let found = pool.fingerprint();
         return if found == expected {
-            Ok(Some(pool.clone()))
+            Ok(Some(pool))
         } else {
-            Err(MergeError::AnotherPool { found, expected })
+            Err(MergeError::AnotherPool { found, expected }.into())
         };
     }
-    let found = Dataset::open(Path::new(named), &OpenOptions::default()).ok().filter(|p| p.fingerprint() == expected);
+    let found = open(Path::new(named)).ok().filter(|p| p.fingerprint() == expected);
     if found.is_none() {
         observer.say(&format!(
             "the pool `{named}` is not here as it was scored: report.html shows no images; `--pool` names it"

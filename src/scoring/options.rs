@@ -90,6 +90,8 @@ pub struct ScoreOptions {
     pub pool: Split<Pool>,
     /// The pool as the user named it.
     pub pool_name: String,
+    /// What [`OpenOptions::jpeg_least_side`](crate::data::OpenOptions::jpeg_least_side) all sets were opened with.
+    pub jpeg_least_side: Option<u32>,
     /// The slice of it to score; all of it where `None`.
     pub shard: Option<Shard>,
     /// Images to select. A slice selects nothing: [`super::merge()`] does, from the whole.

@@ -12,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 /// Provenance: images a batch.
 pub(super) const BATCH_SIZE: &str = "batch size";
+/// Provenance: pixels that the shorter side of a JPEG keeps, where they are decoded at a fraction of their size.
+pub(super) const JPEG_LEAST_SIDE: &str = "jpeg least side";
 
 /// Everything up to the sweep: what will score, and where its numbers come from.
 pub(super) struct Prepared {
@@ -66,6 +68,7 @@ pub(super) fn provenance(
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value))
+    .chain(options.jpeg_least_side.map(|side| (JPEG_LEAST_SIDE.to_owned(), side.to_string())))
     .collect()
 }
 

@@ -89,3 +89,20 @@ fn one_byte_of_an_archive_changes_the_fingerprint_and_its_packing_does_not() {
     assert_eq!(of_part(100, &[0, 5]), of_part(101, &[0, 5]));
     assert_ne!(of_part(100, &[0, 11]), of_part(101, &[0, 11]));
 }
+
+#[test]
+fn the_fraction_at_which_jpegs_are_decoded_counts_where_one_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    bmp(&root.path().join("cat/1.bmp"), 300, 0);
+    std::fs::write(root.path().join("list.csv"), "path\ncat/1.bmp\n").unwrap();
+    let open = |name: &str, jpeg_least_side| {
+        let options = OpenOptions { jpeg_least_side, ..OpenOptions::default() };
+        Dataset::open(&root.path().join(name), &options).unwrap().fingerprint()
+    };
+    for name in ["", "list.csv"] {
+        let found = [None, Some(64), Some(65)].map(|side| open(name, side));
+        assert!(found[0] != found[1] && found[1] != found[2] && found[0] != found[2], "{name}");
+    }
+    // As it was before there was this option.
+    assert_eq!(open("", None), "2a9ea398122f598703b0b62a5448ea1914f9d8290cb3d7f0f5335e37489dda92");
+}

@@ -1,6 +1,6 @@
 //! Every format against Pillow's pixels, and damage of every kind.
 
-use isal::data::{DecodeError, Image, Limits, decode};
+use isal::data::{DecodeError, Decoding, Image, Limits, decode, decode_as};
 
 use crate::truth::{distance, folder, image, truth};
 
@@ -157,8 +157,10 @@ proptest::proptest! {
         }
         // Any answer but a hang or an abort will do; a decoder's panic is caught and counted as damage.
         let limits = Limits { pixels: 1 << 20, memory_bytes: 1 << 24, ..Limits::default() };
-        if let Ok(image) = decode(&bytes, &limits) {
-            proptest::prop_assert!(image.height() * image.width() <= 1 << 20);
+        for jpeg_least_side in [None, Some(2), Some(5)] {
+            if let Ok(image) = decode_as(&bytes, &Decoding { limits, jpeg_least_side }) {
+                proptest::prop_assert!(image.height() * image.width() <= 1 << 20);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod memory;
 mod overlap;
 mod place;
 mod providers;
+mod reduced;
 mod shards;
 mod solving;
 mod unusable;
