@@ -7,9 +7,9 @@
 use super::direction::measure;
 use super::frame::Frame;
 use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, low_rank};
-use crate::tangent::{Seed, Target, differentiate};
+use crate::tangent::{Seed, Target, Way, differentiate};
 use crate::{Builder, Model, Result, Tensor, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How the tangent graph is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +47,8 @@ pub fn tangent(
         seeds.push(plant(&mut b, model, direction, scale, how, &format!("s{tail}")));
         scales.push(scale);
     }
-    let (mut b, found) = differentiate(b, &typed, &seeds, &[&options.logits], how.target)?;
+    let way = Way { targets: &[&options.logits], held: &HashSet::new() };
+    let (mut b, found) = differentiate(b, &typed, &seeds, way, how.target)?;
     b.scope("isal");
     let mut tangents = Vec::new();
     for (found, scale) in found.iter().zip(scales) {

@@ -103,8 +103,10 @@ fn sigmoid<'a>(at: &At<'a>) -> Term<'a> {
     y * (1.0 - y)
 }
 
+/// sigmoid(x) = exp(x - y). ONNX Runtime's Sigmoid is 0 below -18 and half wrong at -16; this is right to the rounding of y
+/// wherever x is, as the slope of a loss has to be where the model is sure.
 fn softplus<'a>(at: &At<'a>) -> Term<'a> {
-    at.x(0).op("Sigmoid")
+    (at.x(0) - at.y(0)).op("Exp")
 }
 
 fn softsign<'a>(at: &At<'a>) -> Term<'a> {

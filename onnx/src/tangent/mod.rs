@@ -1,7 +1,7 @@
 //! The tangent transform: forward-mode differentiation of a graph, as more nodes of the same graph.
 //!
-//! Some initializers are given a tangent, a direction they move along; every value they reach gets the derivative along
-//! it, of its own type and shape. How a node passes tangents on stands in its operator's row ([`Tangent`]). An absent
+//! Some initializers ([`tangents`]) or inputs ([`of_inputs`]) are given a tangent, a direction they move along; every value
+//! they reach gets the derivative along it, of its own type and shape. How a node passes tangents on stands in its operator's row ([`Tangent`]). An absent
 //! tangent is a zero and costs no node. Rules emit operators of the standard domain at the model's own opset; the masks
 //! of piecewise operators come from their outputs where those tell, so that a runtime still fuses the operator with the
 //! convolution before it.
@@ -9,6 +9,7 @@
 mod at;
 mod emitter;
 mod held;
+mod inputs;
 mod seed;
 mod target;
 mod term;
@@ -17,6 +18,7 @@ pub(crate) mod winograd;
 pub(crate) use at::sum;
 pub use at::{At, Tangents};
 pub(crate) use held::Held;
+pub use inputs::{HELD, of_inputs};
 pub use seed::Seed;
 pub use target::Target;
 pub use term::Term;
@@ -26,7 +28,7 @@ use crate::reach::reach;
 use crate::{Builder, Error, Graph, Model, Result, Tensor, Value};
 use emitter::Emitter;
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How an operator passes tangents on, from the inputs its row says a derivative flows through.
 #[derive(Clone, Copy)]
@@ -91,11 +93,21 @@ pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str
         .map(|(name, direction)| (name.clone(), Seed::Dense(builder.constant(name, direction.clone()))))
         .collect();
     builder.scope("");
-    let (builder, found) = differentiate(builder, &typed, &[seeds], of, target)?;
+    let way = Way { targets: of, held: &HashSet::new() };
+    let (builder, found) = differentiate(builder, &typed, &[seeds], way, target)?;
     builder.finish_beside(&typed, "tangent", of, found.first().unwrap_or(&HashMap::new()))
 }
 
-/// Adds to `builder`, which has extended the graph of `model`, the derivatives of `targets` along each of `directions`, and
+/// Where derivatives are wanted, and where they stop.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    /// Values whose derivatives are wanted.
+    pub(crate) targets: &'a [&'a str],
+    /// Values whose derivative counts as zero, whatever they depend on.
+    pub(crate) held: &'a HashSet<&'a str>,
+}
+
+/// Adds to `builder`, which has extended the graph of `model`, the derivatives of the targets along each of `directions`, and
 /// gives them by name; a target that no seed reaches has none. `model` has its shapes inferred.
 ///
 /// # Errors
@@ -105,30 +117,30 @@ pub(crate) fn differentiate(
     builder: Builder,
     model: &Model,
     directions: &[HashMap<String, Seed>],
-    targets: &[&str],
+    way: Way<'_>,
     target: Target,
 ) -> Result<(Builder, Vec<HashMap<String, Value>>)> {
     let emitter = Emitter::new(builder, model.opset(), target);
     let mut tangents = Vec::with_capacity(directions.len());
     for seeds in directions {
-        tangents.push(along(&emitter, &model.graph, seeds, targets)?);
+        tangents.push(along(&emitter, &model.graph, seeds, way)?);
     }
     let builder = emitter.into_builder();
     check(&builder, model, &tangents)?;
     let wanted = |tangents: HashMap<String, Value>| {
-        targets.iter().filter_map(|name| Some(((*name).to_owned(), *tangents.get(*name)?))).collect()
+        way.targets.iter().filter_map(|name| Some(((*name).to_owned(), *tangents.get(*name)?))).collect()
     };
     Ok((builder, tangents.into_iter().map(wanted).collect()))
 }
 
-/// Tangents of all that one direction's seeds reach on the way to `targets`.
+/// Tangents of all that one direction's seeds reach on the way to the targets.
 fn along(
     emitter: &Emitter,
     graph: &Graph,
     seeds: &HashMap<String, Seed>,
-    targets: &[&str],
+    way: Way<'_>,
 ) -> Result<HashMap<String, Value>> {
-    let found = reach(graph, seeds.keys().map(String::as_str), targets.iter().copied());
+    let found = reach(graph, seeds.keys().map(String::as_str), way.targets.iter().copied());
     let mut tangents: HashMap<String, Value> = HashMap::new();
     for &position in &found.nodes {
         let Some(node) = graph.nodes.get(position) else { continue };
@@ -141,7 +153,7 @@ fn along(
             step(&at)?.into_iter().map(|tangent| tangent.map(|tangent| tangent.value)).collect()
         };
         for (name, tangent) in node.outputs.iter().zip(moved) {
-            if let (Some(tangent), false) = (tangent, name.is_empty()) {
+            if let (Some(tangent), false) = (tangent, name.is_empty() || way.held.contains(name.as_str())) {
                 tangents.insert(name.clone(), tangent);
             }
         }
