@@ -54,9 +54,10 @@ fn clip(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> 
     Ok(vec![x.f_clamp_tensor(low, high)?])
 }
 
-/// ln(1 + e^x).
+/// ln(1 + e^x) = -ln sigmoid(-x). The second derivative of `logaddexp` is not a number where e^-x overflows, and libtorch's own
+/// `softplus` is cut at 20.
 fn softplus(x: &Tensor) -> Result<Tensor, OpError> {
-    Ok(x.f_logaddexp(&scalar(0.0, x)?)?)
+    Ok(x.f_neg()?.f_log_sigmoid()?.f_neg()?)
 }
 
 /// x where it is positive, alpha (e^x - 1) elsewhere.
