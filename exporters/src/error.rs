@@ -20,6 +20,26 @@ pub enum Error {
         /// Every name there is.
         known: Vec<&'static str>,
     },
+    /// A name that is no built-in task's.
+    #[error("no loss `{name}` is built in; there are {}", list(known))]
+    UnknownLoss {
+        /// The name asked for.
+        name: String,
+        /// Every name there is.
+        known: Vec<&'static str>,
+    },
+    /// An option outside what the loss takes.
+    #[error("loss `{task}`: `{option}` is {found}, expected {expected}")]
+    LossOption {
+        /// The task.
+        task: &'static str,
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
     /// An option outside what the model takes.
     #[error("model `{model}`: `{option}` is {found}, expected {expected}")]
     Option {

@@ -1,10 +1,12 @@
-//! Vision models born as ONNX graphs, and weights in and out of them.
+//! Vision models and their losses born as ONNX graphs, and weights in and out of them.
 //!
 //! [`build`] makes a network of the [`zoo`] with freshly drawn weights under PyTorch's parameter names, so
-//! that a state dict saved from PyTorch fits by name ([`weights`]). [`seeded`] makes weights out of a seed and a name. Nothing here runs a model or trains one.
+//! that a state dict saved from PyTorch fits by name ([`weights`]). [`seeded`] makes weights out of a seed and a name. [`losses`] has the
+//! built-in tasks, each as a loss graph and a decode graph. Nothing here runs a model or trains one.
 
 mod error;
 mod lenet;
+pub mod losses;
 mod network;
 mod resnet;
 pub mod seeded;

@@ -52,8 +52,7 @@ impl Network {
             return Err(wrong("classes", options.classes.to_string(), "at least 2"));
         }
         if !ModelOptions::OPSETS.contains(&options.opset) {
-            let (first, last) = (ModelOptions::OPSETS.start(), ModelOptions::OPSETS.end());
-            return Err(wrong("opset", options.opset.to_string(), &format!("{first} to {last}")));
+            return Err(wrong("opset", options.opset.to_string(), &opsets()));
         }
         let images = [Dim::from("N"), channels.into(), height.into(), width.into()];
         let graph = Graph {
@@ -177,21 +176,12 @@ impl Network {
         let shape = [Dim::from("N"), logits.shape[0].into()];
         self.graph.value_types.shift_remove(&logits.name);
         self.graph.outputs.push(ValueInfo::new("logits", ValueType::new(DataType::Float, shape)));
-        let opset = self.options.opset;
-        let mut rest = isal_onnx::Model::default().rest;
-        rest.producer_name = "isal".to_owned();
-        rest.producer_version = env!("CARGO_PKG_VERSION").to_owned();
-        Model {
-            ir_version: ir_version(opset),
-            opsets: IndexMap::from([(String::new(), opset)]),
-            graph: self.graph,
-            metadata: IndexMap::from([
-                ("isal.zoo".to_owned(), self.model.to_owned()),
-                ("isal.zoo.parameters".to_owned(), self.parameters.to_string()),
-                ("isal.zoo.seed".to_owned(), self.options.seed.to_string()),
-            ]),
-            rest,
-        }
+        let metadata = [
+            ("isal.zoo".to_owned(), self.model.to_owned()),
+            ("isal.zoo.parameters".to_owned(), self.parameters.to_string()),
+            ("isal.zoo.seed".to_owned(), self.options.seed.to_string()),
+        ];
+        model_of(self.graph, self.options.opset, metadata.into())
     }
 
     fn add(&mut self, mut node: Node, shape: Vec<usize>) -> Feature {
@@ -218,6 +208,20 @@ impl Network {
         self.parameters += tensor.len();
         self.graph.initializers.insert(name.to_owned(), tensor);
     }
+}
+
+/// A model of ours with these properties.
+pub(crate) fn model_of(graph: Graph, opset: i64, metadata: IndexMap<String, String>) -> Model {
+    let mut rest = Model::default().rest;
+    rest.producer_name = "isal".to_owned();
+    rest.producer_version = env!("CARGO_PKG_VERSION").to_owned();
+    let opsets = IndexMap::from([(String::new(), opset)]);
+    Model { ir_version: ir_version(opset), opsets, graph, metadata, rest }
+}
+
+/// The opsets that can be written, in words.
+pub(crate) fn opsets() -> String {
+    format!("{} to {}", ModelOptions::OPSETS.start(), ModelOptions::OPSETS.end())
 }
 
 /// The first version of the file format that came with an opset (onnx/docs/Versioning.md), so that a reader that

@@ -24,8 +24,11 @@ impl ModelOptions {
     /// Opsets a model can be written at: every operator used means the same in all of them.
     pub const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;
 
+    /// The opset that models and losses are written at unless something else is asked for.
+    pub const DEFAULT_OPSET: i64 = 17;
+
     const fn images(input: [usize; 3], batch_norm: bool) -> Self {
-        ModelOptions { input, classes: 10, seed: 0, opset: 17, batch_norm }
+        ModelOptions { input, classes: 10, seed: 0, opset: ModelOptions::DEFAULT_OPSET, batch_norm }
     }
 }
 

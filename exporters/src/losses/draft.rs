@@ -1,0 +1,229 @@
+//! A loss or decode graph under construction, at any opset.
+
+use super::{LOSS, LossOptions, OUTPUTS};
+use crate::network::{model_of, opsets};
+use crate::{Error, ModelOptions, Result};
+use isal_onnx::{Builder, DataType, Dim, Model, Tensor, Value, ValueType};
+
+/// Which of a pair it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Loss,
+    Decode,
+}
+
+pub(super) struct Draft {
+    task: &'static str,
+    pub role: Role,
+    opset: i64,
+    b: Builder,
+    /// The model value.
+    pub outputs: Value,
+    /// Its shape.
+    pub shape: Vec<Dim>,
+}
+
+impl Draft {
+    /// An empty graph with its first input.
+    pub fn new(task: &'static str, role: Role, options: &LossOptions) -> Result<Draft> {
+        if !ModelOptions::OPSETS.contains(&options.opset) {
+            return Err(wrong(task, "opset", options.opset.to_string(), opsets()));
+        }
+        let mut shape = options.outputs.to_vec();
+        let batch = Dim::from("N");
+        match shape.first() {
+            None | Some(Dim::Known(_)) => {
+                return Err(wrong(task, "outputs", show(&shape), "a batch axis of any size first"));
+            }
+            // Another axis of that name would be said to be as long as the batch.
+            Some(first) if *first != batch => {
+                shape.iter_mut().filter(|dim| **dim == batch).for_each(|dim| *dim = Dim::Unknown);
+            }
+            Some(_) => {}
+        }
+        shape[0] = batch;
+        let mut b = Builder::new(&format!("{task} {}", role.name()));
+        let outputs = b.input(OUTPUTS, ValueType { data_type: DataType::Float, shape: Some(shape.clone()) });
+        Ok(Draft { task, role, opset: options.opset, b, outputs, shape })
+    }
+
+    /// The error that an option does not suit.
+    pub fn wrong(&self, option: &'static str, found: impl ToString, expected: impl Into<String>) -> Error {
+        wrong(self.task, option, found.to_string(), expected)
+    }
+
+    /// The error that the model value has another shape than the loss takes.
+    pub fn wrong_shape(&self, expected: &str) -> Error {
+        self.wrong("outputs", show(&self.shape), expected)
+    }
+
+    /// Checks that there is a finite number above zero, or zero with `zero`, for every class.
+    pub fn per_class(&self, option: &'static str, values: &[f32], classes: usize) -> Result<()> {
+        if values.len() != classes {
+            return Err(self.wrong(option, format!("{} numbers", values.len()), format!("one a class, {classes}")));
+        }
+        match values.iter().find(|w| !(w.is_finite() && **w >= 0.0)) {
+            Some(bad) => Err(self.wrong(option, bad, "finite numbers that are not negative")),
+            None => Ok(()),
+        }
+    }
+
+    /// The annotation, which a loss graph takes.
+    pub fn annotation(&mut self, name: &str, data_type: DataType, shape: Vec<Dim>) -> Value {
+        self.b.input(name, ValueType { data_type, shape: Some(shape) })
+    }
+
+    /// Says that `value` is the loss of each image.
+    pub fn give_loss(&mut self, value: Value) {
+        self.b.output(LOSS, value, Some(ValueType::new(DataType::Float, ["N"])));
+    }
+
+    /// Says that `value` is the annotation of this name.
+    pub fn give_annotation(&mut self, name: &str, value: Value, data_type: DataType, shape: Vec<Dim>) {
+        self.b.output(name, value, Some(ValueType { data_type, shape: Some(shape) }));
+    }
+
+    /// A node without attributes.
+    pub fn op<const K: usize>(&mut self, op: &str, inputs: [Value; K]) -> Value {
+        self.b.op(op, inputs)
+    }
+
+    /// A node with one attribute.
+    pub fn op_along(&mut self, op: &str, x: Value, axis: usize) -> Value {
+        self.b.node(op, [x]).attr("axis", axis as i64).value()
+    }
+
+    /// A number.
+    pub fn number(&mut self, x: f32) -> Value {
+        self.b.constant("number", Tensor::scalar(x))
+    }
+
+    /// A number a class, along axis 1 of `rank`.
+    pub fn classes(&mut self, stem: &str, values: &[f32], rank: usize) -> Value {
+        let mut dims = vec![1; rank];
+        dims[1] = values.len();
+        self.b.constant(stem, Tensor::new(dims, values))
+    }
+
+    /// The numbers of the classes, along axis 1 of 4.
+    pub fn class_numbers(&mut self, classes: usize) -> Value {
+        let numbers: Vec<i64> = (0..classes as i64).collect();
+        self.b.constant("classes", Tensor::new([1, classes, 1, 1], &numbers))
+    }
+
+    pub fn cast(&mut self, x: Value, to: DataType) -> Value {
+        self.b.node("Cast", [x]).attr("to", i64::from(to.number())).value()
+    }
+
+    /// The sum over one axis. The axes are an attribute before opset 13.
+    pub fn sum(&mut self, x: Value, axis: usize, keep: bool) -> Value {
+        self.reduce("ReduceSum", 13, x, axis, keep)
+    }
+
+    /// The mean over all axes but the first of `rank`. One at a time, the last first: a float32 sum is the more exact the
+    /// fewer numbers each part of it has. The axes are an attribute before opset 18.
+    pub fn mean(&mut self, x: Value, rank: usize) -> Value {
+        (1..rank).rev().fold(x, |x, axis| self.reduce("ReduceMean", 18, x, axis, false))
+    }
+
+    fn reduce(&mut self, op: &str, moved: i64, x: Value, axis: usize, keep: bool) -> Value {
+        let axes = vec![axis as i64];
+        if self.opset >= moved {
+            let axes = self.b.constant("axes", Tensor::new([1], &axes));
+            return self.b.node(op, [x, axes]).attr("keepdims", i64::from(keep)).value();
+        }
+        self.b.node(op, [x]).attr("axes", axes).attr("keepdims", i64::from(keep)).value()
+    }
+
+    /// With an axis of size 1 more. The axes are an attribute before opset 13.
+    pub fn unsqueeze(&mut self, x: Value, axis: usize) -> Value {
+        let axes = vec![axis as i64];
+        if self.opset >= 13 {
+            let axes = self.b.constant("axes", Tensor::new([1], &axes));
+            return self.b.op("Unsqueeze", [x, axes]);
+        }
+        self.b.node("Unsqueeze", [x]).attr("axes", axes).value()
+    }
+
+    /// Each number held between the two. The bounds are attributes before opset 11.
+    pub fn clip(&mut self, x: Value, low: f32, high: f32) -> Value {
+        if self.opset >= 11 {
+            let (low, high) = (self.number(low), self.number(high));
+            return self.b.op("Clip", [x, low, high]);
+        }
+        self.b.node("Clip", [x]).attr("min", low).attr("max", high).value()
+    }
+
+    /// Number of the largest along axis 1, which goes; of equals the first.
+    pub fn arg_max(&mut self, x: Value) -> Value {
+        self.b.node("ArgMax", [x]).attr("axis", 1i64).attr("keepdims", 0i64).value()
+    }
+
+    /// Numbers of the `k` largest along axis 1; of equals the first. `k` is an attribute before opset 10.
+    pub fn top(&mut self, x: Value, k: usize) -> Value {
+        if self.opset >= 10 {
+            let k = self.b.constant("k", Tensor::new([1], &[k as i64]));
+            return self.b.node("TopK", [x, k]).attr("axis", 1i64).values(2)[1];
+        }
+        self.b.node("TopK", [x]).attr("axis", 1i64).attr("k", k as i64).values(2)[1]
+    }
+
+    /// 1 at the class, 0 elsewhere, along a new axis.
+    pub fn one_hot(&mut self, numbers: Value, classes: usize, axis: i64) -> Value {
+        let depth = self.b.constant("depth", Tensor::new([1], &[classes as i64]));
+        let values = self.b.constant("off_on", Tensor::new([2], &[0.0f32, 1.0]));
+        self.b.node("OneHot", [numbers, depth, values]).attr("axis", axis).value()
+    }
+
+    /// Logarithm of the softmax along the classes, axis 1.
+    ///
+    /// The score of the likeliest class is taken off first. That changes nothing on paper, but where a model is sure the
+    /// derivative of the loss is a sum of small numbers then, not a difference of two large ones: exact to float32's rounding of
+    /// itself, not of the scores' derivatives. LogSoftmax means all axes from its own on before opset 13, so that the classes
+    /// are the last axis there.
+    pub fn log_softmax(&mut self, classes: usize) -> Value {
+        let best = self.arg_max(self.outputs);
+        let best = self.one_hot(best, classes, 1);
+        let top = self.op("Mul", [best, self.outputs]);
+        let top = self.sum(top, 1, true);
+        let scores = self.op("Sub", [self.outputs, top]);
+        let rank = self.shape.len();
+        if self.opset >= 13 || rank == 2 {
+            return self.op_along("LogSoftmax", scores, 1);
+        }
+        let rank = rank as i64;
+        let last: Vec<i64> = std::iter::once(0).chain(2..rank).chain([1]).collect();
+        let back: Vec<i64> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+        let scores = self.b.node("Transpose", [scores]).attr("perm", last).value();
+        let logarithms = self.op_along("LogSoftmax", scores, rank as usize - 1);
+        self.b.node("Transpose", [logarithms]).attr("perm", back).value()
+    }
+
+    /// The model.
+    pub fn finish(self) -> Model {
+        let graph = self.b.finish().expect("each value is made before it is read");
+        let metadata = [("isal.graph", self.role.name()), ("isal.task", self.task)];
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut model = model_of(graph, self.opset, metadata.into());
+        model.infer_shapes().expect("shapes follow from the options, which are checked");
+        model
+    }
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Role::Loss => "loss",
+            Role::Decode => "decode",
+        }
+    }
+}
+
+fn wrong(task: &'static str, option: &'static str, found: String, expected: impl Into<String>) -> Error {
+    Error::LossOption { task, option, found, expected: expected.into() }
+}
+
+fn show(shape: &[Dim]) -> String {
+    let dims: Vec<String> = shape.iter().map(Dim::to_string).collect();
+    format!("[{}]", dims.join(", "))
+}
