@@ -1,8 +1,9 @@
 //! What the model is taken to believe, exactly.
 
 use crate::place::{Graph, library, pair};
-use isal_exporters::losses::SquaredError;
-use isal_exporters::losses::{Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use isal_exporters::losses::{
+    Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError,
+};
 use isal_onnx::Tensor;
 
 /// What decode says of these outputs, at the oldest opset and at the default.

@@ -1,8 +1,9 @@
 //! Random shapes and options: every loss is its formula in float64, and its tangent the formula's difference.
 
 use crate::place::{Graph, library, pair};
-use isal_exporters::losses::SquaredError;
-use isal_exporters::losses::{Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use isal_exporters::losses::{
+    Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError,
+};
 use isal_onnx::tangent::{Target, of_inputs};
 use isal_onnx::testing::rounding::gamma;
 use isal_onnx::{DataType, Tensor};

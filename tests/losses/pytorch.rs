@@ -1,12 +1,14 @@
-//! PyTorch's losses and gradients.
+//! PyTorch's losses, gradients and curvatures.
 
 use crate::place::{Graph, library, pair};
-use isal_exporters::losses::{self};
-use isal_exporters::losses::{Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy};
+use isal::runtime::Library;
+use isal_exporters::losses::{
+    self, Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy,
+};
 use isal_exporters::seeded;
-use isal_onnx::Tensor;
 use isal_onnx::tangent::{Target, of_inputs};
 use isal_onnx::testing::rounding::gamma;
+use isal_onnx::{Model, Tensor};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -14,8 +16,8 @@ use std::collections::BTreeSet;
 /// ReduceMean at 18.
 const OPSETS: [i64; 5] = [9, 12, 13, 17, 23];
 
-/// Roundings on the way to a loss: the longest sum has 60 numbers, and the functions some polynomials' worth.
-const ROUNDINGS: usize = 64;
+/// Roundings on the way to a loss: sums of at most 5 numbers an axis, and some for each function.
+const ROUNDINGS: usize = 16;
 
 struct Case {
     label: String,
@@ -24,6 +26,56 @@ struct Case {
     annotation: Tensor,
     losses: Vec<f64>,
     gradients: Vec<f64>,
+    /// u H u along [`Case::direction`], and the sum of the magnitudes of its products; none at a kink of the slope.
+    curvatures: Vec<f64>,
+    curvature_magnitudes: Vec<f64>,
+}
+
+impl Case {
+    /// A direction of the outputs; the fixture has the same.
+    fn direction(&self) -> Tensor {
+        Tensor::new(self.outputs.dims(), &seeded::uniform(3, &self.label, self.outputs.len(), -1.0..1.0))
+    }
+
+    fn model(&self, opset: i64) -> Model {
+        pair(&self.loss, self.outputs.dims(), opset).loss
+    }
+
+    fn along(&self, model: &Model, name: &str) -> Model {
+        of_inputs(model, &[name], Target::Any).unwrap_or_else(|e| panic!("{}: {e}", self.label))
+    }
+
+    /// An output of each image.
+    fn of_each(&self, library: &Library, model: &Model, more: &[(&str, &Tensor)], output: &str) -> Vec<f64> {
+        let annotation = model.graph.inputs[1].name.as_str();
+        let mut given = vec![(OUTPUTS, &self.outputs), (annotation, &self.annotation)];
+        given.extend_from_slice(more);
+        let found = Graph::open(library, model).floats(&given, output);
+        assert_eq!(found.len(), self.losses.len(), "{}", self.label);
+        found
+    }
+}
+
+/// What is further off than it may be.
+#[derive(Default)]
+struct Wrong {
+    lines: Vec<String>,
+    worst: f64,
+}
+
+impl Wrong {
+    fn hold(&mut self, what: String, found: f64, expected: f64, allowed: f64) {
+        let error = (found - expected).abs() / allowed;
+        self.worst = self.worst.max(error);
+        if error > 1.0 || error.is_nan() {
+            self.lines.push(format!("{what}: {found:e}, not {expected:e}, {error} of what is allowed"));
+        }
+    }
+
+    fn none(self) {
+        println!("at most {:.3} of what is allowed", self.worst);
+        assert!(self.lines.is_empty(), "{}", self.lines.join("\n"));
+    }
 }
 
 fn list<T: serde::de::DeserializeOwned>(value: &Value) -> Vec<T> {
@@ -73,6 +125,8 @@ fn cases() -> Vec<Case> {
             annotation,
             losses: list(&case["losses"]),
             gradients: list(&case["gradients"]),
+            curvatures: list(&case["curvatures"]),
+            curvature_magnitudes: list(&case["curvature_magnitudes"]),
         }
     };
     let cases: Vec<Case> = fixture["cases"].as_array().expect("cases").iter().map(case).collect();
@@ -83,66 +137,76 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn losses_are_those_of_pytorch() {
-    let library = library();
-    let mut worst = 0.0_f64;
-    let mut wrong = Vec::new();
+    let (library, mut wrong) = (library(), Wrong::default());
     for case in cases() {
         for opset in OPSETS {
-            let model = pair(&case.loss, case.outputs.dims(), opset).loss;
-            let annotation = model.graph.inputs[1].name.as_str();
-            let mut graph = Graph::open(&library, &model);
-            let found = graph.floats(&[(OUTPUTS, &case.outputs), (annotation, &case.annotation)], LOSS);
-            assert_eq!(found.len(), case.losses.len(), "{}", case.label);
-            for (image, (found, expected)) in found.iter().zip(&case.losses).enumerate() {
+            let found = case.of_each(&library, &case.model(opset), &[], LOSS);
+            for (image, (found, expected)) in found.into_iter().zip(&case.losses).enumerate() {
                 // 1: the terms that a loss near zero is the difference of, such as the logarithm of a sum near 1.
-                let error = (found - expected).abs() / (gamma(ROUNDINGS) * (1.0 + expected.abs()));
-                worst = worst.max(error);
-                if error > 1.0 || error.is_nan() {
-                    wrong.push(format!("{}, opset {opset}, image {image}: {found}, not {expected}", case.label));
-                }
+                let allowed = gamma(ROUNDINGS) * (1.0 + expected.abs());
+                wrong.hold(format!("{}, opset {opset}, image {image}", case.label), found, *expected, allowed);
             }
         }
     }
-    println!("at most {worst:.3} of what is allowed");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    wrong.none();
 }
 
 #[test]
 fn the_tangent_of_the_loss_is_pytorchs_gradient_along_it() {
-    let library = library();
-    let mut worst = 0.0_f64;
-    let mut wrong = Vec::new();
+    let (library, mut wrong) = (library(), Wrong::default());
     for case in cases() {
-        let along = seeded::uniform(3, &case.label, case.outputs.len(), -1.0..1.0);
-        let direction = Tensor::new(case.outputs.dims(), &along);
+        let direction = case.direction();
+        let along = direction.to_float64().expect("floats");
         for opset in OPSETS {
-            let model = pair(&case.loss, case.outputs.dims(), opset).loss;
-            let annotation = model.graph.inputs[1].name.as_str();
-            let of = of_inputs(&model, &[OUTPUTS], Target::Any).unwrap_or_else(|e| panic!("{}: {e}", case.label));
-            let mut graph = Graph::open(&library, &of);
-            let given = [(OUTPUTS, &case.outputs), (annotation, &case.annotation), ("outputs.tangent", &direction)];
-            let found = graph.floats(&given, "loss.tangent");
-            let images = case.losses.len();
-            assert_eq!(found.len(), images, "{}", case.label);
-            let row = case.gradients.len() / images;
-            for (image, found) in found.iter().enumerate() {
-                let products: Vec<f64> =
-                    (image * row..(image + 1) * row).map(|i| case.gradients[i] * f64::from(along[i])).collect();
-                let expected: f64 = products.iter().sum();
-                // The scale is that of the image's own products, however small they are where a model is sure; what is below
-                // float32's normal numbers is lost to it.
-                let scale: f64 = products.iter().map(|x| x.abs()).sum();
-                let error = (found - expected).abs() / (1e-5 * scale + f64::from(f32::MIN_POSITIVE));
-                worst = worst.max(error);
-                if error > 1.0 || error.is_nan() {
-                    wrong.push(format!(
-                        "{}, opset {opset}, image {image}: {found:e}, not {expected:e} (scale {scale:e})",
-                        case.label
-                    ));
-                }
+            let of = case.along(&case.model(opset), OUTPUTS);
+            let found = case.of_each(&library, &of, &[("outputs.tangent", &direction)], "loss.tangent");
+            let row = case.gradients.len() / found.len();
+            for (image, found) in found.into_iter().enumerate() {
+                let own = || (image * row..(image + 1) * row).map(|i| case.gradients[i] * along[i]);
+                let length: f64 = along[image * row..(image + 1) * row].iter().map(|u| u.abs()).sum();
+                let allowed = allowed(own().map(f64::abs).sum(), length);
+                wrong.hold(format!("{}, opset {opset}, image {image}", case.label), found, own().sum(), allowed);
             }
         }
     }
-    println!("at most {worst:.3} of what is allowed");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    wrong.none();
+}
+
+/// Of products of this size, however small they are where a model is sure. PyTorch's softmax minus one-hot has float64's
+/// rounding of 1, along a direction of this length; what is below float32's normal numbers is lost to it.
+fn allowed(scale: f64, length: f64) -> f64 {
+    1e-5 * scale + f64::EPSILON * length + f64::from(f32::MIN_POSITIVE)
+}
+
+#[test]
+fn the_tangent_of_the_tangent_is_pytorchs_curvature() {
+    let (library, mut wrong) = (library(), Wrong::default());
+    for case in cases().into_iter().filter(|case| !case.curvatures.is_empty()) {
+        let direction = case.direction();
+        for opset in [11, 17] {
+            let mut slope = case.along(&case.model(opset), OUTPUTS);
+            rename(&mut slope, &[("outputs.tangent", "direction"), ("loss.tangent", "slope")]);
+            let of = case.along(&slope, OUTPUTS);
+            let more = [("direction", &direction), ("outputs.tangent", &direction)];
+            let found = case.of_each(&library, &of, &more, "slope.tangent");
+            for (image, found) in found.into_iter().enumerate() {
+                let allowed = allowed(case.curvature_magnitudes[image], direction.len() as f64);
+                let what = format!("{}, opset {opset}, image {image}", case.label);
+                wrong.hold(what, found, case.curvatures[image], allowed);
+            }
+        }
+    }
+    wrong.none();
+}
+
+/// Gives values other names throughout, so that a graph can be differentiated again.
+fn rename(model: &mut Model, names: &[(&str, &str)]) {
+    let graph = &mut model.graph;
+    let of_nodes = graph.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut().chain(&mut n.outputs));
+    let declared = graph.inputs.iter_mut().chain(&mut graph.outputs).map(|v| &mut v.name);
+    for name in of_nodes.chain(declared) {
+        if let Some((_, new)) = names.iter().find(|(old, _)| old == name) {
+            (*new).clone_into(name);
+        }
+    }
 }

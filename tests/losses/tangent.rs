@@ -40,7 +40,7 @@ fn held_values_are_settings_and_every_moving_input_counts() {
             given.push(("y.tangent", &tdy));
         }
         let found = Graph::open(&library, &of).floats(&given, "loss.tangent");
-        for image in 0..2 {
+        for (image, found) in found.into_iter().enumerate() {
             let one = |i: usize| {
                 let [x, y, dx, dy] = [x[i], y[i], dx[i], dy[i]].map(f64::from);
                 let q = 1.0 / (1.0 + (-x).exp());
@@ -48,8 +48,8 @@ fn held_values_are_settings_and_every_moving_input_counts() {
             };
             let expected = one(2 * image) + one(2 * image + 1);
             // Sums of a few products in float32, of size 1.
-            let error = (found[image] - expected).abs();
-            assert!(error < 2e-6, "held `{held}`, {moving:?}: {} instead of {expected}", found[image]);
+            let error = (found - expected).abs();
+            assert!(error < 2e-6, "held `{held}`, {moving:?}: {found} instead of {expected}");
         }
     }
 }

@@ -171,4 +171,21 @@ mod tests {
         assert_eq!(Vec::<f64>::try_from(&slope[0])?, [1.0, 0.0]);
         Ok(())
     }
+    #[test]
+    fn softplus_has_two_derivatives_wherever_its_exponential_overflows() -> Result<(), OpError> {
+        for kind in [tch::Kind::Float, tch::Kind::Double] {
+            let x = Tensor::f_from_slice(&[1e4f64, 0.0, -100.0, -1e4])?.f_to_kind(kind)?.f_set_requires_grad(true)?;
+            let y = softplus(&x)?.f_sum(kind)?;
+            let slope = Tensor::f_run_backward(&[y], &[&x], true, true)?;
+            let bend = Tensor::f_run_backward(&[slope[0].f_sum(kind)?], &[&x], false, false)?;
+            let numbers = |t: &Tensor| -> Result<Vec<f64>, OpError> {
+                Ok(Vec::try_from(&t.f_detach()?.f_to_kind(tch::Kind::Double)?)?)
+            };
+            let close =
+                |found: &[f64], expected: [f64; 4]| found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-40);
+            assert!(close(&numbers(&slope[0])?, [1.0, 0.5, 0.0, 0.0]), "{kind:?}: {slope:?}");
+            assert!(close(&numbers(&bend[0])?, [0.0, 0.25, 0.0, 0.0]), "{kind:?}: {bend:?}");
+        }
+        Ok(())
+    }
 }
