@@ -25,4 +25,5 @@ pub mod scores;
 pub mod scoring;
 pub mod select;
 pub mod sweep;
+pub mod task;
 pub mod train;

@@ -8,9 +8,10 @@
 #[path = "fixtures/networks.rs"]
 mod networks;
 
-use isal::influence::GradientEngine as _;
+use isal::influence::{Annotations, GradientEngine as _};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal::task::{CLASS_WEIGHTS, Task};
 use isal_exporters::seeded;
 use isal_onnx::influence::{
     Difference, Direction, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, tangent,
@@ -67,6 +68,15 @@ struct Case<'a> {
     exact: Vec<f64>,
 }
 
+/// The task of a model whose classes its file declares.
+fn task(model: &Model, logits: &str) -> Result<Task, String> {
+    let mut typed = model.clone();
+    typed.infer_shapes().map_err(text)?;
+    let shape = typed.graph.value_type(logits).and_then(|t| t.shape);
+    let classes = shape.and_then(|dims| dims.get(1)?.known()).ok_or("no number of classes")?;
+    Task::single_label(logits, classes).map_err(text)
+}
+
 impl<'a> Case<'a> {
     fn new(network: &Exported, library: &'a Library, plugin: &'a Plugin) -> Result<Self, String> {
         let model = network.model();
@@ -76,14 +86,15 @@ impl<'a> Case<'a> {
         let images = Array4::from_shape_vec(dims, seeded::images(1, dims).to_vec().ok_or("float32")?).map_err(text)?;
         let load = LoadOptions {
             parameters: parameters.clone(),
-            loss_output: Some(logits.clone()),
+            task: Some(task(&model, &logits)?),
             precision: Precision::Float64,
             ..LoadOptions::default()
         };
         let mut engine = PluginEngine::from_model(plugin, &model, &load).map_err(text)?;
         let classes = engine.forward(images.view()).map_err(text)?.ncols();
         let labels = Array2::from_shape_fn((IMAGES, classes), |(n, c)| f32::from(u8::from(n % classes == c)));
-        let (_, gradient) = engine.gradient(images.view(), labels.view()).map_err(text)?;
+        let (_, gradient) =
+            engine.gradient(images.view(), &Annotations::numbers(CLASS_WEIGHTS, labels)).map_err(text)?;
         // As float32, which is what the graphs are made with.
         let entries = engine.download(&gradient).map_err(text)?;
         let along = engine.upload(&entries).map_err(text)?;
@@ -127,7 +138,7 @@ impl<'a> Case<'a> {
     fn in_float64(&self, built: &Model) -> Result<f64, String> {
         let load = LoadOptions {
             parameters: self.parameters.clone(),
-            loss_output: Some(self.options.logits.clone()),
+            task: Some(task(&self.model, &self.options.logits)?),
             precision: Precision::Float64,
             ..LoadOptions::default()
         };

@@ -3,9 +3,11 @@
 
 use flate2::read::GzDecoder;
 use half::{bf16, f16};
+use isal::influence::Annotations;
 use isal::influence::GradientEngine as _;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal::task::{CLASS_WEIGHTS, Task};
 use isal_exporters::{build, seeded, weights, zoo};
 use isal_onnx::influence::{
     Difference, Direction, INFLUENCE, InfluenceOptions, Paired, TangentOptions, paired, tangent,
@@ -109,10 +111,13 @@ fn case(name: &str, narrow: DataType) -> Case {
     let [channels, size, _] = zoo().iter().find(|entry| entry.name == name).expect("known").defaults.input;
     let images = digits(channels, size);
     let parameters = wide.graph.parameters(&Scope::Weights).expect("weights");
-    let load = LoadOptions { parameters: parameters.clone(), precision: Precision::Float64, ..LoadOptions::default() };
+    let task = Some(Task::single_label(&wide.graph.outputs[0].name, 10).expect("a task"));
+    let load =
+        LoadOptions { parameters: parameters.clone(), task, precision: Precision::Float64, ..LoadOptions::default() };
     let mut engine = PluginEngine::from_model(&plugin, &wide, &load).expect("the plugin takes it");
     let labels = Array2::from_shape_fn((IMAGES, 10), |(n, c)| f32::from(u8::from(n % 10 == c)));
-    let (_, gradient) = engine.gradient(images.view(), labels.view()).expect("a gradient");
+    let (_, gradient) =
+        engine.gradient(images.view(), &Annotations::numbers(CLASS_WEIGHTS, labels)).expect("a gradient");
     let jvp = engine.jvp(images.view(), &gradient).expect("a derivative");
     let exact = jvp.outputs.outer_iter().zip(jvp.tangents.outer_iter()).map(|(o, d)| influence(o, d)).collect();
     let mut entries = engine.download(&gradient).expect("its entries").into_iter();

@@ -16,6 +16,7 @@ use isal::influence::{
     SolverOptions, reference_gradient, solve, spearman, unobserved,
 };
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
+use isal::task::Task;
 use isal_exporters::weights;
 use isal_onnx::Tensor;
 use isal_onnx::testing::whole_suite;
@@ -74,7 +75,7 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
     let lines = digits::lines();
     let set = |rows: std::ops::Range<usize>| {
         let (images, labels) = padded(&lines, &of_each_class(rows));
-        InMemory::labelled(images, &labels, CLASSES, 20).unwrap()
+        InMemory::labelled(images, "weights", &labels, CLASSES, 20).unwrap()
     };
     let (mut labelled, mut reference) = (set(0..4), set(4..6));
     assert_eq!(fixture.pool_rows, of_each_class(6..26));
@@ -92,7 +93,8 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
         let parameters: Vec<String> =
             model.graph.initializers.iter().filter(|(n, t)| is_parameter(n, t)).map(|(n, _)| n.clone()).collect();
         // Batches this small gain little from threads, and a busy machine makes threads wait for each other.
-        let options = LoadOptions { parameters, threads: 1, ..LoadOptions::default() };
+        let task = Some(Task::single_label(&model.graph.outputs[0].name, CLASSES).unwrap());
+        let options = LoadOptions { parameters, task, threads: 1, ..LoadOptions::default() };
         let wide = LoadOptions { precision: Precision::Float64, ..options.clone() };
         let mut wide = PluginEngine::from_model(&plugin(), &model, &wide).unwrap();
         let v = reference_gradient(&mut wide, &mut reference, &mut unobserved).unwrap();

@@ -17,6 +17,7 @@ mod setting;
 
 use isal::influence::{ConjugateGradient, Damping, PseudoLabels, SolverOptions, spearman};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
+use isal::task::Task;
 use isal_onnx::testing::rounding::gamma;
 use isal_onnx::{Builder, DataType, Model, Tensor, ValueType};
 
@@ -55,7 +56,12 @@ fn onnx(setting: &Setting) -> Model {
 
 fn engine(setting: &Setting, precision: Precision) -> PluginEngine {
     let parameters = vec!["head.weight".to_owned(), "head.bias".to_owned()];
-    let options = LoadOptions { parameters, precision, ..LoadOptions::default() };
+    let options = LoadOptions {
+        parameters,
+        task: Some(Task::single_label("logits", CLASSES).unwrap()),
+        precision,
+        ..LoadOptions::default()
+    };
     PluginEngine::from_model(&plugin(), &onnx(setting), &options).unwrap()
 }
 

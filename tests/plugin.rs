@@ -2,8 +2,9 @@
 //!
 //! Needs the plugin (`make plugin`); the mathematics behind it is tested beside it.
 
-use isal::influence::{Curvature, EngineError, GradientEngine};
+use isal::influence::{Annotations, Curvature, EngineError, GradientEngine};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, Precision, Role, TrainStep};
+use isal::task::{CLASS_WEIGHTS, Task};
 use isal_exporters::ModelOptions;
 use ndarray::{Array2, Array4, ArrayView4};
 
@@ -21,9 +22,19 @@ fn scope(model: &isal_onnx::Model) -> Vec<String> {
     model.graph.initializers.keys().filter(|n| n.ends_with(".weight") || n.ends_with(".bias")).cloned().collect()
 }
 
+fn task(model: &isal_onnx::Model) -> Task {
+    Task::single_label(&model.graph.outputs[0].name, 3).expect("a task")
+}
+
 fn engine(precision: Precision) -> PluginEngine {
     let model = model();
-    let options = LoadOptions { parameters: scope(&model), precision, threads: 1, ..LoadOptions::default() };
+    let options = LoadOptions {
+        parameters: scope(&model),
+        task: Some(task(&model)),
+        precision,
+        threads: 1,
+        ..LoadOptions::default()
+    };
     PluginEngine::from_model(&plugin(), &model, &options).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -34,6 +45,10 @@ fn images(n: usize) -> Array4<f32> {
 
 fn targets(n: usize) -> Array2<f32> {
     Array2::from_shape_fn((n, 3), |(n, c)| f32::from(u8::from(n % 3 == c)))
+}
+
+fn annotations(n: usize) -> Annotations {
+    Annotations::numbers(CLASS_WEIGHTS, targets(n))
 }
 
 #[test]
@@ -49,7 +64,10 @@ fn the_plugin_says_what_it_is() {
 fn a_loaded_model_says_what_it_is() {
     let (engine, model) = (engine(Precision::Float32), model());
     assert_eq!(engine.input().name, "images");
-    assert_eq!(engine.loss_output().name, model.graph.outputs[0].name);
+    let bound: Vec<&str> = engine.bound().map(|value| value.name.as_str()).collect();
+    assert_eq!(bound, [&model.graph.outputs[0].name]);
+    let annotations: Vec<&str> = engine.annotations().iter().map(|value| value.name.as_str()).collect();
+    assert_eq!(annotations, [CLASS_WEIGHTS]);
     for parameter in engine.parameters() {
         assert_eq!(parameter.shape, model.graph.initializers[&parameter.name].dims(), "{}", parameter.name);
     }
@@ -88,7 +106,7 @@ fn gradient_and_jvp_are_adjoint_in_float64() {
     let (images, targets) = (images(4).mapv(f64::from), targets(4).mapv(f64::from));
     let v: Vec<f64> = (0..engine.dimension()).map(|i| (i as f64 * 0.7).cos()).collect();
     let v = engine.upload_float64(&v).expect("a vector");
-    let (loss, gradient) = engine.gradient_float64(images.view(), targets.view()).expect("a gradient");
+    let (loss, gradient) = engine.gradient_float64(images.view(), (CLASS_WEIGHTS, targets.view())).expect("a gradient");
     let (outputs, tangents) = engine.jvp_float64(images.view(), &v).expect("a derivative");
     let (mut by_hand, mut forward) = (0.0, 0.0);
     for ((o, t), w) in outputs.rows().into_iter().zip(tangents.rows()).zip(targets.rows()) {
@@ -109,11 +127,11 @@ fn gradient_and_jvp_are_adjoint_in_float64() {
 #[test]
 fn both_curvatures_reach_the_plugin() {
     let mut engine = engine(Precision::Float64);
-    let (images, targets) = (images(5), targets(5));
+    let (images, targets) = (images(5), annotations(5));
     let v: Vec<f32> = (0..engine.dimension()).map(|i| (i as f32 * 0.3).sin() * 0.1).collect();
     let v = engine.upload(&v).expect("a vector");
     let mut square = |curvature| {
-        let product = engine.curvature_product(curvature, images.view(), targets.view(), &v).expect("a product");
+        let product = engine.curvature_product(curvature, images.view(), &targets, &v).expect("a product");
         engine.dot(&v, &product).expect("a number")
     };
     let (hessian, gauss_newton) = (square(Curvature::Hessian), square(Curvature::GaussNewton));
@@ -157,18 +175,18 @@ fn batches_in_any_memory_order_mean_the_same() {
 fn training_lowers_the_loss_and_the_state_carries_over() {
     let step =
         TrainStep { learning_rate: 0.02, momentum: 0.9, weight_decay: 1e-4, decay_all: false, nesterov: true, seed: 1 };
-    let (images, targets) = (images(6), targets(6));
+    let (images, targets) = (images(6), annotations(6));
     let mut one = engine(Precision::Float32);
     let mut losses = Vec::new();
     for _ in 0..10 {
-        losses.push(one.train_step(&step, images.view(), targets.view()).expect("a step").0);
+        losses.push(one.train_step(&step, images.view(), &targets).expect("a step").0);
     }
     assert!(losses[9] < losses[0], "{losses:?}");
     let state = one.state().expect("the state");
     assert!(state.iter().any(|s| s.role == Role::Momentum && s.name == "fc3.weight"));
     let mut two = engine(Precision::Float32);
     two.set_state(&state).expect("the state fits");
-    let next = |engine: &mut PluginEngine| engine.train_step(&step, images.view(), targets.view()).expect("a step");
+    let next = |engine: &mut PluginEngine| engine.train_step(&step, images.view(), &targets).expect("a step");
     let (a, b) = (next(&mut one), next(&mut two));
     assert_eq!(a, b);
     assert_eq!(one.state().expect("the state"), two.state().expect("the state"));

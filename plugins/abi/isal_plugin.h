@@ -1,4 +1,4 @@
-/* The C ABI between isal and a plugin that differentiates ONNX models, version 1.
+/* The C ABI between isal and a plugin that differentiates ONNX models, version 2.
  *
  * A plugin is a shared library that exports isal_plugin_table(). What holds for every function of the table:
  *   - it returns a status and, unless that is ISAL_OK, writes why into the caller's message buffer; no C++
@@ -9,8 +9,8 @@
  *   - lengths are explicit, text is UTF-8 without a terminating zero;
  *   - calls may come from any thread; calls on one model run one after the other.
  *
- * Every sum over a batch is a sum, never a mean. The loss of sample n with target weights w is
- * sum_c w[n, c] * (-log softmax(o_n)[c]).
+ * A batch is a list of named arrays: the model's input and, for whatever takes the loss, the annotations that the
+ * loss graph asks for; the first axis of each is the batch. Every sum over a batch is a sum, never a mean.
  */
 #ifndef ISAL_PLUGIN_H
 #define ISAL_PLUGIN_H
@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define ISAL_PLUGIN_ABI_VERSION 1
+#define ISAL_PLUGIN_ABI_VERSION 2
 
 /* Handles; 0 is none. */
 typedef uint64_t isal_model;  /* a loaded model */
@@ -37,7 +37,7 @@ enum {
     ISAL_MODEL = 3,       /* not a valid ONNX model, or one this ABI cannot express */
     ISAL_UNSUPPORTED = 4, /* a valid model with operators the plugin does not have */
     ISAL_DEVICE = 5,      /* a device that is not there */
-    ISAL_SHAPE = 6,       /* batch, target or vector of the wrong shape or element kind */
+    ISAL_SHAPE = 6,       /* batch, annotation or vector of the wrong shape or element kind */
     ISAL_NOT_FINITE = 7,  /* NaN or infinity in a weight, an input or a result */
     ISAL_BACKEND = 8,     /* the library under the plugin refused */
     ISAL_INTERNAL = 9     /* a panic or exception that was caught: a defect of the plugin */
@@ -53,17 +53,19 @@ enum {
     ISAL_OUTPUT = 0,    /* a value the graph computes */
     ISAL_PARAMETER = 1, /* a parameter in scope */
     ISAL_STATISTIC = 2, /* a running statistic of BatchNormalization */
-    ISAL_MOMENTUM = 3   /* the momentum buffer of a parameter */
+    ISAL_MOMENTUM = 3,  /* the momentum buffer of a parameter */
+    ISAL_TANGENT = 4,   /* the derivative of the value of that name */
+    ISAL_LOSS = 5,      /* the loss of each sample, [N] */
+    ISAL_LOSS_TANGENT = 6, /* its derivative, [N] */
+    ISAL_INPUT = 7      /* an input of a batch: the model's, or an annotation */
 };
 
 typedef int32_t isal_curvature;
 enum {
-    ISAL_HESSIAN = 0,     /* second derivatives of the loss */
-    ISAL_GAUSS_NEWTON = 1 /* J^T H_out J, H_out the Hessian of the loss in the outputs */
+    ISAL_HESSIAN = 0,         /* second derivatives of the loss */
+    ISAL_GAUSS_NEWTON = 1,    /* J^T H_out J, H_out the Hessian of the loss in the model's values */
+    ISAL_EMPIRICAL_FISHER = 2 /* sum_n J_n^T g_n g_n^T J_n, g_n the gradient of sample n's loss in those values */
 };
-
-typedef int32_t isal_loss;
-enum { ISAL_SOFTMAX_CROSS_ENTROPY = 0 };
 
 typedef int32_t isal_decay;
 enum {
@@ -124,24 +126,37 @@ typedef struct {
 typedef struct {
     const isal_value *parameters; /* in scope, in the order vectors hold them */
     size_t parameter_count;
-    const isal_value *outputs; /* of the graph, in its order */
+    const isal_value *outputs; /* of the graph, in its order; behind them inner values that the loss is taken of */
     size_t output_count;
-    size_t loss_output; /* position of the output that loss and derivatives are taken of */
+    const size_t *bound; /* positions among them of what the loss is taken of, in the order of the bindings */
+    size_t bound_count;
+    const isal_value *annotations; /* inputs of the loss graph that a batch has to bring */
+    size_t annotation_count;
     isal_value input;
     size_t dimension; /* entries of a vector */
 } isal_model_info;
 
+/* An input of the loss graph that is a value of the model: an output, or an inner value. */
+typedef struct {
+    isal_bytes input;
+    isal_bytes value;
+} isal_binding;
+
+/* The task is the loss graph: an ONNX model whose inputs are values of the model (by bindings) and annotations
+ * (every other input), and whose one output is the loss [N] of each image, differentiable in the model's values.
+ * Without one the model can be run, and its first output differentiated along a direction.
+ * Values that the property isal.held of either graph names, separated by commas, have no derivative. */
 typedef struct {
     isal_bytes model;             /* the bytes of an ONNX file */
     isal_bytes folder;            /* of external data; empty when all data is in the bytes */
     const isal_bytes *parameters; /* initializers that take part, in the order vectors shall hold them */
     size_t parameter_count;
-    isal_bytes loss_output; /* empty for the first output */
-    isal_bytes device;      /* cpu, cuda, cuda:N */
-    isal_kind kind;         /* ISAL_F32 or ISAL_F64: what to compute in */
-    isal_loss loss;
+    isal_bytes loss;              /* the bytes of the loss graph, its data within; empty for none */
+    const isal_binding *bindings;
+    size_t binding_count;
+    isal_bytes device; /* cpu, cuda, cuda:N */
+    isal_kind kind;    /* ISAL_F32 or ISAL_F64: what to compute in */
     uint32_t threads;  /* an operator may use on the CPU; 0 leaves it to the plugin */
-    uint32_t reserved; /* 0 */
 } isal_load;
 
 /* g <- grad + weight_decay * theta; b <- momentum * b + g (b <- g the first time);
@@ -168,16 +183,20 @@ typedef struct {
     isal_status (*model_free)(isal_model model, isal_message *message);
     isal_status (*model_info)(isal_model model, const isal_model_info **out, isal_message *message);
 
-    /* All outputs for a batch, in evaluation mode. */
-    isal_status (*forward)(isal_model model, const isal_array *images, isal_arrays *out, isal_message *message);
-    /* Sums over the batch, in evaluation mode. targets: [N, C] weights. */
-    isal_status (*gradient)(isal_model model, const isal_array *images, const isal_array *targets, double *loss,
+    /* All outputs for a batch, in evaluation mode; annotations need not be there. */
+    isal_status (*forward)(isal_model model, const isal_named_array *batch, size_t count, isal_arrays *out,
+                           isal_message *message);
+    /* The loss of each sample, [N], in evaluation mode: one array. */
+    isal_status (*losses)(isal_model model, const isal_named_array *batch, size_t count, isal_arrays *out,
+                          isal_message *message);
+    /* Sums over the batch, in evaluation mode. */
+    isal_status (*gradient)(isal_model model, const isal_named_array *batch, size_t count, double *loss,
                             isal_vector *out, isal_message *message);
-    isal_status (*curvature_product)(isal_model model, isal_curvature curvature, const isal_array *images,
-                                     const isal_array *targets, isal_vector v, isal_vector *out,
-                                     isal_message *message);
-    /* The loss output and its derivative along v, sample by sample: arrays "output" and "tangent". */
-    isal_status (*jvp)(isal_model model, const isal_array *images, isal_vector v, isal_arrays *out,
+    isal_status (*curvature_product)(isal_model model, isal_curvature curvature, const isal_named_array *batch,
+                                     size_t count, isal_vector v, isal_vector *out, isal_message *message);
+    /* The values that the loss is taken of, each followed by its derivative along v (ISAL_TANGENT); behind them, when
+     * the batch has annotations, the loss of each sample and its derivative, annotations and held values fixed. */
+    isal_status (*jvp)(isal_model model, const isal_named_array *batch, size_t count, isal_vector v, isal_arrays *out,
                        isal_message *message);
 
     isal_status (*vector_zeros)(isal_model model, isal_vector *out, isal_message *message);
@@ -192,11 +211,10 @@ typedef struct {
                                  isal_message *message);
     isal_status (*vector_free)(isal_vector v, isal_message *message);
 
-    /* One step in training mode. loss: the sum over the batch before the step; outputs (may be null): the loss
-     * output before the step, as array "output". */
-    isal_status (*train_step)(isal_model model, const isal_train_step *step, const isal_array *images,
-                              const isal_array *targets, double *loss, isal_arrays *outputs,
-                              isal_message *message);
+    /* One step in training mode. loss: the sum over the batch before the step; outputs (may be null): the values
+     * that the loss is taken of, from before the step. */
+    isal_status (*train_step)(isal_model model, const isal_train_step *step, const isal_named_array *batch,
+                              size_t count, double *loss, isal_arrays *outputs, isal_message *message);
     /* Everything training changes: parameters, running statistics, momentum buffers that exist. */
     isal_status (*state_get)(isal_model model, isal_arrays *out, isal_message *message);
     /* Overwrites the arrays given, by name and role. */
@@ -207,10 +225,10 @@ typedef struct {
     /* What the array points to lives until arrays_free. */
     isal_status (*arrays_get)(isal_arrays arrays, size_t index, isal_named_array *out, isal_message *message);
     isal_status (*arrays_free)(isal_arrays arrays, isal_message *message);
-} isal_plugin_table_v1;
+} isal_plugin_table_v2;
 
 /* The exported symbol; the table is valid for the life of the process. */
-const isal_plugin_table_v1 *isal_plugin_table(void);
+const isal_plugin_table_v2 *isal_plugin_table(void);
 
 #ifdef __cplusplus
 }

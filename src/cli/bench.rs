@@ -8,6 +8,7 @@ use crate::influence::GradientEngine as _;
 use crate::influence_graph::target;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine};
 use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions, threads_for};
+use crate::task::Task;
 
 use anyhow::Context as _;
 use clap::Args;
@@ -101,7 +102,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     let plugin = Plugin::find(context.global.plugin.as_deref())?;
     let load = LoadOptions {
         parameters,
-        loss_output: Some(classifier.logits.clone()),
+        task: Some(Task::single_label(&classifier.logits, classifier.classes)?),
         device: options.device.clone(),
         threads: u32::try_from(context.global.threads).unwrap_or(0),
         ..LoadOptions::default()

@@ -2,16 +2,16 @@
 //!
 //! A solver passes over the labelled set dozens of times, so [`Batches`] can be re-iterated and always in the
 //! same order; whether the images come from memory or are decoded anew is the implementor's business.
-//! Targets are weights over classes, `[N, C]`: a one-hot row is a label, a row of beliefs an expected loss.
+//! What is known of them are [`Annotations`].
 
-use ndarray::{Array2, Array4, ArrayView2, ArrayView4, Axis, Slice};
+use ndarray::{Array2, Array4, ArrayView4, Axis, Slice};
 
-use super::InfluenceError;
+use super::{Annotations, InfluenceError};
 
-/// What [`Batches::visit`] calls with each batch of images `[N, C, H, W]` and targets `[N, classes]`.
-pub type Visitor<'a> = dyn FnMut(ArrayView4<f32>, ArrayView2<f32>) -> Result<(), InfluenceError> + 'a;
+/// What [`Batches::visit`] calls with each batch of images `[N, C, H, W]` and their annotations.
+pub type Visitor<'a> = dyn FnMut(ArrayView4<f32>, &Annotations) -> Result<(), InfluenceError> + 'a;
 
-/// A finite, re-iterable set of samples with targets.
+/// A finite, re-iterable set of annotated samples.
 pub trait Batches {
     /// Number of samples.
     fn samples(&self) -> usize;
@@ -21,63 +21,62 @@ pub trait Batches {
     fn visit(&mut self, visitor: &mut Visitor) -> Result<(), InfluenceError>;
 
     /// The samples at these positions of the visiting order, in the order asked for; a position may repeat.
-    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError>;
+    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Annotations), InfluenceError>;
 }
 
 /// A set held in memory.
 #[derive(Debug, Clone)]
 pub struct InMemory {
     images: Array4<f32>,
-    targets: Array2<f32>,
+    annotations: Annotations,
     batch: usize,
 }
 
 impl InMemory {
-    /// Images `[N, C, H, W]` in the model's layout with targets `[N, classes]`, visited `batch` at a time.
-    pub fn new(images: Array4<f32>, targets: Array2<f32>, batch: usize) -> Result<Self, InfluenceError> {
-        if targets.nrows() != images.len_of(Axis(0)) {
+    /// Images `[N, C, H, W]` in the model's layout with their annotations, visited `batch` at a time.
+    pub fn new(images: Array4<f32>, annotations: Annotations, batch: usize) -> Result<Self, InfluenceError> {
+        if annotations.images() != images.len_of(Axis(0)) {
             return Err(InfluenceError::Shape {
-                what: "targets",
-                expected: vec![images.len_of(Axis(0)), targets.ncols()],
-                found: targets.shape().to_vec(),
+                what: "annotations",
+                expected: vec![images.len_of(Axis(0))],
+                found: vec![annotations.images()],
             });
         }
         if batch == 0 {
             return Err(InfluenceError::Option { option: "batch", found: 0.0, expected: "at least 1" });
         }
-        Ok(InMemory { images, targets, batch })
+        Ok(InMemory { images, annotations, batch })
     }
 
-    /// As [`InMemory::new`], with one class label a sample.
+    /// As [`InMemory::new`], with one class label a sample: one-hot rows `[N, classes]` under `name`.
     pub fn labelled(
         images: Array4<f32>,
+        name: &str,
         labels: &[usize],
         classes: usize,
         batch: usize,
     ) -> Result<Self, InfluenceError> {
-        InMemory::new(images, one_hot(labels, classes)?, batch)
+        InMemory::new(images, Annotations::numbers(name, one_hot(labels, classes)?), batch)
     }
 
     /// Reads a whole set into memory, so that many passes decode it once.
     pub fn collect(source: &mut dyn Batches, batch: usize) -> Result<Self, InfluenceError> {
         let mut images: Option<Array4<f32>> = None;
-        let mut targets: Option<Array2<f32>> = None;
+        let mut annotations = Annotations::default();
         let reshape = |what, expected: &[usize], found: &[usize]| InfluenceError::Shape {
             what,
             expected: expected.to_vec(),
             found: found.to_vec(),
         };
-        source.visit(&mut |batch_images, batch_targets| {
+        source.visit(&mut |batch_images, batch_annotations| {
             let all = images.get_or_insert_with(|| Array4::zeros(emptied(batch_images.dim())));
             all.append(Axis(0), batch_images)
                 .map_err(|_| reshape("images of a batch", all.shape(), batch_images.shape()))?;
-            let all = targets.get_or_insert_with(|| Array2::zeros((0, batch_targets.ncols())));
-            all.append(Axis(0), batch_targets)
-                .map_err(|_| reshape("targets of a batch", all.shape(), batch_targets.shape()))
+            annotations.append(batch_annotations)
         })?;
-        match (images, targets) {
-            (Some(images), Some(targets)) => InMemory::new(images, targets, batch),
-            _ => Err(InfluenceError::Empty { set: "collected" }),
+        match images {
+            Some(images) => InMemory::new(images, annotations, batch),
+            None => Err(InfluenceError::Empty { set: "collected" }),
         }
     }
 
@@ -86,9 +85,9 @@ impl InMemory {
         self.images.view()
     }
 
-    /// All targets.
-    pub fn targets(&self) -> ArrayView2<'_, f32> {
-        self.targets.view()
+    /// All annotations.
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
     }
 }
 
@@ -98,21 +97,22 @@ fn emptied((_, c, h, w): (usize, usize, usize, usize)) -> (usize, usize, usize, 
 
 impl Batches for InMemory {
     fn samples(&self) -> usize {
-        self.targets.nrows()
+        self.annotations.images()
     }
 
     fn visit(&mut self, visitor: &mut Visitor) -> Result<(), InfluenceError> {
         let samples = self.samples();
         for start in (0..samples).step_by(self.batch) {
-            let rows = Slice::from(start..samples.min(start + self.batch));
-            visitor(self.images.slice_axis(Axis(0), rows), self.targets.slice_axis(Axis(0), rows))?;
+            let end = samples.min(start + self.batch);
+            let images = self.images.slice_axis(Axis(0), Slice::from(start..end));
+            visitor(images, &self.annotations.slice(start, end))?;
         }
         Ok(())
     }
 
-    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
+    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Annotations), InfluenceError> {
         check_positions(positions, self.samples())?;
-        Ok((self.images.select(Axis(0), positions), self.targets.select(Axis(0), positions)))
+        Ok((self.images.select(Axis(0), positions), self.annotations.select(positions)))
     }
 }
 
@@ -134,7 +134,7 @@ impl Batches for Joined<'_> {
         self.second.visit(visitor)
     }
 
-    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
+    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Annotations), InfluenceError> {
         check_positions(positions, self.samples())?;
         let first = self.first.samples();
         let (of_first, of_second): (Vec<usize>, Vec<usize>) = positions.iter().partition(|position| **position < first);
@@ -145,8 +145,8 @@ impl Batches for Joined<'_> {
         if of_first.is_empty() {
             return self.second.gather(&of_second);
         }
-        let (mut images, mut targets) = self.first.gather(&of_first)?;
-        let (other_images, other_targets) = self.second.gather(&of_second)?;
+        let (mut images, mut annotations) = self.first.gather(&of_first)?;
+        let (other_images, other_annotations) = self.second.gather(&of_second)?;
         let shape = |expected: &[usize], found: &[usize]| InfluenceError::Shape {
             what: "images of two sets",
             expected: expected.to_vec(),
@@ -154,8 +154,7 @@ impl Batches for Joined<'_> {
         };
         let expected = images.shape().to_vec();
         images.append(Axis(0), other_images.view()).map_err(|_| shape(&expected, other_images.shape()))?;
-        let expected = targets.shape().to_vec();
-        targets.append(Axis(0), other_targets.view()).map_err(|_| shape(&expected, other_targets.shape()))?;
+        annotations.append(&other_annotations)?;
         // Those of the first set lie before those of the second, both in the order asked for.
         let (mut next_of_first, mut next_of_second) = (0.., of_first.len()..);
         let next = |position: &usize| match *position < first {
@@ -163,7 +162,7 @@ impl Batches for Joined<'_> {
             false => next_of_second.next(),
         };
         let rows: Vec<usize> = positions.iter().filter_map(next).collect();
-        Ok((images.select(Axis(0), &rows), targets.select(Axis(0), &rows)))
+        Ok((images.select(Axis(0), &rows), annotations.select(&rows)))
     }
 }
 
@@ -192,13 +191,13 @@ impl Batches for Subset<'_> {
 
     fn visit(&mut self, visitor: &mut Visitor) -> Result<(), InfluenceError> {
         for positions in self.positions.chunks(self.batch) {
-            let (images, targets) = self.source.gather(positions)?;
-            visitor(images.view(), targets.view())?;
+            let (images, annotations) = self.source.gather(positions)?;
+            visitor(images.view(), &annotations)?;
         }
         Ok(())
     }
 
-    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
+    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Annotations), InfluenceError> {
         check_positions(positions, self.samples())?;
         let inner: Vec<usize> = positions.iter().filter_map(|&p| self.positions.get(p).copied()).collect();
         self.source.gather(&inner)
@@ -229,13 +228,13 @@ mod tests {
 
     fn seven() -> InMemory {
         let images = Array::from_iter((0..7 * 2).map(|x| x as f32)).into_shape_with_order((7, 1, 1, 2)).unwrap();
-        InMemory::labelled(images, &[0, 1, 2, 0, 1, 2, 0], 3, 3).unwrap()
+        InMemory::labelled(images, "weights", &[0, 1, 2, 0, 1, 2, 0], 3, 3).unwrap()
     }
 
     fn first_pixels(set: &mut dyn Batches) -> Vec<Vec<f32>> {
         let mut seen = Vec::new();
-        set.visit(&mut |images, targets| {
-            assert_eq!(images.len_of(Axis(0)), targets.nrows());
+        set.visit(&mut |images, annotations| {
+            assert_eq!(images.len_of(Axis(0)), annotations.images());
             seen.push(images.outer_iter().map(|image| image[[0, 0, 0]]).collect());
             Ok(())
         })
@@ -259,11 +258,11 @@ mod tests {
         assert_eq!(both.samples(), 14);
         assert_eq!(first_pixels(&mut both).concat()[5..9], [10.0, 12.0, 100.0, 102.0]);
         for positions in [vec![8, 1, 13, 1, 0], vec![2, 0], vec![9, 7]] {
-            let (images, targets) = both.gather(&positions).unwrap();
+            let (images, annotations) = both.gather(&positions).unwrap();
             let pixels: Vec<f32> = images.outer_iter().map(|image| image[[0, 0, 0]]).collect();
             let of = |p: usize| if p < 7 { 2.0 * p as f32 } else { 100.0 + 2.0 * (p - 7) as f32 };
             assert_eq!(pixels, positions.iter().map(|p| of(*p)).collect::<Vec<f32>>());
-            for (row, p) in targets.outer_iter().zip(&positions) {
+            for (row, p) in annotations.rows("weights").unwrap().outer_iter().zip(&positions) {
                 assert_eq!(row[p % 7 % 3], 1.0, "the label of {p}");
             }
         }
@@ -275,9 +274,9 @@ mod tests {
         let mut set = seven();
         let mut subset = Subset::new(&mut set, vec![6, 0, 3], 2).unwrap();
         assert_eq!(first_pixels(&mut subset), vec![vec![12.0, 0.0], vec![6.0]]);
-        let (images, targets) = subset.gather(&[2, 0, 2]).unwrap();
+        let (images, annotations) = subset.gather(&[2, 0, 2]).unwrap();
         assert_eq!(images.outer_iter().map(|image| image[[0, 0, 1]]).collect::<Vec<_>>(), [7.0, 13.0, 7.0]);
-        assert_eq!(targets.row(1).to_vec(), [1.0, 0.0, 0.0]);
+        assert_eq!(annotations.rows("weights").unwrap().row(1).to_vec(), [1.0, 0.0, 0.0]);
     }
 
     #[test]
@@ -294,7 +293,7 @@ mod tests {
         let mut source = seven();
         let mut copy = InMemory::collect(&mut source, 5).unwrap();
         assert_eq!(copy.images(), source.images());
-        assert_eq!(copy.targets(), source.targets());
+        assert_eq!(copy.annotations(), source.annotations());
         assert_eq!(first_pixels(&mut copy).iter().map(Vec::len).collect::<Vec<_>>(), [5, 2]);
     }
 }

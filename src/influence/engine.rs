@@ -3,7 +3,8 @@
 //! The libtorch plugin is one implementation (`crate::plugin`), a dense model with an exact Hessian
 //! (in the tests) another. Solvers are written against the trait alone.
 
-use ndarray::{Array2, ArrayView2, ArrayView4};
+use super::Annotations;
+use ndarray::{Array2, ArrayView4};
 
 /// A parameter that takes part in the influence, in the engine's order.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -20,8 +21,12 @@ pub struct Parameter {
 pub enum Curvature {
     /// Second derivatives of the loss; not positive semi-definite away from a minimum.
     Hessian,
-    /// `J^T H_out J` with `H_out` the Hessian of the loss in the outputs; positive semi-definite.
+    /// `J^T H_out J` with `H_out` the Hessian of the loss in the outputs; positive semi-definite where the loss is convex
+    /// in them.
     GaussNewton,
+    /// `sum_n J_n^T g_n g_n^T J_n` with `g_n` the gradient of the loss in the outputs: positive semi-definite whatever the
+    /// loss, and gone where the data is fitted to zero loss.
+    EmpiricalFisher,
 }
 
 /// Outputs of a batch and their derivative along a parameter direction.
@@ -59,9 +64,8 @@ pub enum EngineError {
 
 /// Gradients and curvature products of one loaded model over the parameters in its scope.
 ///
-/// The loss of sample `n` with target weights `w` is `sum_c w[n, c] * (-log softmax(o_n)[c])`: a
-/// one-hot row is the cross-entropy of a label, a row of beliefs an expected loss. Every result is a
-/// **sum** over the batch, never a mean, so that batches add up whatever their sizes.
+/// The loss of an image is a function of what the model makes of it and of its annotations; which function is the engine's
+/// business. Every result is a **sum** over the batch, never a mean, so that batches add up whatever their sizes.
 ///
 /// Vectors live where the engine keeps them (a device, perhaps); all have the layout of
 /// [`GradientEngine::parameters`], flattened and joined in that order.
@@ -84,7 +88,7 @@ pub trait GradientEngine {
     fn gradient(
         &mut self,
         images: ArrayView4<f32>,
-        targets: ArrayView2<f32>,
+        annotations: &Annotations,
     ) -> Result<(f64, Self::Vector), EngineError>;
 
     /// Sum over the batch of curvature times `v`. No damping is added.
@@ -92,7 +96,7 @@ pub trait GradientEngine {
         &mut self,
         curvature: Curvature,
         images: ArrayView4<f32>,
-        targets: ArrayView2<f32>,
+        annotations: &Annotations,
         v: &Self::Vector,
     ) -> Result<Self::Vector, EngineError>;
 

@@ -7,6 +7,7 @@
 //!
 //! Absent on purpose: decoding, ONNX Runtime, libtorch. All of it stands on [`GradientEngine`] and plain arrays.
 
+mod annotations;
 mod artefact;
 mod batches;
 mod cg_gauss_newton;
@@ -27,6 +28,7 @@ mod settling;
 mod solver;
 mod tridiagonal;
 
+pub use annotations::{Annotation, Annotations};
 pub use artefact::{ArtefactError, FORMAT, Provenance, SolvedVector, VERSION};
 pub use batches::{Batches, InMemory, Joined, Subset, Visitor, one_hot};
 pub use conjugate_gradient::ConjugateGradient;

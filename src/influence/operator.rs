@@ -36,11 +36,11 @@ pub fn reference_gradient<E: GradientEngine>(
     let mut vector = engine.zeros()?;
     let mut loss = 0.0;
     let mut passed = 0;
-    reference.visit(&mut |images, targets| {
-        let (batch_loss, gradient) = engine.gradient(images, targets)?;
+    reference.visit(&mut |images, annotations| {
+        let (batch_loss, gradient) = engine.gradient(images, annotations)?;
         engine.axpy(1.0, &gradient, &mut vector)?;
         loss += batch_loss;
-        passed += targets.nrows();
+        passed += annotations.images();
         let (step, steps) = (usize::from(passed == samples), 1);
         notify(
             observer,
@@ -101,10 +101,10 @@ impl<E: GradientEngine> Operator<'_, E> {
         let mut passed = 0;
         let (engine, observer, at) = (&mut *self.engine, &mut *self.observer, self.at);
         let curvature = self.curvature;
-        self.samples.visit(&mut |images, targets| {
-            let product = engine.curvature_product(curvature, images, targets, u)?;
+        self.samples.visit(&mut |images, annotations| {
+            let product = engine.curvature_product(curvature, images, annotations, u)?;
             engine.axpy(1.0, &product, &mut sum)?;
-            passed += targets.nrows();
+            passed += annotations.images();
             at.notify(observer, passed)
         })?;
         self.sample_products += total as u64;
@@ -115,8 +115,8 @@ impl<E: GradientEngine> Operator<'_, E> {
 
     /// Mean curvature times `u` over the samples at these positions, without damping.
     pub fn apply_to(&mut self, positions: &[usize], u: &E::Vector) -> Result<E::Vector, InfluenceError> {
-        let (images, targets) = self.samples.gather(positions)?;
-        let mut product = self.engine.curvature_product(self.curvature, images.view(), targets.view(), u)?;
+        let (images, annotations) = self.samples.gather(positions)?;
+        let mut product = self.engine.curvature_product(self.curvature, images.view(), &annotations, u)?;
         self.sample_products += positions.len() as u64;
         self.engine.scale(1.0 / positions.len().max(1) as f64, &mut product)?;
         self.at.notify(self.observer, positions.len())?;

@@ -7,6 +7,7 @@ use crate::classifier::Classifier;
 use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
+use crate::task::Task;
 use isal_onnx::influence::{Direction, InfluenceOptions, TangentOptions, tangent};
 use ndarray::ArrayView4;
 use std::path::Path;
@@ -40,7 +41,7 @@ pub(super) fn by_plugin(
     };
     let load = LoadOptions {
         parameters: vectors.iter().take(1).flat_map(|v| &v.parameters).map(|p| p.name.clone()).collect(),
-        loss_output: Some(classifier.logits.clone()),
+        task: Some(Task::single_label(&classifier.logits, classifier.classes).map_err(PluginError::from)?),
         device: at.device.to_owned(),
         threads: u32::try_from(at.threads).unwrap_or(0),
         ..LoadOptions::default()

@@ -2,8 +2,9 @@
 
 use super::library::call;
 use super::{Plugin, PluginError};
-use isal_plugin_abi::{Array, Arrays, ElementKind, Role, Table};
-use ndarray::{ArrayD, ArrayView, CowArray, Dimension, IxDyn};
+use crate::influence::{Annotation, Annotations};
+use isal_plugin_abi::{self as abi, Array, Arrays, Bytes, ElementKind, Role, Table};
+use ndarray::{ArrayD, ArrayView, ArrayView4, CowArray, Dimension, IxDyn};
 
 /// Element types that go in and come out.
 pub(super) trait Element: bytemuck::Pod {
@@ -14,6 +15,9 @@ impl Element for f32 {
 }
 impl Element for f64 {
     const KIND: ElementKind = ElementKind::F64;
+}
+impl Element for i64 {
+    const KIND: ElementKind = ElementKind::I64;
 }
 
 /// A row-major array of the caller's, for the length of a call.
@@ -36,6 +40,50 @@ impl<'a, T: Element> Given<'a, T> {
         // Row-major by construction, so there is always a slice.
         let bytes = self.elements.as_slice().map_or(&[][..], bytemuck::cast_slice);
         Array::new(T::KIND, self.elements.shape(), bytes)
+    }
+}
+
+/// A batch of the caller's, for the length of a call: the model's input, and annotations of floats of the same width or of
+/// whole numbers.
+pub(super) struct GivenBatch<'a, T> {
+    floats: Vec<(&'a str, Given<'a, T>)>,
+    whole: Vec<(&'a str, Given<'a, i64>)>,
+}
+
+impl<'a> GivenBatch<'a, f32> {
+    pub(super) fn annotated(input: &'a str, images: ArrayView4<'a, f32>, annotations: &'a Annotations) -> Self {
+        let mut batch = GivenBatch::new(input, images);
+        for (name, array) in annotations.arrays() {
+            match array {
+                Annotation::Float(array) => batch.floats.push((name, Given::new(array.view()))),
+                Annotation::Whole(array) => batch.whole.push((name, Given::new(array.view()))),
+            }
+        }
+        batch
+    }
+}
+
+impl<'a, T: Element> GivenBatch<'a, T> {
+    pub(super) fn new<D: Dimension>(input: &'a str, images: ArrayView<'a, T, D>) -> Self {
+        GivenBatch { floats: vec![(input, Given::new(images))], whole: Vec::new() }
+    }
+
+    /// With one more annotation.
+    pub(super) fn with<D: Dimension>(mut self, name: &'a str, array: ArrayView<'a, T, D>) -> Self {
+        self.floats.push((name, Given::new(array)));
+        self
+    }
+
+    /// Views, valid as long as this lives.
+    pub(super) fn arrays(&self) -> Vec<abi::NamedArray> {
+        let named = |name: &str, array| abi::NamedArray {
+            name: Bytes::new(name.as_bytes()),
+            array,
+            role: Role::INPUT,
+            reserved: 0,
+        };
+        let floats = self.floats.iter().map(|(name, given)| named(name, given.array()));
+        floats.chain(self.whole.iter().map(|(name, given)| named(name, given.array()))).collect()
     }
 }
 

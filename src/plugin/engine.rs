@@ -1,12 +1,13 @@
 //! A model that the plugin holds, as a [`GradientEngine`].
 
-use super::arrays::{Element, FromPlugin, Given, List};
+use super::arrays::{Element, FromPlugin, GivenBatch, List};
 use super::library::call;
 use super::{NamedArray, Plugin, PluginError, PluginVector};
-use crate::influence::{Curvature, EngineError, GradientEngine, Jvp, Parameter};
+use crate::influence::{Annotations, Curvature, EngineError, GradientEngine, Jvp, Parameter};
+use crate::task::Task;
 use isal_onnx::Dim;
-use isal_plugin_abi::{self as abi, Array, Arrays, Bytes, ElementKind, Load, Loss, Model, ModelInfo, Value};
-use ndarray::{Array2, ArrayD, ArrayView, ArrayView2, ArrayView4, Dimension, Ix2};
+use isal_plugin_abi::{self as abi, Array, Arrays, Binding, Bytes, ElementKind, Load, Model, ModelInfo, Value};
+use ndarray::{Array2, ArrayD, ArrayView, ArrayView2, ArrayView4, Dimension};
 use std::path::Path;
 
 /// Floats that a model is computed in.
@@ -25,8 +26,8 @@ pub enum Precision {
 pub struct LoadOptions {
     /// Initializers that take part, in the order vectors shall hold them.
     pub parameters: Vec<String>,
-    /// Value that the loss is taken of, an output or an inner value; `None` for the first output.
-    pub loss_output: Option<String>,
+    /// What is minimised; without it the model can be run, and its first output differentiated along a direction.
+    pub task: Option<Task>,
     /// `cpu`, `cuda` or `cuda:N`; empty for `cpu`.
     pub device: String,
     /// What to compute in.
@@ -52,7 +53,8 @@ pub struct PluginEngine {
     parameters: Vec<Parameter>,
     input: ValueSignature,
     outputs: Vec<ValueSignature>,
-    loss_output: usize,
+    bound: Vec<usize>,
+    annotations: Vec<ValueSignature>,
 }
 
 impl Drop for PluginEngine {
@@ -99,20 +101,25 @@ impl PluginEngine {
     ) -> Result<Self, PluginError> {
         let names: Vec<Bytes> = options.parameters.iter().map(|p| Bytes::new(p.as_bytes())).collect();
         let folder = folder.map(|f| f.to_string_lossy()).unwrap_or_default();
+        let loss = options.task.as_ref().map(|task| task.graphs.loss.to_bytes()).transpose()?.unwrap_or_default();
+        let text = |text: &String| Bytes::new(text.as_bytes());
+        let bindings = options.task.iter().flat_map(|task| &task.bindings);
+        let bindings: Vec<Binding> =
+            bindings.map(|(input, value)| Binding { input: text(input), value: text(value) }).collect();
         let load = Load {
             model: Bytes::new(bytes),
             folder: Bytes::new(folder.as_bytes()),
             parameters: names.as_ptr(),
             parameter_count: names.len(),
-            loss_output: Bytes::new(options.loss_output.as_deref().unwrap_or_default().as_bytes()),
+            loss: Bytes::new(&loss),
+            bindings: bindings.as_ptr(),
+            binding_count: bindings.len(),
             device: Bytes::new(if options.device.is_empty() { b"cpu" } else { options.device.as_bytes() }),
             kind: match options.precision {
                 Precision::Float32 => ElementKind::F32,
                 Precision::Float64 => ElementKind::F64,
             },
-            loss: Loss::SOFTMAX_CROSS_ENTROPY,
             threads: options.threads,
-            reserved: 0,
         };
         let mut model = Model(0);
         // SAFETY: what `load` points to outlives the call, as do `model` and the message.
@@ -125,7 +132,8 @@ impl PluginEngine {
             parameters: Vec::new(),
             input: unnamed,
             outputs: Vec::new(),
-            loss_output: 0,
+            bound: Vec::new(),
+            annotations: Vec::new(),
         };
         engine.read_info()?;
         Ok(engine)
@@ -139,10 +147,18 @@ impl PluginEngine {
         // SAFETY: null, or info that lives until the model is freed.
         let info = unsafe { out.as_ref() }.ok_or_else(|| wrong("a null pointer"))?;
         // SAFETY: as does what it points to.
-        let (parameters, outputs) =
-            unsafe { (abi::slice(info.parameters, info.parameter_count), abi::slice(info.outputs, info.output_count)) };
+        let (parameters, outputs, bound, annotations) = unsafe {
+            (
+                abi::slice(info.parameters, info.parameter_count),
+                abi::slice(info.outputs, info.output_count),
+                abi::slice(info.bound, info.bound_count),
+                abi::slice(info.annotations, info.annotation_count),
+            )
+        };
         let parameters = parameters.ok_or_else(|| wrong("the parameters are not valid"))?;
         let outputs = outputs.ok_or_else(|| wrong("the outputs are not valid"))?;
+        let bound = bound.ok_or_else(|| wrong("the places of the bound values are not valid"))?;
+        let annotations = annotations.ok_or_else(|| wrong("the annotations are not valid"))?;
         // SAFETY: as above.
         let value = |v: &Value| unsafe { signature(v) }.ok_or_else(|| wrong("a value is not valid"));
         for parameter in parameters {
@@ -153,8 +169,10 @@ impl PluginEngine {
         }
         self.outputs = outputs.iter().map(value).collect::<Result<_, _>>()?;
         self.input = value(&info.input)?;
-        self.loss_output = info.loss_output;
-        if info.dimension != self.dimension() || self.loss_output >= self.outputs.len() {
+        self.annotations = annotations.iter().map(value).collect::<Result<_, _>>()?;
+        self.bound = bound.to_vec();
+        let found = self.bound.iter().all(|place| *place < self.outputs.len());
+        if info.dimension != self.dimension() || !found || self.bound.is_empty() {
             return Err(wrong("it contradicts itself"));
         }
         Ok(())
@@ -170,15 +188,19 @@ impl PluginEngine {
         &self.input
     }
 
-    /// The model's outputs, and behind them the loss output when that is an inner value.
+    /// The model's outputs, and behind them the inner values that the loss is taken of.
     pub fn outputs(&self) -> &[ValueSignature] {
         &self.outputs
     }
 
-    /// The output that the loss and the derivatives are taken of.
-    pub fn loss_output(&self) -> &ValueSignature {
-        // Checked when the model was loaded.
-        &self.outputs[self.loss_output]
+    /// The values that the loss and the derivatives are taken of, in the order of the task's bindings.
+    pub fn bound(&self) -> impl Iterator<Item = &ValueSignature> {
+        self.bound.iter().filter_map(|place| self.outputs.get(*place))
+    }
+
+    /// What the loss takes besides, as the loss graph declares it.
+    pub fn annotations(&self) -> &[ValueSignature] {
+        &self.annotations
     }
 
     /// Every output for a batch.
@@ -189,28 +211,46 @@ impl PluginEngine {
         self.forward_list(images)?.all()
     }
 
-    /// The loss output for a batch, `[N, C]`.
+    /// The first value that the loss is taken of, `[N, C]`.
     ///
     /// # Errors
-    /// [`PluginError::Call`]; [`PluginError::Answer`] when the output is no matrix.
+    /// [`PluginError::Call`]; [`PluginError::Answer`] when it is no matrix.
     pub fn class_scores(&self, images: ArrayView4<f32>) -> Result<Array2<f32>, PluginError> {
         let n = images.shape()[0];
-        let (_, _, values) = self.forward_list(images)?.get::<f32>(self.loss_output)?;
+        let place = self.bound.first().copied().unwrap_or(0);
+        let (name, _, values) = self.forward_list(images)?.get::<f32>(place)?;
         let dims = values.shape().to_vec();
         // `[N, C, 1, 1]` is a matrix too.
         let columns: usize = dims.iter().skip(1).product();
         let matrix = values.into_shape_with_order((n, columns));
-        let reason = |_| format!("output `{}` has dims {dims:?}, expected [{n}, C]", self.loss_output().name);
+        let reason = |_| format!("value `{name}` has dims {dims:?}, expected [{n}, C]");
         matrix.map_err(|e| PluginError::Answer { call: "forward", reason: reason(e) })
     }
 
     fn forward_list<T: Element, D: Dimension>(&self, images: ArrayView<T, D>) -> Result<List, PluginError> {
-        let images = Given::new(images);
-        let images = images.array();
+        let batch = GivenBatch::new(&self.input.name, images);
+        let arrays = batch.arrays();
         let mut out = Arrays(0);
-        // SAFETY: `images` views an array that outlives the call; the rest is valid for it.
-        call("forward", |m| unsafe { (self.plugin.table.forward)(self.model, &raw const images, &raw mut out, m) })?;
+        // SAFETY: `arrays` view a batch that outlives the call; the rest is valid for it.
+        call("forward", |m| unsafe {
+            (self.plugin.table.forward)(self.model, arrays.as_ptr(), arrays.len(), &raw mut out, m)
+        })?;
         Ok(List::new(&self.plugin, out))
+    }
+
+    /// The loss of each image, `[N]`.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`]; an annotation that is missing or does not fit among others.
+    pub fn losses(&self, images: ArrayView4<f32>, annotations: &Annotations) -> Result<Vec<f32>, PluginError> {
+        let batch = GivenBatch::annotated(&self.input.name, images, annotations);
+        let arrays = batch.arrays();
+        let mut out = Arrays(0);
+        // SAFETY: `arrays` view a batch that outlives the call; the rest is valid for it.
+        call("losses", |m| unsafe {
+            (self.plugin.table.losses)(self.model, arrays.as_ptr(), arrays.len(), &raw mut out, m)
+        })?;
+        Ok(List::new(&self.plugin, out).get::<f32>(0)?.2.into_iter().collect())
     }
 
     /// [`GradientEngine::jvp`] with the answer in float64: outputs and tangents, `[N, C]`.
@@ -230,39 +270,57 @@ impl PluginEngine {
         images: ArrayView<T, D>,
         s: &PluginVector,
     ) -> Result<(Array2<U>, Array2<U>), PluginError> {
-        let images = Given::new(images);
-        let images = images.array();
-        let mut out = Arrays(0);
-        // SAFETY: `images` views an array that outlives the call; the rest is valid for it.
-        call("jvp", |m| unsafe { (self.plugin.table.jvp)(self.model, &raw const images, s.handle, &raw mut out, m) })?;
-        let list = List::new(&self.plugin, out);
+        let batch = GivenBatch::new(&self.input.name, images);
+        let list = self.jvp_list(&batch, s)?;
         Ok((matrix("jvp", list.get(0)?.2)?, matrix("jvp", list.get(1)?.2)?))
     }
 
-    /// [`GradientEngine::gradient`] of float64 images and targets: the loss, and the gradient.
+    fn jvp_list<T: Element>(&self, batch: &GivenBatch<T>, s: &PluginVector) -> Result<List, PluginError> {
+        let arrays = batch.arrays();
+        let mut out = Arrays(0);
+        // SAFETY: `arrays` view a batch that outlives the call; the rest is valid for it.
+        call("jvp", |m| unsafe {
+            (self.plugin.table.jvp)(self.model, arrays.as_ptr(), arrays.len(), s.handle, &raw mut out, m)
+        })?;
+        Ok(List::new(&self.plugin, out))
+    }
+
+    /// The loss of each image and its derivative along `s`, annotations and held values fixed: `[N]` each, in float64.
+    /// The influence is the derivative with the other sign.
+    ///
+    /// # Errors
+    /// [`PluginError::Call`]; an annotation that is missing or does not fit among others.
+    pub fn loss_derivatives(
+        &self,
+        images: ArrayView4<f32>,
+        annotations: &Annotations,
+        s: &PluginVector,
+    ) -> Result<(Vec<f64>, Vec<f64>), PluginError> {
+        let list = self.jvp_list(&GivenBatch::annotated(&self.input.name, images, annotations), s)?;
+        let place = 2 * self.bound.len();
+        let numbers = |place| Ok::<_, PluginError>(list.get::<f64>(place)?.2.into_iter().collect());
+        Ok((numbers(place)?, numbers(place + 1)?))
+    }
+
+    /// [`GradientEngine::gradient`] of float64 images and one annotation of float64 rows: the loss, and the gradient.
     ///
     /// # Errors
     /// [`PluginError::Call`].
     pub fn gradient_float64(
         &self,
         images: ArrayView4<f64>,
-        targets: ArrayView2<f64>,
+        (name, rows): (&str, ArrayView2<f64>),
     ) -> Result<(f64, PluginVector), PluginError> {
-        self.gradient_of(images, targets)
+        self.gradient_of(&GivenBatch::new(&self.input.name, images).with(name, rows))
     }
 
-    fn gradient_of<T: Element, D: Dimension>(
-        &self,
-        images: ArrayView<T, D>,
-        targets: ArrayView2<T>,
-    ) -> Result<(f64, PluginVector), PluginError> {
-        let (images, targets) = (Given::new(images), Given::new(targets));
-        let (images, targets) = (images.array(), targets.array());
+    fn gradient_of<T: Element>(&self, batch: &GivenBatch<T>) -> Result<(f64, PluginVector), PluginError> {
+        let arrays = batch.arrays();
         let (mut loss, mut out) = (0.0, abi::Vector(0));
-        // SAFETY: both arrays view elements that outlive the call; the rest is valid for it.
+        // SAFETY: `arrays` view a batch that outlives the call; the rest is valid for it.
         call("gradient", |m| unsafe {
-            let (images, targets) = (&raw const images, &raw const targets);
-            (self.plugin.table.gradient)(self.model, images, targets, &raw mut loss, &raw mut out, m)
+            let gradient = self.plugin.table.gradient;
+            gradient(self.model, arrays.as_ptr(), arrays.len(), &raw mut loss, &raw mut out, m)
         })?;
         Ok((loss, self.vector(out)))
     }
@@ -323,30 +381,30 @@ impl GradientEngine for PluginEngine {
     fn gradient(
         &mut self,
         images: ArrayView4<f32>,
-        targets: ArrayView2<f32>,
+        annotations: &Annotations,
     ) -> Result<(f64, PluginVector), EngineError> {
-        Ok(self.gradient_of(images, targets)?)
+        Ok(self.gradient_of(&GivenBatch::annotated(&self.input.name, images, annotations))?)
     }
 
     fn curvature_product(
         &mut self,
         curvature: Curvature,
         images: ArrayView4<f32>,
-        targets: ArrayView2<f32>,
+        annotations: &Annotations,
         v: &PluginVector,
     ) -> Result<PluginVector, EngineError> {
-        let (images, targets) = (Given::new(images), Given::new(targets));
-        let (images, targets) = (images.array(), targets.array());
+        let batch = GivenBatch::annotated(&self.input.name, images, annotations);
+        let arrays = batch.arrays();
         let curvature = match curvature {
             Curvature::Hessian => abi::Curvature::HESSIAN,
             Curvature::GaussNewton => abi::Curvature::GAUSS_NEWTON,
+            Curvature::EmpiricalFisher => abi::Curvature::EMPIRICAL_FISHER,
         };
         let mut out = abi::Vector(0);
-        // SAFETY: both arrays view elements that outlive the call; the rest is valid for it.
+        // SAFETY: `arrays` view a batch that outlives the call; the rest is valid for it.
         call("curvature_product", |m| unsafe {
-            let (images, targets) = (&raw const images, &raw const targets);
             let product = self.plugin.table.curvature_product;
-            product(self.model, curvature, images, targets, v.handle, &raw mut out, m)
+            product(self.model, curvature, arrays.as_ptr(), arrays.len(), v.handle, &raw mut out, m)
         })?;
         Ok(self.vector(out))
     }
@@ -396,11 +454,14 @@ impl GradientEngine for PluginEngine {
     }
 }
 
-/// An array as a matrix.
+/// An array as a matrix: further axes of size 1 are no matter.
 pub(super) fn matrix<T>(call: &'static str, values: ArrayD<T>) -> Result<Array2<T>, PluginError> {
     let dims = values.shape().to_vec();
-    let reason = |_| PluginError::Answer { call, reason: format!("expected two axes, found {dims:?}") };
-    values.into_dimensionality::<Ix2>().map_err(reason)
+    let reason = || PluginError::Answer { call, reason: format!("expected two axes, found {dims:?}") };
+    let rows = dims.first().copied().ok_or_else(reason)?;
+    let columns: usize = dims.iter().skip(1).product();
+    let one = dims.iter().skip(1).filter(|dim| **dim != 1).count() <= 1;
+    values.into_shape_with_order((rows, columns)).ok().filter(|_| one).ok_or_else(reason)
 }
 
 /// # Safety

@@ -53,6 +53,9 @@ pub enum PluginError {
     /// The model could not be turned into the bytes of a file.
     #[error(transparent)]
     Model(#[from] isal_onnx::Error),
+    /// The task's graphs could not be built.
+    #[error(transparent)]
+    Task(#[from] isal_exporters::Error),
 }
 
 impl From<PluginError> for EngineError {

@@ -1,11 +1,12 @@
 //! Training through the plugin: a step, and the state that steps change.
 
-use super::arrays::{Given, List};
+use super::arrays::{Given, GivenBatch, List};
 use super::engine::matrix;
 use super::library::call;
 use super::{PluginEngine, PluginError};
+use crate::influence::Annotations;
 use isal_plugin_abi::{self as abi, Arrays, Bytes, Decay};
-use ndarray::{Array2, ArrayD, ArrayView2, ArrayView4};
+use ndarray::{Array2, ArrayD, ArrayView4};
 
 /// A step of stochastic gradient descent on the mean loss over a batch:
 /// `g <- grad + weight_decay * theta`, `b <- momentum * b + g` (`b <- g` the first time),
@@ -50,7 +51,8 @@ pub struct StateArray {
 
 impl PluginEngine {
     /// Takes a step in training mode: BatchNormalization by the batch's statistics, its running ones moved, Dropout
-    /// active. Gives the **sum** over the batch of the loss, and the loss output `[N, C]`, both from before the step.
+    /// active. Gives the **sum** over the batch of the loss, and the first value that it is taken of, `[N, C]`, from
+    /// before the step.
     /// A failure leaves the model as it was.
     ///
     /// # Errors
@@ -59,7 +61,7 @@ impl PluginEngine {
         &mut self,
         step: &TrainStep,
         images: ArrayView4<f32>,
-        targets: ArrayView2<f32>,
+        annotations: &Annotations,
     ) -> Result<(f64, Array2<f32>), PluginError> {
         let step = abi::TrainStep {
             learning_rate: step.learning_rate,
@@ -69,13 +71,14 @@ impl PluginEngine {
             decay: if step.decay_all { Decay::ALL } else { Decay::MATRICES },
             nesterov: u32::from(step.nesterov),
         };
-        let (images, targets) = (Given::new(images), Given::new(targets));
-        let (images, targets) = (images.array(), targets.array());
+        let batch = GivenBatch::annotated(&self.input().name, images, annotations);
+        let arrays = batch.arrays();
         let (mut loss, mut out) = (0.0, Arrays(0));
-        // SAFETY: both arrays view elements that outlive the call; the rest is valid for it.
+        // SAFETY: `arrays` view a batch that outlives the call; the rest is valid for it.
         call("train_step", |m| unsafe {
-            let (step, images, targets) = (&raw const step, &raw const images, &raw const targets);
-            (self.plugin.table.train_step)(self.model, step, images, targets, &raw mut loss, &raw mut out, m)
+            let train = self.plugin.table.train_step;
+            let (batch, count) = (arrays.as_ptr(), arrays.len());
+            train(self.model, &raw const step, batch, count, &raw mut loss, &raw mut out, m)
         })?;
         Ok((loss, matrix("train_step", List::new(&self.plugin, out).get(0)?.2)?))
     }

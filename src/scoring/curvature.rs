@@ -48,8 +48,10 @@ impl CurvatureOptions {
     ) -> Result<Drawn, ScoringError> {
         let images = match (solver.curvature(), self.images) {
             (Curvature::GaussNewton, images) => images.unwrap_or(CurvatureImages::Labeled),
-            (Curvature::Hessian, None | Some(CurvatureImages::Labeled)) => CurvatureImages::Labeled,
-            (Curvature::Hessian, Some(CurvatureImages::Pool | CurvatureImages::Both)) => {
+            (Curvature::Hessian | Curvature::EmpiricalFisher, None | Some(CurvatureImages::Labeled)) => {
+                CurvatureImages::Labeled
+            }
+            (_, Some(CurvatureImages::Pool | CurvatureImages::Both)) => {
                 return Err(ScoringError::CurvatureOfPool { solver: solver.solver() });
             }
         };

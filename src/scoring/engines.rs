@@ -9,9 +9,10 @@ use crate::data::{Labelled, Loader, LoaderOptions, Split};
 use crate::influence::{GradientEngine as _, PseudoLabels, SolvedVector};
 use crate::influence_graph::{self, SweepForm, Unproven};
 use crate::observe::Observer;
-use crate::plugin::{LoadOptions, Plugin, PluginEngine};
+use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
 use crate::runtime::{Library, Session};
 use crate::sweep::{InfluenceGraph, Native, Scorer};
+use crate::task::Task;
 use indexmap::IndexMap;
 use isal_onnx::influence::InfluenceMetadata;
 use std::collections::BTreeMap;
@@ -40,7 +41,9 @@ pub(super) fn with_influence(
         .map_err(|source| ClassifierError::Model { path: from.model.clone(), source })?;
     let load = LoadOptions {
         parameters,
-        loss_output: Some(prepared.classifier.logits.clone()),
+        task: Some(
+            Task::single_label(&prepared.classifier.logits, prepared.classifier.classes).map_err(PluginError::from)?,
+        ),
         device: from.device.clone(),
         threads: u32::try_from(options.threads).unwrap_or(0),
         ..LoadOptions::default()

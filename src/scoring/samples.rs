@@ -1,7 +1,8 @@
 //! Images as the solvers see them: batches that can be visited again and again.
 
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe, Skipped};
-use crate::influence::{Batches, InMemory, InfluenceError, Visitor, one_hot};
+use crate::influence::{Annotations, Batches, InMemory, InfluenceError, Visitor, one_hot};
+use crate::task::CLASS_WEIGHTS;
 use ndarray::{Array2, Array4, Axis};
 
 /// Decoded sets up to this size stay in memory; a solver passes over the labelled set dozens of times.
@@ -26,7 +27,7 @@ struct OnDisk {
     targets: Targets,
 }
 
-/// The target weights of an image.
+/// The class weights that the loss of an image is taken under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Targets {
     /// One for its label, of so many classes.
@@ -36,15 +37,16 @@ pub enum Targets {
 }
 
 impl Targets {
-    /// Weights `[N, classes]` of these images.
-    fn of(self, labels: &[Option<u32>]) -> Result<Array2<f32>, InfluenceError> {
-        match self {
+    /// Those of these images, `[N, classes]`.
+    fn of(self, labels: &[Option<u32>]) -> Result<Annotations, InfluenceError> {
+        let weights = match self {
             Targets::Labels(classes) => {
                 let labels: Vec<usize> = labels.iter().map(|l| l.map_or(usize::MAX, |l| l as usize)).collect();
-                one_hot(&labels, classes)
+                one_hot(&labels, classes)?
             }
-            Targets::Alike(classes) => Ok(Array2::from_elem((labels.len(), classes), 1.0 / classes.max(1) as f32)),
-        }
+            Targets::Alike(classes) => Array2::from_elem((labels.len(), classes), 1.0 / classes.max(1) as f32),
+        };
+        Ok(Annotations::numbers(CLASS_WEIGHTS, weights))
     }
 }
 
@@ -119,7 +121,7 @@ impl Batches for Samples {
         }
     }
 
-    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
+    fn gather(&mut self, positions: &[usize]) -> Result<(Array4<f32>, Annotations), InfluenceError> {
         match &mut self.kind {
             Kind::Memory(memory) => memory.gather(positions),
             Kind::Disk(disk) => disk.gather(positions),
@@ -133,25 +135,24 @@ impl OnDisk {
             Loader::over(self.dataset.clone(), self.recipe.clone(), positions, &self.options).map_err(boxed)?;
         for batch in loader {
             let batch = batch.map_err(boxed)?;
-            visitor(batch.images.view(), self.targets.of(&batch.labels)?.view())?;
+            visitor(batch.images.view(), &self.targets.of(&batch.labels)?)?;
         }
         Ok(())
     }
 
-    fn gather(&self, positions: &[usize]) -> Result<(Array4<f32>, Array2<f32>), InfluenceError> {
+    fn gather(&self, positions: &[usize]) -> Result<(Array4<f32>, Annotations), InfluenceError> {
         let (_, c, h, w) = self.recipe.batch_shape(0);
         let mut images = Array4::zeros((0, c, h, w));
-        let (Targets::Labels(classes) | Targets::Alike(classes)) = self.targets;
-        let mut targets = Array2::zeros((0, classes));
-        self.over(positions.to_vec(), &mut |batch, weights| {
+        let mut annotations = Annotations::default();
+        self.over(positions.to_vec(), &mut |batch, more| {
             let shape = |found: &[usize]| InfluenceError::Shape {
                 what: "a gathered batch",
                 expected: vec![c, h, w],
                 found: found.to_vec(),
             };
             images.append(Axis(0), batch).map_err(|_| shape(batch.shape()))?;
-            targets.append(Axis(0), weights).map_err(|_| shape(weights.shape()))
+            annotations.append(more)
         })?;
-        Ok((images, targets))
+        Ok((images, annotations))
     }
 }

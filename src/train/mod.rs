@@ -18,9 +18,11 @@ use crate::data::{
 };
 use crate::durable::{self, DurableError, FolderLock};
 use crate::error_chain::in_one_line;
+use crate::influence::Annotations;
 use crate::influence::{EngineError, GradientEngine as _};
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, TrainStep};
+use crate::task::{CLASS_WEIGHTS, Task};
 use checkpoint::Checkpoint;
 use isal_onnx::{Model, Scope};
 use isal_plugin_abi::Status;
@@ -202,7 +204,7 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     let plugin = Plugin::find(options.plugin.as_deref())?;
     let load = LoadOptions {
         parameters,
-        loss_output: Some(classifier.logits.clone()),
+        task: Some(Task::single_label(&classifier.logits, classifier.classes).map_err(PluginError::from)?),
         device: options.device.clone(),
         threads: u32::try_from(options.threads).unwrap_or(0),
         ..LoadOptions::default()
@@ -321,9 +323,9 @@ fn one_epoch(
             nesterov: options.nesterov,
             seed: options.seed ^ ((number * steps + step) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
-        let targets = targets(&batch.labels, classifier.classes, options.label_smoothing);
+        let annotations = annotations(&batch.labels, classifier.classes, options.label_smoothing);
         let (loss, outputs) =
-            engine.train_step(&train_step, batch.images.view(), targets.view()).map_err(|error| match error {
+            engine.train_step(&train_step, batch.images.view(), &annotations).map_err(|error| match error {
                 PluginError::Call { status, message, .. } if status == Status::NOT_FINITE.0 => {
                     TrainError::Diverged { epoch: number + 1, learning_rate, reason: message }
                 }
@@ -359,15 +361,15 @@ fn one_epoch(
     })
 }
 
-/// One-hot targets, a share of each spread over all classes.
-fn targets(labels: &[Option<u32>], classes: usize, smoothing: f64) -> Array2<f32> {
-    let mut targets = Array2::from_elem((labels.len(), classes), (smoothing / classes as f64) as f32);
-    for (mut row, label) in targets.rows_mut().into_iter().zip(labels) {
+/// One-hot weights, a share of each spread over all classes.
+fn annotations(labels: &[Option<u32>], classes: usize, smoothing: f64) -> Annotations {
+    let mut weights = Array2::from_elem((labels.len(), classes), (smoothing / classes as f64) as f32);
+    for (mut row, label) in weights.rows_mut().into_iter().zip(labels) {
         if let Some(entry) = label.and_then(|l| row.get_mut(l as usize)) {
             *entry += (1.0 - smoothing) as f32;
         }
     }
-    targets
+    Annotations::numbers(CLASS_WEIGHTS, weights)
 }
 
 fn correct(outputs: ArrayView2<f32>, labels: &[Option<u32>]) -> usize {

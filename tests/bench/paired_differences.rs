@@ -15,6 +15,7 @@ use isal::influence::{SolvedVector, one_hot, spearman};
 use isal::influence_graph::direction;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal::task::{CLASS_WEIGHTS, Task};
 use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};
 use isal_onnx::{Model, Scope, Tensor};
 use ndarray::{Array2, Array4, ArrayView4, Axis, s};
@@ -141,7 +142,7 @@ fn images(pool: &Dataset, classifier: &Classifier) -> anyhow::Result<(Array4<f32
 fn engine(classifier: &Classifier, plugin: &Plugin, parameters: Vec<String>) -> anyhow::Result<PluginEngine> {
     let load = LoadOptions {
         parameters,
-        loss_output: Some(classifier.logits.clone()),
+        task: Some(Task::single_label(&classifier.logits, classifier.classes)?),
         precision: Precision::Float64,
         ..LoadOptions::default()
     };
@@ -159,7 +160,7 @@ fn gradient(
     let engine = engine(classifier, plugin, chosen.iter().map(|p| p.name.clone()).collect())?;
     let wide = images.slice(s![..REFERENCE, .., .., ..]).mapv(f64::from);
     let targets = one_hot(labels.get(..REFERENCE).context("too few images")?, classifier.classes)?.mapv(f64::from);
-    let (_, v) = engine.gradient_float64(wide.view(), targets.view())?;
+    let (_, v) = engine.gradient_float64(wide.view(), (CLASS_WEIGHTS, targets.view()))?;
     let entries: Vec<f32> = engine.download_float64(&v)?.into_iter().map(|x| x as f32).collect();
     let mut rest = entries.as_slice();
     let mut s = Direction::new();

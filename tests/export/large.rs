@@ -4,6 +4,7 @@
 use isal::influence::GradientEngine as _;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use isal::task::Task;
 use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};
 use isal_onnx::testing::rounding::{gamma, over_a_step};
 use isal_onnx::{Builder, DataType, Dim, Model, Scope, Tensor, ValueType};
@@ -92,7 +93,11 @@ fn past_two_gigabytes_the_weights_stand_beside_the_graph() {
     let model = Model::read(&path).expect("it is read again");
     let plugin = Plugin::find(None).expect("the plugin: run `make plugin`");
     let parameters = model.graph.parameters(&Scope::Weights).expect("parameters").into_iter().take(1).collect();
-    let load = LoadOptions { parameters, loss_output: Some("logits".into()), ..LoadOptions::default() };
+    let load = LoadOptions {
+        parameters,
+        task: Some(Task::single_label("logits", CLASSES).expect("a task")),
+        ..LoadOptions::default()
+    };
     let mut engine = PluginEngine::from_model(&plugin, &model, &load).expect("the plugin takes it");
     for (found, exact) in engine.forward(images.view()).expect("it runs").iter().zip(&o) {
         assert!((f64::from(*found) - exact).abs() < gamma(12 + ALIVE) * exact, "{found} against {exact}");

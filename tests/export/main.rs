@@ -7,6 +7,7 @@ mod place;
 
 use isal::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, spearman};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine};
+use isal::task::Task;
 use isal_onnx::influence::{INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata};
 use isal_onnx::testing::rounding::{gamma, over_a_step};
 use isal_onnx::{ExternalData, Tensor, WriteOptions};
@@ -76,7 +77,11 @@ fn the_step_is_chosen_against_the_plugins_derivative_and_the_file_ranks_as_it_do
     let plugin = Plugin::find(None).expect("the plugin: run `make plugin`");
     let model = place.model("model.onnx");
     let parameters = model.graph.parameters(&isal_onnx::Scope::Weights).expect("parameters");
-    let load = LoadOptions { parameters, loss_output: Some("logits".into()), ..LoadOptions::default() };
+    let load = LoadOptions {
+        parameters,
+        task: Some(Task::single_label("logits", CLASSES).expect("a task")),
+        ..LoadOptions::default()
+    };
     let mut engine = PluginEngine::from_model(&plugin, &model, &load).expect("an engine");
     let s = engine.upload(&place.blocks(&model, "weights", 5).concat()).expect("uploaded");
     let arg_max = Contraction { output: OutputKind::Logits, pseudo_labels: PseudoLabels::ArgMax, per_class: false };

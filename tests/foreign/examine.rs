@@ -132,7 +132,6 @@ impl Bench {
         let large = count > FLOAT64_UNTIL;
         let load = LoadOptions {
             parameters: network.parameters.clone(),
-            loss_output: Some(OUTPUT.to_owned()),
             precision: if large { Precision::Float32 } else { Precision::Float64 },
             ..LoadOptions::default()
         };
@@ -183,7 +182,6 @@ impl Bench {
         let built = tangents(&network.model, direction, &[OUTPUT], Target::Any).map_err(text)?;
         let load = LoadOptions {
             parameters: network.parameters.clone(),
-            loss_output: Some(OUTPUT.to_owned()),
             precision: Precision::Float64,
             ..LoadOptions::default()
         };

@@ -1,8 +1,8 @@
 //! Multinomial logistic regression in float64: a convex model whose gradients and Hessian are closed formulas,
 //! behind the trait that solvers see.
 
-use isal::influence::{Curvature, EngineError, GradientEngine, Jvp, Parameter};
-use ndarray::{Array2, ArrayView2, ArrayView4, Axis};
+use isal::influence::{Annotations, Curvature, EngineError, GradientEngine, Jvp, Parameter};
+use ndarray::{Array2, ArrayView4, Axis};
 
 use super::dense::{Cholesky, dot};
 
@@ -21,8 +21,9 @@ pub struct Sample {
     pub w: Vec<f64>,
 }
 
-pub fn samples(images: ArrayView4<f32>, targets: ArrayView2<f32>) -> Vec<Sample> {
-    let rows = images.outer_iter().zip(targets.outer_iter());
+pub fn samples(images: ArrayView4<f32>, annotations: &Annotations) -> Vec<Sample> {
+    let weights = annotations.rows("weights").expect("class weights");
+    let rows = images.outer_iter().zip(weights.outer_iter());
     rows.map(|(image, w)| Sample {
         x: image.iter().map(|&x| f64::from(x)).collect(),
         w: w.iter().map(|&x| f64::from(x)).collect(),
@@ -173,8 +174,8 @@ impl GradientEngine for Logistic {
         Ok(self.jvp(images, &zero)?.outputs)
     }
 
-    fn gradient(&mut self, images: ArrayView4<f32>, targets: ArrayView2<f32>) -> Result<(f64, Vec<f64>), EngineError> {
-        let samples = samples(images, targets);
+    fn gradient(&mut self, images: ArrayView4<f32>, annotations: &Annotations) -> Result<(f64, Vec<f64>), EngineError> {
+        let samples = samples(images, annotations);
         let mut gradient = vec![0.0; self.theta.len()];
         samples.iter().for_each(|s| self.add_gradient(s, 1.0, &mut gradient));
         Ok((samples.iter().map(|s| self.loss(s)).sum(), gradient))
@@ -185,11 +186,11 @@ impl GradientEngine for Logistic {
         &mut self,
         _: Curvature,
         images: ArrayView4<f32>,
-        targets: ArrayView2<f32>,
+        annotations: &Annotations,
         v: &Vec<f64>,
     ) -> Result<Vec<f64>, EngineError> {
         let mut product = vec![0.0; v.len()];
-        for sample in samples(images, targets) {
+        for sample in samples(images, annotations) {
             let p = self.probabilities(&sample.x);
             let d = self.outputs(v, &sample.x);
             let mean = dot(&p, &d);

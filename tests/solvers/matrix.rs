@@ -1,8 +1,8 @@
 //! A "model" whose curvature is any symmetric matrix and whose gradient any vector: what no real model gives
 //! on demand (a chosen spectrum, a NaN at a chosen product, float32 arithmetic).
 
-use isal::influence::{Curvature, EngineError, GradientEngine, InMemory, Jvp, Parameter};
-use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
+use isal::influence::{Annotations, Curvature, EngineError, GradientEngine, InMemory, Jvp, Parameter};
+use ndarray::{Array2, Array4, ArrayView4};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -69,7 +69,7 @@ pub fn dummies(n: usize) -> InMemory {
 /// Samples of one pixel each.
 pub fn of_pixels(pixels: &[f32]) -> InMemory {
     let images = Array4::from_shape_fn((pixels.len(), 1, 1, 1), |(i, ..)| pixels[i]);
-    InMemory::new(images, Array2::zeros((pixels.len(), 2)), 3).unwrap()
+    InMemory::new(images, Annotations::numbers("weights", Array2::zeros((pixels.len(), 2))), 3).unwrap()
 }
 
 fn times(a: &Array2<f64>, v: &[f64]) -> Vec<f64> {
@@ -87,7 +87,7 @@ impl GradientEngine for Matrix {
         Ok(Array2::zeros((images.dim().0, 2)))
     }
 
-    fn gradient(&mut self, images: ArrayView4<f32>, _: ArrayView2<f32>) -> Result<(f64, Vec<f64>), EngineError> {
+    fn gradient(&mut self, images: ArrayView4<f32>, _: &Annotations) -> Result<(f64, Vec<f64>), EngineError> {
         let n = images.dim().0 as f64;
         Ok((n, self.round(self.gradient.iter().map(|g| n * g).collect())))
     }
@@ -96,7 +96,7 @@ impl GradientEngine for Matrix {
         &mut self,
         _: Curvature,
         images: ArrayView4<f32>,
-        _: ArrayView2<f32>,
+        _: &Annotations,
         v: &Vec<f64>,
     ) -> Result<Vec<f64>, EngineError> {
         self.products += 1;

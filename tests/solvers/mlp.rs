@@ -1,8 +1,8 @@
 //! A network with one tanh layer in float64, its second derivatives written out by hand (Pearlmutter, Fast exact
 //! multiplication by the Hessian, 1994): the smallest model whose Hessian is indefinite on the way to a minimum.
 
-use isal::influence::{Curvature, EngineError, GradientEngine, Jvp, Parameter};
-use ndarray::{Array2, ArrayView2, ArrayView4, Axis};
+use isal::influence::{Annotations, Curvature, EngineError, GradientEngine, Jvp, Parameter};
+use ndarray::{Array2, ArrayView4, Axis};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -158,8 +158,8 @@ impl GradientEngine for Mlp {
         Ok(self.jvp(images, &zero)?.outputs)
     }
 
-    fn gradient(&mut self, images: ArrayView4<f32>, targets: ArrayView2<f32>) -> Result<(f64, Vec<f64>), EngineError> {
-        let set = samples(images, targets);
+    fn gradient(&mut self, images: ArrayView4<f32>, annotations: &Annotations) -> Result<(f64, Vec<f64>), EngineError> {
+        let set = samples(images, annotations);
         let mut gradient = vec![0.0; self.theta.len()];
         set.iter().for_each(|s| self.add_gradient(s, 1.0, &mut gradient));
         Ok((set.iter().map(|s| self.loss(s)).sum(), gradient))
@@ -169,11 +169,11 @@ impl GradientEngine for Mlp {
         &mut self,
         curvature: Curvature,
         images: ArrayView4<f32>,
-        targets: ArrayView2<f32>,
+        annotations: &Annotations,
         v: &Vec<f64>,
     ) -> Result<Vec<f64>, EngineError> {
         let mut product = vec![0.0; v.len()];
-        samples(images, targets).iter().for_each(|s| self.add_curvature(curvature, s, v, &mut product));
+        samples(images, annotations).iter().for_each(|s| self.add_curvature(curvature, s, v, &mut product));
         Ok(product)
     }
 

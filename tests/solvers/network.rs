@@ -24,7 +24,7 @@ struct Network {
 fn trained(digits: &Digits) -> Network {
     let set = |range: std::ops::Range<usize>| {
         let part = digits.slice(range);
-        InMemory::labelled(part.images, &part.labels, 10, 50).unwrap()
+        InMemory::labelled(part.images, "weights", &part.labels, 10, 50).unwrap()
     };
     let (labelled, mut reference) = (set(0..200), set(200..500));
     let mut model = Mlp::new(64, 16, 10, 3);

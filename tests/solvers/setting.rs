@@ -23,7 +23,7 @@ pub struct Setting {
 }
 
 pub fn of(set: &InMemory) -> Vec<Sample> {
-    samples(set.images(), set.targets())
+    samples(set.images(), set.annotations())
 }
 
 fn one_hot(class: usize) -> Vec<f64> {
@@ -35,7 +35,7 @@ impl Setting {
         let digits = Digits::load();
         let set = |range: std::ops::Range<usize>, batch| {
             let part = digits.slice(range);
-            InMemory::labelled(part.images, &part.labels, CLASSES, batch).unwrap()
+            InMemory::labelled(part.images, "weights", &part.labels, CLASSES, batch).unwrap()
         };
         let (labelled, reference) = (set(0..400, 64), set(400..900, 128));
         let mut model = Logistic::new(CLASSES, 64);

@@ -23,7 +23,7 @@ mod squared;
 pub use huber::Huber;
 pub use pixel::PixelCrossEntropy;
 pub use sigmoid::SigmoidCrossEntropy;
-pub use softmax::SoftmaxCrossEntropy;
+pub use softmax::{SoftmaxCrossEntropy, WEIGHTS};
 pub use squared::SquaredError;
 
 use crate::{Error, ModelOptions, Result};

@@ -8,7 +8,8 @@ use crate::Result;
 use isal_onnx::DataType;
 
 pub(super) const NAME: &str = "softmax-cross-entropy";
-const WEIGHTS: &str = "weights";
+/// Annotation of `softmax-cross-entropy`: a weight for each class, `[N, C]`.
+pub const WEIGHTS: &str = "weights";
 
 /// Options of `softmax-cross-entropy`: scores `[N, C]`, annotation `weights` `[N, C]`, float.
 #[derive(Debug, Clone, PartialEq)]

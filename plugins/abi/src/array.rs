@@ -87,13 +87,21 @@ impl Role {
     pub const STATISTIC: Role = Role(2);
     /// The momentum buffer of a parameter.
     pub const MOMENTUM: Role = Role(3);
+    /// The derivative of the value of that name.
+    pub const TANGENT: Role = Role(4);
+    /// The loss of each sample, `[N]`.
+    pub const LOSS: Role = Role(5);
+    /// Its derivative, `[N]`.
+    pub const LOSS_TANGENT: Role = Role(6);
+    /// An input of a batch: the model's, or an annotation.
+    pub const INPUT: Role = Role(7);
 }
 
 /// An array under a name.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct NamedArray {
-    /// A graph output, or an initializer.
+    /// A value of a graph, or an initializer.
     pub name: Bytes,
     /// Its elements.
     pub array: Array,

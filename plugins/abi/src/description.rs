@@ -48,12 +48,18 @@ pub struct ModelInfo {
     pub parameters: *const Value,
     /// How many.
     pub parameter_count: usize,
-    /// Outputs of the graph, in its order.
+    /// Outputs of the graph, in its order; behind them the inner values that the loss is taken of.
     pub outputs: *const Value,
     /// How many.
     pub output_count: usize,
-    /// Position of the output that the loss and the derivatives are taken of.
-    pub loss_output: usize,
+    /// Positions among the outputs of the values that the loss is taken of, in the order of the bindings.
+    pub bound: *const usize,
+    /// How many.
+    pub bound_count: usize,
+    /// Inputs of the loss graph that a batch has to bring.
+    pub annotations: *const Value,
+    /// How many.
+    pub annotation_count: usize,
     /// The input.
     pub input: Value,
     /// Entries of a vector: elements of all parameters in scope.

@@ -14,8 +14,8 @@
 //! - Lengths are explicit; text is UTF-8 without a terminating zero.
 //! - Calls may come from any thread; calls on one model run one after the other.
 //!
-//! Every sum over a batch is a sum, never a mean. The loss of sample `n` with target weights `w` is
-//! `sum_c w[n, c] * (-log softmax(o_n)[c])`.
+//! A batch is a list of named arrays: the model's input and, for whatever takes the loss, the annotations that the loss graph
+//! asks for ([`Load`]); the first axis of each is the batch. Every sum over a batch is a sum, never a mean.
 //!
 //! Deliberately absent: anything with behaviour. This crate has types and constants alone, so that a plugin
 //! in another language needs the header and nothing else.
@@ -31,13 +31,13 @@ mod train;
 pub use array::{Array, ElementKind, NamedArray, Role};
 pub use bytes::{Bytes, slice, texts};
 pub use description::{Description, ModelInfo, Value};
-pub use load::{Load, Loss};
+pub use load::{Binding, Load};
 pub use status::{Message, Status};
 pub use table::{Arrays, Curvature, Entry, Model, Table, Vector};
 pub use train::{Decay, TrainStep};
 
 /// Version of this ABI. A host refuses a table of another version.
-pub const ISAL_PLUGIN_ABI_VERSION: u32 = 1;
+pub const ISAL_PLUGIN_ABI_VERSION: u32 = 2;
 
 /// Name of the exported symbol, of type [`Entry`].
 pub const ENTRY: &str = "isal_plugin_table";

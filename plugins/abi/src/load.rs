@@ -2,17 +2,23 @@
 
 use crate::{Bytes, ElementKind};
 
-/// What is minimised.
-#[repr(transparent)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Loss(pub i32);
-
-impl Loss {
-    /// `sum_c w_c * (-log softmax(o)_c)` with target weights `w`, over an output `o` of shape `[N, C]`.
-    pub const SOFTMAX_CROSS_ENTROPY: Loss = Loss(0);
+/// An input of the loss graph that is a value of the model.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// Input of the loss graph.
+    pub input: Bytes,
+    /// Value of the model: an output, or an inner value.
+    pub value: Bytes,
 }
 
 /// What to load and how to run it.
+///
+/// The task is the loss graph: an ONNX model whose inputs are values of the model, by [`Load::bindings`], and annotations
+/// (every other input), and whose one output is the loss `[N]` of each image, differentiable in the model's values. Without one
+/// the model can be run and its first output differentiated along a direction, and nothing else.
+///
+/// Values that the property `isal.held` of either graph names, separated by commas, have no derivative.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
@@ -24,16 +30,16 @@ pub struct Load {
     pub parameters: *const Bytes,
     /// How many.
     pub parameter_count: usize,
-    /// Output that the loss is taken of; empty for the first.
-    pub loss_output: Bytes,
+    /// The bytes of the loss graph's ONNX file, whose data is within; empty for none.
+    pub loss: Bytes,
+    /// Which of its inputs are values of the model. The first output is differentiated when there is no loss graph.
+    pub bindings: *const Binding,
+    /// How many.
+    pub binding_count: usize,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: Bytes,
     /// Float kind to compute in: [`ElementKind::F32`] or [`ElementKind::F64`].
     pub kind: ElementKind,
-    /// The loss.
-    pub loss: Loss,
     /// Threads an operator may use on the CPU; 0 leaves it to the plugin.
     pub threads: u32,
-    /// 0.
-    pub reserved: u32,
 }

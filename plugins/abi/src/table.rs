@@ -26,8 +26,10 @@ pub struct Curvature(pub i32);
 impl Curvature {
     /// Second derivatives of the loss.
     pub const HESSIAN: Curvature = Curvature(0);
-    /// `J^T H_out J`, with `H_out` the Hessian of the loss in the outputs.
+    /// `J^T H_out J`, with `H_out` the Hessian of the loss in the model's values.
     pub const GAUSS_NEWTON: Curvature = Curvature(1);
+    /// `sum_n J_n^T g_n g_n^T J_n`, with `g_n` the gradient of sample n's loss in the model's values: positive whatever the loss.
+    pub const EMPIRICAL_FISHER: Curvature = Curvature(2);
 }
 
 /// The exported symbol's type.
@@ -57,14 +59,27 @@ pub struct Table {
     /// What a model is; lives until `model_free`.
     pub model_info: unsafe extern "C" fn(model: Model, out: *mut *const ModelInfo, message: *mut Message) -> Status,
 
-    /// All outputs for a batch, in evaluation mode.
-    pub forward:
-        unsafe extern "C" fn(model: Model, images: *const Array, out: *mut Arrays, message: *mut Message) -> Status,
+    /// All outputs for a batch, in evaluation mode. Annotations need not be there.
+    pub forward: unsafe extern "C" fn(
+        model: Model,
+        batch: *const NamedArray,
+        count: usize,
+        out: *mut Arrays,
+        message: *mut Message,
+    ) -> Status,
+    /// The loss of each sample, `[N]`, in evaluation mode: one array, named as the loss graph names it.
+    pub losses: unsafe extern "C" fn(
+        model: Model,
+        batch: *const NamedArray,
+        count: usize,
+        out: *mut Arrays,
+        message: *mut Message,
+    ) -> Status,
     /// Sum over the batch of the loss and of its gradient, in evaluation mode.
     pub gradient: unsafe extern "C" fn(
         model: Model,
-        images: *const Array,
-        targets: *const Array,
+        batch: *const NamedArray,
+        count: usize,
         loss: *mut f64,
         out: *mut Vector,
         message: *mut Message,
@@ -73,17 +88,18 @@ pub struct Table {
     pub curvature_product: unsafe extern "C" fn(
         model: Model,
         curvature: Curvature,
-        images: *const Array,
-        targets: *const Array,
+        batch: *const NamedArray,
+        count: usize,
         v: Vector,
         out: *mut Vector,
         message: *mut Message,
     ) -> Status,
-    /// The loss output and its derivative along `v`, sample by sample: two arrays, named `output` and
-    /// `tangent`.
+    /// The values that the loss is taken of, each followed by its derivative along `v` ([`crate::Role::TANGENT`]); behind them,
+    /// when the batch has annotations, the loss of each sample and its derivative, annotations and held values fixed.
     pub jvp: unsafe extern "C" fn(
         model: Model,
-        images: *const Array,
+        batch: *const NamedArray,
+        count: usize,
         v: Vector,
         out: *mut Arrays,
         message: *mut Message,
@@ -114,13 +130,13 @@ pub struct Table {
     pub vector_free: unsafe extern "C" fn(v: Vector, message: *mut Message) -> Status,
 
     /// One step of training in training mode: batch statistics, Dropout active, running statistics moved.
-    /// `loss` receives the **sum** over the batch before the step, `outputs` the loss output before the step
-    /// (named `output`); `outputs` may be null.
+    /// `loss` receives the **sum** over the batch before the step, `outputs` the values that the loss is taken of, from before
+    /// the step; `outputs` may be null.
     pub train_step: unsafe extern "C" fn(
         model: Model,
         step: *const TrainStep,
-        images: *const Array,
-        targets: *const Array,
+        batch: *const NamedArray,
+        count: usize,
         loss: *mut f64,
         outputs: *mut Arrays,
         message: *mut Message,

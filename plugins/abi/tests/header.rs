@@ -33,14 +33,16 @@ fn rust_layout() -> Layout {
         "isal_description" = Description { name, version, backend, devices, device_count, ops, op_count, threads }
         "isal_value" = Value { name, dims, rank, ranked, kind }
         "isal_model_info" = ModelInfo {
-            parameters, parameter_count, outputs, output_count, loss_output, input, dimension,
+            parameters, parameter_count, outputs, output_count, bound, bound_count, annotations, annotation_count,
+            input, dimension,
         }
+        "isal_binding" = Binding { input, value }
         "isal_load" = Load {
-            model, folder, parameters, parameter_count, loss_output, device, kind, loss, threads, reserved,
+            model, folder, parameters, parameter_count, loss, bindings, binding_count, device, kind, threads,
         }
         "isal_train_step" = TrainStep { learning_rate, momentum, weight_decay, seed, decay, nesterov }
-        "isal_plugin_table_v1" = Table {
-            abi_version, reserved, table_size, describe, load, model_free, model_info, forward, gradient,
+        "isal_plugin_table_v2" = Table {
+            abi_version, reserved, table_size, describe, load, model_free, model_info, forward, losses, gradient,
             curvature_product, jvp, vector_zeros, vector_copy, vector_dot, vector_axpy, vector_scale,
             vector_download, vector_upload, vector_free, train_step, state_get, state_set, arrays_count,
             arrays_get, arrays_free,
@@ -54,7 +56,6 @@ fn rust_layout() -> Layout {
         ("isal_kind", size_of::<ElementKind>()),
         ("isal_role", size_of::<Role>()),
         ("isal_curvature", size_of::<Curvature>()),
-        ("isal_loss", size_of::<Loss>()),
         ("isal_decay", size_of::<Decay>()),
     ] {
         map.insert(format!("sizeof {name}"), size as i64);
@@ -69,9 +70,13 @@ fn rust_layout() -> Layout {
         ("ISAL_PARAMETER", Role::PARAMETER.0),
         ("ISAL_STATISTIC", Role::STATISTIC.0),
         ("ISAL_MOMENTUM", Role::MOMENTUM.0),
+        ("ISAL_TANGENT", Role::TANGENT.0),
+        ("ISAL_LOSS", Role::LOSS.0),
+        ("ISAL_LOSS_TANGENT", Role::LOSS_TANGENT.0),
+        ("ISAL_INPUT", Role::INPUT.0),
         ("ISAL_HESSIAN", Curvature::HESSIAN.0),
         ("ISAL_GAUSS_NEWTON", Curvature::GAUSS_NEWTON.0),
-        ("ISAL_SOFTMAX_CROSS_ENTROPY", Loss::SOFTMAX_CROSS_ENTROPY.0),
+        ("ISAL_EMPIRICAL_FISHER", Curvature::EMPIRICAL_FISHER.0),
         ("ISAL_DECAY_MATRICES", Decay::MATRICES.0),
         ("ISAL_DECAY_ALL", Decay::ALL.0),
     ]
@@ -163,7 +168,7 @@ fn every_type_and_constant_of_the_header_is_compared() {
 fn header_compiles_as_cpp() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
     let source = scratch.path().join("entry.cpp");
-    let program = "#include \"isal_plugin.h\"\nextern \"C\" const isal_plugin_table_v1 *isal_plugin_table(void) { return nullptr; }\n";
+    let program = "#include \"isal_plugin.h\"\nextern \"C\" const isal_plugin_table_v2 *isal_plugin_table(void) { return nullptr; }\n";
     std::fs::write(&source, program).expect("the program is written");
     run(Command::new("c++")
         .args(["-std=c++11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"])

@@ -2,8 +2,27 @@
 
 use crate::engine::{Engine, finite};
 use crate::level::Level;
-use crate::{Failure, Vector, loss, workers};
+use crate::{Batch, Failure, Vector, loss, workers};
 use tch::Tensor;
+
+/// Values and their derivatives along a direction.
+#[derive(Debug)]
+pub struct Jvp {
+    /// What the loss is taken of, in the order of the bindings.
+    pub values: Vec<(Tensor, Tensor)>,
+    /// The loss of each sample, `[N]`, annotations fixed.
+    pub losses: Option<(Tensor, Tensor)>,
+}
+
+/// A value and its tangent, zeros where it has none.
+fn unpacked(level: &Level, dual: &Tensor) -> Result<(Tensor, Tensor), Failure> {
+    let (value, tangent) = level.unpack(dual)?;
+    let tangent = match tangent {
+        Some(tangent) => tangent,
+        None => value.f_zeros_like()?,
+    };
+    Ok((value, tangent))
+}
 
 impl Engine {
     /// Leaves to differentiate by: the parameters' values, recorded from here on.
@@ -15,13 +34,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Failure::Shape`], [`Failure::Node`], [`Failure::NotFinite`] when the loss or the gradient is not finite.
-    pub fn gradient(&self, images: &Tensor, targets: &Tensor) -> Result<(f64, Vector), Failure> {
-        let images = self.images(images)?;
-        let parts = workers::each(self, self.parts(&images, targets)?, self.workers(), |engine, (images, targets)| {
+    pub fn gradient(&self, batch: &Batch) -> Result<(f64, Vector), Failure> {
+        let ready = self.annotated(batch)?;
+        let parts = workers::each(self, self.parts(&ready)?, self.workers(), |engine, part| {
             let leaves = engine.leaves()?;
-            let (outputs, _) = engine.logits(&images, &leaves, false)?;
-            let targets = engine.targets(&targets, &outputs)?;
-            let losses = loss::per_sample(&outputs, &targets)?;
+            let values = engine.values(&part.images, &leaves, false)?.outputs;
+            let losses = engine.loss()?.per_sample(&values, &part.annotations)?;
             let sum = loss::sum(&losses)?;
             let gradients = Tensor::f_run_backward(&[losses.f_sum(engine.numerics.kind)?], &leaves, false, false)?;
             Ok((sum, engine.result(&gradients, "the gradient")?))
@@ -30,34 +48,40 @@ impl Engine {
         Ok((sums.iter().sum(), self.sum(gradients)?))
     }
 
-    /// The loss output `o` and its derivative along `v`, sample by sample, both `[N, C]`; evaluation mode.
+    /// The values that the loss is taken of and their derivatives along `v`, sample by sample; where the batch has
+    /// all that the loss takes, the loss of each sample and its derivative as well. Evaluation mode.
     ///
     /// # Errors
     /// [`Failure::Shape`], [`Failure::Node`], [`Failure::NotFinite`].
-    pub fn jvp(&self, images: &Tensor, v: &Vector) -> Result<(Tensor, Tensor), Failure> {
-        let images = self.images(images)?;
-        let parts = workers::cut(&images, self.cuts(&images))?;
+    pub fn jvp(&self, batch: &Batch, v: &Vector) -> Result<Jvp, Failure> {
+        let ready = self.perhaps_annotated(batch)?;
         let parts = {
             let level = Level::enter()?;
             let both = (self, v);
-            workers::each(&both, parts, self.workers(), |(engine, v), images| {
+            workers::each(&both, self.parts(&ready)?, self.workers(), |(engine, v), part| {
                 let _no_grad = tch::no_grad_guard();
                 let duals = engine.duals(&level, &engine.parameters()?, v)?;
-                let (outputs, _) = engine.logits(&images, &duals, false)?;
-                let (outputs, tangents) = level.unpack(&outputs)?;
-                let tangents = match tangents {
-                    Some(tangents) => tangents,
-                    None => outputs.f_zeros_like()?,
-                };
-                Ok((outputs, tangents))
+                let mut values = engine.values(&part.images, &duals, false)?.outputs;
+                if part.complete {
+                    let losses = engine.loss()?.per_sample(&values, &part.annotations)?;
+                    values.push(losses);
+                }
+                values.iter().map(|value| unpacked(&level, value)).collect::<Result<Vec<_>, _>>()
             })?
         };
         let _no_grad = tch::no_grad_guard();
-        let (outputs, tangents): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().unzip();
-        let (outputs, tangents) = (Tensor::f_cat(&outputs, 0)?, Tensor::f_cat(&tangents, 0)?);
-        finite(&outputs, "the output")?;
-        finite(&tangents, "the output's derivative")?;
-        Ok((outputs, tangents))
+        let joined = |place: usize| -> Result<(Tensor, Tensor), Failure> {
+            let (values, tangents): (Vec<&Tensor>, Vec<&Tensor>) =
+                parts.iter().filter_map(|part| part.get(place)).map(|(value, tangent)| (value, tangent)).unzip();
+            let (value, tangent) = (Tensor::f_cat(&values, 0)?, Tensor::f_cat(&tangents, 0)?);
+            finite(&value, "the output")?;
+            finite(&tangent, "the output's derivative")?;
+            Ok((value, tangent))
+        };
+        let bound = self.bound_outputs().len();
+        let values = (0..bound).map(joined).collect::<Result<_, _>>()?;
+        let losses = ready.complete.then(|| joined(bound)).transpose()?;
+        Ok(Jvp { values, losses })
     }
 
     /// The parameters with the direction `v` as their tangents.

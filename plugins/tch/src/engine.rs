@@ -1,9 +1,11 @@
 //! A loaded model: weights on the device, the graph ready to run, batches checked before they reach it.
 
+use crate::batch::Batch;
 use crate::layout::Layout;
+use crate::loss::{self, Binding, Loss};
 use crate::program::{Feed, Plan, Program, Run};
 use crate::{Failure, Numerics, Vector, device, ops, settings};
-use isal_onnx::{DataType, Dim, Model, ValueInfo};
+use isal_onnx::{Model, ValueInfo};
 use tch::{Kind, Tensor};
 
 /// How to load a model.
@@ -11,14 +13,23 @@ use tch::{Kind, Tensor};
 pub struct Options {
     /// Initializers that take part, in the order vectors hold them.
     pub parameters: Vec<String>,
-    /// Value that the loss is taken of, an output or an inner value; `None` for the first output.
-    pub loss_output: Option<String>,
+    /// The loss graph; without one the first output can be differentiated along a direction, and that is all.
+    pub loss: Option<Task>,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: String,
     /// `Kind::Float` or `Kind::Double`.
     pub kind: Kind,
     /// Threads to use on the CPU; 0 takes the cores that the process may use.
     pub threads: u32,
+}
+
+/// What is minimised.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The loss graph.
+    pub graph: Model,
+    /// Which of its inputs are values of the model.
+    pub bindings: Vec<Binding>,
 }
 
 /// A model ready to be run and differentiated.
@@ -30,12 +41,15 @@ pub struct Engine {
     pub(crate) theta: Tensor,
     pub(crate) statistics: Vec<Tensor>,
     pub(crate) momentum: Option<Tensor>,
+    pub(crate) loss: Option<Loss>,
     all: Plan,
-    loss: Plan,
+    /// What the loss is taken of.
+    bound: Plan,
     pub(crate) threads: u32,
     input: ValueInfo,
     outputs: Vec<ValueInfo>,
-    loss_output: usize,
+    /// Positions among them of what the loss is taken of.
+    bound_outputs: Vec<usize>,
 }
 
 /// What a batch gives: the model's outputs by name.
@@ -61,47 +75,48 @@ impl Engine {
             let names: Vec<_> = graph.inputs.iter().map(|i| format!("`{}`", i.name)).collect();
             return Err(refuse(format!("expected one input, found {}: {}", names.len(), names.join(", "))));
         };
+        if graph.outputs.is_empty() {
+            return Err(refuse("it has no outputs".to_owned()));
+        }
         let mut outputs = graph.outputs.clone();
-        let loss_output = match &options.loss_output {
-            None if outputs.is_empty() => return Err(refuse("it has no outputs".to_owned())),
-            None => 0,
-            Some(name) => match outputs.iter().position(|o| o.name == *name) {
+        let names: Vec<&str> = match &options.loss {
+            None => vec![&graph.outputs[0].name],
+            Some(task) => task.bindings.iter().map(|binding| binding.value.as_str()).collect(),
+        };
+        let mut bound_outputs = Vec::with_capacity(names.len());
+        for name in names {
+            bound_outputs.push(match outputs.iter().position(|o| o.name == *name) {
                 Some(position) => position,
                 None if graph.producer(name).is_some() => {
-                    outputs.push(ValueInfo { name: name.clone(), value_type: graph.value_type(name) });
+                    outputs.push(ValueInfo { name: name.to_owned(), value_type: graph.value_type(name) });
                     outputs.len() - 1
                 }
                 None => {
                     let reason = format!("the graph has no value `{name}`");
-                    return Err(Failure::Argument { what: "loss output", reason });
+                    return Err(Failure::Argument { what: "bindings", reason });
                 }
-            },
-        };
+            });
+        }
+        let loss = options.loss.as_ref().map(|task| Loss::new(&task.graph, &task.bindings, numerics)).transpose()?;
 
         let (layout, theta) = parameters(model, &options.parameters, numerics)?;
         let wanted: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
-        let program = Program::new(model, &input.name, &options.parameters, &wanted, numerics)?;
+        let held = loss::held(model);
+        let program = Program::new(model, &[&input.name], &options.parameters, &wanted, &held, numerics)?;
         let statistics = program
             .statistic_names()
             .iter()
             .map(|name| initializer(model, name, numerics))
             .collect::<Result<Vec<_>, _>>()?;
         let all = program.plan(&wanted)?;
-        let loss = program.plan(&wanted[loss_output..=loss_output])?;
-        if !program.reached(&loss) {
+        let bound_names: Vec<&str> = bound_outputs.iter().map(|place| wanted[*place]).collect();
+        let bound = program.plan(&bound_names)?;
+        if !program.reached(&bound) {
+            let names: Vec<String> = bound_names.iter().map(|name| format!("`{name}`")).collect();
             return Err(Failure::Argument {
                 what: "parameters",
-                reason: format!("none of them reaches the output `{}`", wanted[loss_output]),
+                reason: format!("none of them reaches what the loss is taken of: {}", names.join(", ")),
             });
-        }
-        if let Some(node) = program.producer(wanted[loss_output]).filter(|n| n.op_type == "Softmax") {
-            return Err(refuse(format!(
-                "output `{}` is a Softmax (node `{}`), and the loss takes one itself: name the value before it, `{}`, \
-                 as the loss output",
-                wanted[loss_output],
-                node.name,
-                node.input(0).unwrap_or_default()
-            )));
         }
         Ok(Engine {
             program,
@@ -110,12 +125,13 @@ impl Engine {
             theta,
             statistics,
             momentum: None,
-            all,
             loss,
+            all,
+            bound,
             threads,
             input: input.clone(),
             outputs,
-            loss_output,
+            bound_outputs,
         })
     }
 
@@ -124,14 +140,23 @@ impl Engine {
         &self.input
     }
 
-    /// The outputs as the model declares them; behind them the loss output, when that is an inner value.
+    /// The outputs as the model declares them; behind them the inner values that the loss is taken of.
     pub fn outputs(&self) -> &[ValueInfo] {
         &self.outputs
     }
 
-    /// Position of the output that loss and derivatives are taken of.
-    pub fn loss_output(&self) -> usize {
-        self.loss_output
+    /// Positions among the outputs of the values that loss and derivatives are taken of, in the order of the bindings.
+    pub fn bound_outputs(&self) -> &[usize] {
+        &self.bound_outputs
+    }
+
+    /// The loss.
+    ///
+    /// # Errors
+    /// [`Failure::Argument`] for a model that was loaded without one.
+    pub fn loss(&self) -> Result<&Loss, Failure> {
+        let reason = || "the model was loaded without a loss graph".to_owned();
+        self.loss.as_ref().ok_or_else(|| Failure::Argument { what: "loss", reason: reason() })
     }
 
     /// The parameters in scope and their places in a vector.
@@ -148,11 +173,22 @@ impl Engine {
     ///
     /// # Errors
     /// [`Failure::Shape`] for a batch of another shape than the model's input; [`Failure::Node`].
-    pub fn forward(&self, images: &Tensor) -> Result<Outputs, Failure> {
+    pub fn forward(&self, batch: &Batch) -> Result<Outputs, Failure> {
         let _no_grad = tch::no_grad_guard();
-        let images = self.images(images)?;
+        let images = self.perhaps_annotated(batch)?.images;
         let run = self.run(&self.all, &images, &self.parameters()?, false)?;
         Ok(self.outputs.iter().map(|o| o.name.clone()).zip(run.outputs).collect())
+    }
+
+    /// The loss of each sample, `[N]`, in evaluation mode.
+    ///
+    /// # Errors
+    /// As [`Engine::forward`]; [`Failure::Argument`] for a batch that lacks an annotation.
+    pub fn losses(&self, batch: &Batch) -> Result<Tensor, Failure> {
+        let _no_grad = tch::no_grad_guard();
+        let ready = self.annotated(batch)?;
+        let values = self.values(&ready.images, &self.parameters()?, false)?.outputs;
+        self.loss()?.per_sample(&values, &ready.annotations)
     }
 
     /// Views of the parameters in scope.
@@ -160,84 +196,14 @@ impl Engine {
         self.layout.split(&self.theta)
     }
 
-    /// Runs what the loss needs and gives the loss output `[N, C]`.
-    pub(crate) fn logits(
-        &self,
-        images: &Tensor,
-        parameters: &[Tensor],
-        training: bool,
-    ) -> Result<(Tensor, Run), Failure> {
-        let mut run = self.run(&self.loss, images, parameters, training)?;
-        let output = run
-            .outputs
-            .pop()
-            .ok_or_else(|| Failure::Argument { what: "loss output", reason: "the run gave no output".to_owned() })?;
-        let dims = output.size();
-        let n = images.size().first().copied().unwrap_or(0);
-        let flat = dims.len() >= 2 && dims[0] == n && dims.iter().skip(2).all(|d| *d == 1);
-        if !flat || output.f_kind()? != self.numerics.kind {
-            return Err(Failure::Shape {
-                what: format!("output `{}`", self.outputs[self.loss_output].name),
-                expected: format!("[{n}, C] of floats, as the loss takes it"),
-                found: dims,
-            });
-        }
-        let output = if dims.len() == 2 { output } else { output.f_reshape([n, dims[1]])? };
-        Ok((output, run))
+    /// Runs what the loss needs: the values that it is taken of, in the order of the bindings.
+    pub(crate) fn values(&self, images: &Tensor, parameters: &[Tensor], training: bool) -> Result<Run, Failure> {
+        self.run(&self.bound, images, parameters, training)
     }
 
     fn run(&self, plan: &Plan, images: &Tensor, parameters: &[Tensor], training: bool) -> Result<Run, Failure> {
-        let feed = Feed { input: images, parameters, statistics: &self.statistics, training };
+        let feed = Feed { inputs: std::slice::from_ref(images), parameters, statistics: &self.statistics, training };
         self.program.run(plan, &feed, self.numerics)
-    }
-
-    /// The batch on the device, in the run's float kind (or the integer kind the model asks for).
-    pub(crate) fn images(&self, images: &Tensor) -> Result<Tensor, Failure> {
-        settings::use_threads(self.threads);
-        let found = images.size();
-        let declared = self.input.value_type.as_ref();
-        let wrong = |expected: String| Failure::Shape {
-            what: format!("input `{}`", self.input.name),
-            expected,
-            found: found.clone(),
-        };
-        if let Some(dims) = declared.and_then(|t| t.shape.as_ref()) {
-            // A batch size that the file fixes is a habit of exporters; a node that does insist on it fails by name.
-            let fits = dims.len() == found.len()
-                && dims.iter().zip(&found).skip(1).all(|(d, f)| d.known().is_none_or(|d| i64::try_from(d) == Ok(*f)));
-            if !fits {
-                let dims: Vec<_> = dims.iter().map(Dim::to_string).collect();
-                return Err(wrong(format!("[{}]", dims.join(", "))));
-            }
-        }
-        if found.first().copied().unwrap_or(0) == 0 {
-            return Err(wrong("at least one sample".to_owned()));
-        }
-        let kind = match declared.map(|t| t.data_type) {
-            Some(DataType::Uint8) => Kind::Uint8,
-            Some(DataType::Int8) => Kind::Int8,
-            Some(DataType::Int32) => Kind::Int,
-            Some(DataType::Int64) => Kind::Int64,
-            _ => self.numerics.kind,
-        };
-        let images = images.f_to_kind(kind)?.f_to_device(self.numerics.device)?;
-        finite(&images, "the input")?;
-        Ok(images)
-    }
-
-    /// Target weights `[N, C]` on the device, in the run's float kind.
-    pub(crate) fn targets(&self, targets: &Tensor, outputs: &Tensor) -> Result<Tensor, Failure> {
-        let expected = outputs.size();
-        if targets.size() != expected {
-            return Err(Failure::Shape {
-                what: "targets".to_owned(),
-                expected: format!("{expected:?}"),
-                found: targets.size(),
-            });
-        }
-        let targets = targets.f_to_kind(self.numerics.kind)?.f_to_device(self.numerics.device)?;
-        finite(&targets, "targets")?;
-        Ok(targets)
     }
 
     /// The tensors of a direction, one a parameter.

@@ -36,7 +36,9 @@ pub struct Program {
     steps: Vec<Step>,
     slots: HashMap<String, Slot>,
     constants: Vec<Option<Tensor>>,
-    input: Slot,
+    inputs: Vec<Slot>,
+    /// Values that have no derivative.
+    held: HashSet<Slot>,
     parameters: Vec<Slot>,
     statistics: Vec<Slot>,
     statistic_names: Vec<String>,
@@ -58,8 +60,8 @@ pub struct Run {
 
 /// Tensors a run reads besides the constants.
 pub struct Feed<'a> {
-    /// The input.
-    pub input: &'a Tensor,
+    /// A tensor for each input.
+    pub inputs: &'a [Tensor],
     /// A tensor for each parameter in scope.
     pub parameters: &'a [Tensor],
     /// A tensor for each running statistic.
@@ -116,17 +118,18 @@ fn needed<'a>(nodes: impl DoubleEndedIterator<Item = &'a Node>, wanted: &[&'a st
 }
 
 impl Program {
-    /// Makes the graph of `model` ready: `input` is its one input, `parameters` the initializers that vary, `wanted`
-    /// the values that will be asked for.
+    /// Makes the graph of `model` ready: `inputs` are what a run is fed, `parameters` the initializers that vary, `wanted`
+    /// the values that will be asked for, `held` those that no derivative passes.
     ///
     /// # Errors
     /// [`Failure::Unsupported`] with every operator that has no forward; [`Failure::Graph`] for a value without a
     /// producer; [`Failure::Node`] when a constant part cannot be computed.
     pub fn new(
         model: &Model,
-        input: &str,
+        inputs: &[&str],
         parameters: &[String],
         wanted: &[&str],
+        held: &[&str],
         numerics: Numerics,
     ) -> Result<Program, Failure> {
         let graph = &model.graph;
@@ -140,12 +143,13 @@ impl Program {
             steps: Vec::new(),
             slots: HashMap::new(),
             constants: Vec::new(),
-            input: 0,
+            inputs: Vec::new(),
+            held: HashSet::new(),
             parameters: Vec::new(),
             statistics: Vec::new(),
             statistic_names: Vec::new(),
         };
-        program.input = program.slot(input);
+        program.inputs = inputs.iter().map(|input| program.slot(input)).collect();
         program.parameters = parameters.iter().map(|p| program.slot(p)).collect();
         for (_, node) in kept().filter(|(_, n)| n.op_type == "BatchNormalization") {
             for name in [node.input(3), node.input(4)].into_iter().flatten() {
@@ -221,6 +225,7 @@ impl Program {
             program.constants[slot] = Some(value);
         }
         program.drop_unread_constants(wanted);
+        program.held = held.iter().filter_map(|name| program.slots.get(*name).copied()).collect();
         Ok(program)
     }
 
@@ -296,10 +301,19 @@ impl Program {
 
     /// Whether any of the parameters reaches what the plan computes.
     pub fn reached(&self, plan: &Plan) -> bool {
-        let mut reached: HashSet<Slot> = self.parameters.iter().copied().collect();
+        self.reached_from(self.parameters.iter().copied().collect(), plan)
+    }
+
+    /// Whether any of these values reaches what the plan computes.
+    pub fn reaches(&self, values: &[&str], plan: &Plan) -> bool {
+        self.reached_from(values.iter().filter_map(|value| self.slots.get(*value).copied()).collect(), plan)
+    }
+
+    fn reached_from(&self, mut reached: HashSet<Slot>, plan: &Plan) -> bool {
+        reached.retain(|slot| !self.held.contains(slot));
         for step in plan.steps.iter().filter_map(|(i, _)| self.steps.get(*i)) {
             if step.inputs.iter().flatten().any(|s| reached.contains(s)) {
-                reached.extend(step.outputs.iter().flatten());
+                reached.extend(step.outputs.iter().flatten().filter(|slot| !self.held.contains(slot)));
             }
         }
         plan.outputs.iter().any(|o| reached.contains(o))
@@ -327,6 +341,11 @@ impl Program {
         })
     }
 
+    /// A value as its readers see it: neither a recorded gradient nor a tangent gets past one that is held.
+    fn passed_on(&self, slot: Slot, value: Tensor) -> Result<Tensor, Failure> {
+        Ok(if self.held.contains(&slot) { value.f_detach()? } else { value })
+    }
+
     /// Runs a plan. Whether libtorch records for a backward pass follows from the parameters in `feed` and the
     /// caller's gradient mode: what no parameter reaches is never recorded.
     ///
@@ -335,11 +354,14 @@ impl Program {
     pub fn run(&self, plan: &Plan, feed: &Feed, numerics: Numerics) -> Result<Run, Failure> {
         let mut values: Vec<Option<Tensor>> = Vec::new();
         values.resize_with(self.constants.len(), || None);
-        let fed = std::iter::once((&self.input, feed.input))
+        let fed = self
+            .inputs
+            .iter()
+            .zip(feed.inputs)
             .chain(self.parameters.iter().zip(feed.parameters))
             .chain(self.statistics.iter().zip(feed.statistics));
         for (slot, tensor) in fed {
-            values[*slot] = Some(tensor.shallow_clone());
+            values[*slot] = Some(self.passed_on(*slot, tensor.shallow_clone())?);
         }
         let value = |values: &[Option<Tensor>], slot: Slot| {
             values[slot].as_ref().or(self.constants[slot].as_ref()).map(Tensor::shallow_clone)
@@ -363,7 +385,7 @@ impl Program {
             outputs.extend(results);
             for (slot, tensor) in step.outputs.iter().zip(outputs) {
                 if let Some(slot) = slot {
-                    values[*slot] = Some(tensor);
+                    values[*slot] = Some(self.passed_on(*slot, tensor)?);
                 }
             }
             for slot in free {

@@ -1,7 +1,7 @@
 //! One step of stochastic gradient descent.
 
-use crate::engine::{Engine, finite};
-use crate::{Failure, loss};
+use crate::engine::{Engine, Outputs, finite};
+use crate::{Batch, Failure, loss};
 use tch::Tensor;
 
 /// A step on the mean loss over a batch:
@@ -43,19 +43,18 @@ impl Step {
 
 impl Engine {
     /// Takes a step in training mode: BatchNormalization by the batch's statistics, its running ones moved, Dropout
-    /// active. Gives the sum over the batch of the loss and the loss output `[N, C]`, both from before the step. A
+    /// active. Gives the sum over the batch of the loss and the values that it is taken of, from before the step. A
     /// failure leaves weights and statistics as they were.
     ///
     /// # Errors
     /// As [`Engine::gradient`]; [`Failure::Argument`] for a step with values out of range.
-    pub fn train_step(&mut self, images: &Tensor, targets: &Tensor, step: &Step) -> Result<(f64, Tensor), Failure> {
+    pub fn train_step(&mut self, batch: &Batch, step: &Step) -> Result<(f64, Outputs), Failure> {
         step.check()?;
-        let images = self.images(images)?;
+        let ready = self.annotated(batch)?;
         tch::manual_seed(i64::from_ne_bytes(step.seed.to_ne_bytes()));
         let leaves = self.leaves()?;
-        let (outputs, run) = self.logits(&images, &leaves, true)?;
-        let targets = self.targets(targets, &outputs)?;
-        let losses = loss::per_sample(&outputs, &targets)?;
+        let run = self.values(&ready.images, &leaves, true)?;
+        let losses = self.loss()?.per_sample(&run.outputs, &ready.annotations)?;
         let sum = loss::sum(&losses)?;
         let mean = losses.f_mean(self.numerics.kind)?;
         let parts = Tensor::f_run_backward(&[mean], &leaves, false, false)?;
@@ -84,11 +83,13 @@ impl Engine {
             };
         }
         let _ = self.theta.f_sub_(&gradient.f_mul_scalar(step.learning_rate)?)?;
-        for (index, value) in run.statistics {
-            if let Some(statistic) = self.statistics.get_mut(index) {
+        for (index, value) in &run.statistics {
+            if let Some(statistic) = self.statistics.get_mut(*index) {
                 *statistic = value.f_detach()?;
             }
         }
-        Ok((sum, outputs.f_detach()?))
+        let names = self.bound_outputs().iter().filter_map(|place| self.outputs().get(*place));
+        let values = names.zip(&run.outputs).map(|(output, value)| Ok((output.name.clone(), value.f_detach()?)));
+        Ok((sum, values.collect::<Result<_, Failure>>()?))
     }
 }

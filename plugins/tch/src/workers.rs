@@ -4,6 +4,7 @@
 //! product two threads get hardly more done than one. Samples do not depend on each other, so parts of a batch go through the
 //! whole model side by side instead, and meet once.
 
+use crate::batch::Ready;
 use crate::{Engine, Failure, Vector, settings};
 use tch::Tensor;
 
@@ -19,7 +20,7 @@ fn parts(samples: i64, threads: usize) -> i64 {
 ///
 /// # Errors
 /// [`Failure::Backend`] when libtorch refuses.
-pub(crate) fn cut(tensor: &Tensor, parts: i64) -> Result<Vec<Tensor>, Failure> {
+fn cut(tensor: &Tensor, parts: i64) -> Result<Vec<Tensor>, Failure> {
     let samples = tensor.size().first().copied().unwrap_or(0);
     let at = |part: i64| samples * part / parts;
     (0..parts).map(|part| Ok(tensor.f_narrow(0, at(part), at(part + 1) - at(part))?)).collect()
@@ -93,7 +94,7 @@ impl Engine {
     }
 
     /// Into how many parts a batch is cut: one on an accelerator, and where the file fixes the batch size.
-    pub(crate) fn cuts(&self, images: &Tensor) -> i64 {
+    fn cuts(&self, images: &Tensor) -> i64 {
         let fixed = || {
             let dims = self.input().value_type.as_ref().and_then(|t| t.shape.as_ref());
             dims.and_then(|dims| dims.first()).is_some_and(|batch| batch.known().is_some())
@@ -104,13 +105,19 @@ impl Engine {
         parts(images.size().first().copied().unwrap_or(0), self.workers())
     }
 
-    /// The parts of a batch with their targets; one part where these do not fit, so that they are refused as they came.
-    pub(crate) fn parts(&self, images: &Tensor, targets: &Tensor) -> Result<Vec<(Tensor, Tensor)>, Failure> {
-        let cuts = if targets.size().first() == images.size().first() { self.cuts(images) } else { 1 };
-        if cuts == 1 {
-            return Ok(vec![(images.shallow_clone(), targets.shallow_clone())]);
+    /// The parts of a batch.
+    pub(crate) fn parts(&self, batch: &Ready) -> Result<Vec<Ready>, Failure> {
+        let cuts = self.cuts(&batch.images);
+        let mut parts: Vec<Ready> = cut(&batch.images, cuts)?
+            .into_iter()
+            .map(|images| Ready { images, annotations: Vec::new(), complete: batch.complete })
+            .collect();
+        for annotation in &batch.annotations {
+            for (part, own) in parts.iter_mut().zip(cut(annotation, cuts)?) {
+                part.annotations.push(own);
+            }
         }
-        Ok(cut(images, cuts)?.into_iter().zip(cut(targets, cuts)?).collect())
+        Ok(parts)
     }
 
     /// The sum of what the parts of a batch gave, in their order.

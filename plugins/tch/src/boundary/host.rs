@@ -1,12 +1,21 @@
 //! Arrays in host memory, in and out.
 
 use super::guard::given;
-use crate::Failure;
-use isal_plugin_abi::{Array, Bytes, ElementKind, NamedArray, Role};
+use crate::{Batch, Failure};
+use isal_plugin_abi::{Array, Bytes, ElementKind, NamedArray, Role, slice};
 use tch::{Kind, Tensor};
 
 /// Axes an array may have; libtorch's own limit is 64.
 const MAX_RANK: usize = 64;
+
+/// Kinds of a batch's arrays.
+fn any_kind(element: ElementKind) -> Option<Kind> {
+    match element {
+        ElementKind::I64 => Some(Kind::Int64),
+        ElementKind::BOOL => Some(Kind::Bool),
+        other => kind(other),
+    }
+}
 
 fn kind(kind: ElementKind) -> Option<Kind> {
     match kind {
@@ -30,12 +39,24 @@ pub(super) fn float_kind(element: ElementKind) -> Result<Kind, Failure> {
 /// # Safety
 /// `array` is null or valid, as is what it points to.
 pub(super) unsafe fn tensor(array: *const Array, what: &'static str) -> Result<Tensor, Failure> {
-    // SAFETY: null or valid, says the caller.
-    let array = unsafe { given(array, what) }?;
+    // SAFETY: null or valid, says the caller, as is what it points to.
+    unsafe { read(given(array, what)?, what, kind, "1 (float32) or 11 (float64)") }
+}
+
+/// A tensor with the entries of an array of one of the kinds that `kind` takes, copied.
+///
+/// # Safety
+/// What `array` points to is valid.
+unsafe fn read(
+    array: &Array,
+    what: &'static str,
+    kind: fn(ElementKind) -> Option<Kind>,
+    expected: &'static str,
+) -> Result<Tensor, Failure> {
     let wrong = |reason: String| Failure::Argument { what, reason };
     let element = kind(array.kind).ok_or_else(|| Failure::Kind {
         what: what.to_owned(),
-        expected: "1 (float32) or 11 (float64)",
+        expected,
         found: array.kind.0.to_string(),
     })?;
     if array.rank > MAX_RANK {
@@ -55,6 +76,23 @@ pub(super) unsafe fn tensor(array: *const Array, what: &'static str) -> Result<T
     let dims = dims.iter().map(|d| i64::try_from(*d)).collect::<Result<Vec<_>, _>>();
     let dims = dims.map_err(|e| wrong(e.to_string()))?;
     Ok(Tensor::f_from_data_size(bytes, &dims, element)?)
+}
+
+/// A batch: arrays of floats, whole numbers or truths, each under its name.
+///
+/// # Safety
+/// `arrays` is null or points to `count` valid arrays.
+pub(super) unsafe fn batch(arrays: *const NamedArray, count: usize) -> Result<Batch, Failure> {
+    let wrong = |reason: &str| Failure::Argument { what: "batch", reason: reason.to_owned() };
+    // SAFETY: the caller vouches for what it points to.
+    let arrays = unsafe { slice(arrays, count) }.ok_or_else(|| wrong("a null pointer"))?;
+    let named = arrays.iter().map(|named| {
+        // SAFETY: as above.
+        let name = unsafe { named.name.as_str() }.ok_or_else(|| wrong("a name that is null or not UTF-8"))?;
+        // SAFETY: as above.
+        Ok((name.to_owned(), unsafe { read(&named.array, "batch", any_kind, "floats, int64 or bool") }?))
+    });
+    Ok(Batch(named.collect::<Result<_, Failure>>()?))
 }
 
 /// An array of the plugin's own.

@@ -52,6 +52,8 @@ pub(super) struct Info {
     info: ModelInfo,
     _parameters: Vec<Value>,
     _outputs: Vec<Value>,
+    _annotations: Vec<Value>,
+    _bound: Vec<usize>,
     _text: Vec<String>,
     _dims: Vec<Vec<i64>>,
 }
@@ -99,16 +101,30 @@ impl Info {
         let places = &engine.layout().places;
         let parameters: Vec<_> = places.iter().map(|p| keep.value(&p.name, Some(p.dims.clone()), kind)).collect();
         let outputs: Vec<_> = engine.outputs().iter().map(|o| keep.declared(o)).collect();
+        let annotations = engine.loss().map(|loss| loss.annotations().to_vec()).unwrap_or_default();
+        let annotations: Vec<_> = annotations.iter().map(|a| keep.declared(a)).collect();
+        let bound = engine.bound_outputs().to_vec();
         let info = ModelInfo {
             parameters: parameters.as_ptr(),
             parameter_count: parameters.len(),
             outputs: outputs.as_ptr(),
             output_count: outputs.len(),
-            loss_output: engine.loss_output(),
+            bound: bound.as_ptr(),
+            bound_count: bound.len(),
+            annotations: annotations.as_ptr(),
+            annotation_count: annotations.len(),
             input: keep.declared(engine.input()),
             dimension: usize::try_from(engine.layout().dimension).unwrap_or(0),
         };
-        Info { info, _parameters: parameters, _outputs: outputs, _text: keep.text, _dims: keep.dims }
+        Info {
+            info,
+            _parameters: parameters,
+            _outputs: outputs,
+            _annotations: annotations,
+            _bound: bound,
+            _text: keep.text,
+            _dims: keep.dims,
+        }
     }
 
     pub(super) fn get(&self) -> &ModelInfo {

@@ -9,16 +9,17 @@ mod handles;
 mod host;
 mod info;
 
+use crate::loss::Binding;
 use crate::state::{self, State};
-use crate::{Engine, Failure, Options, Step, Vector};
+use crate::{Engine, Failure, Jvp, Options, Step, Task, Vector};
 use guard::{given, guard, place};
 use handles::{Handles, lock};
 use host::Held;
 use info::Info;
 use isal_onnx::Model as OnnxModel;
 use isal_plugin_abi::{
-    Array, Arrays, Bytes, Curvature, Decay, Description, ElementKind, ISAL_PLUGIN_ABI_VERSION, Load, Loss, Message,
-    Model, ModelInfo, NamedArray, Role, Status, Table, TrainStep, Vector as VectorHandle, slice, texts,
+    self as abi, Array, Arrays, Bytes, Curvature, Decay, Description, ElementKind, ISAL_PLUGIN_ABI_VERSION, Load,
+    Message, Model, ModelInfo, NamedArray, Role, Status, Table, TrainStep, Vector as VectorHandle, slice, texts,
 };
 use std::ffi::c_void;
 use std::path::Path;
@@ -43,6 +44,7 @@ static TABLE: Table = Table {
     model_free,
     model_info,
     forward,
+    losses,
     gradient,
     curvature_product,
     jvp,
@@ -104,11 +106,6 @@ unsafe extern "C" fn load(options: *const Load, out: *mut Model, message: *mut M
     unsafe {
         guard(message, || {
             let (options, out) = (given(options, "load")?, place(out, "out")?);
-            if options.loss != Loss::SOFTMAX_CROSS_ENTROPY {
-                let reason = format!("expected 0 (softmax cross-entropy), found {}", options.loss.0);
-                return Err(Failure::Argument { what: "loss", reason });
-            }
-            let loss_output = text(options.loss_output.as_str(), "loss output")?;
             let parameters = texts(options.parameters, options.parameter_count);
             let engine_options = Options {
                 parameters: parameters
@@ -119,7 +116,7 @@ unsafe extern "C" fn load(options: *const Load, out: *mut Model, message: *mut M
                     .into_iter()
                     .map(str::to_owned)
                     .collect(),
-                loss_output: (!loss_output.is_empty()).then_some(loss_output),
+                loss: task(options)?,
                 device: text(options.device.as_str(), "device")?,
                 kind: host::float_kind(options.kind)?,
                 threads: options.threads,
@@ -154,15 +151,61 @@ unsafe extern "C" fn model_info(handle: Model, out: *mut *const ModelInfo, messa
     }
 }
 
-unsafe extern "C" fn forward(handle: Model, images: *const Array, out: *mut Arrays, message: *mut Message) -> Status {
+/// The loss graph of a load, if it has one.
+///
+/// # Safety
+/// What `load` points to is valid.
+unsafe fn task(load: &Load) -> Result<Option<Task>, Failure> {
+    let null = |what| Failure::Argument { what, reason: "a null pointer".to_owned() };
+    // SAFETY: the caller vouches for both.
+    let (bytes, bindings) = unsafe { (load.loss.as_slice(), slice(load.bindings, load.binding_count)) };
+    let (bytes, bindings) = (bytes.ok_or_else(|| null("loss"))?, bindings.ok_or_else(|| null("bindings"))?);
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let binding = |binding: &abi::Binding| -> Result<Binding, Failure> {
+        // SAFETY: as above.
+        let (input, value) = unsafe { (binding.input.as_str(), binding.value.as_str()) };
+        Ok(Binding { input: text(input, "bindings")?, value: text(value, "bindings")? })
+    };
+    let graph = OnnxModel::from_bytes(bytes, None)?;
+    Ok(Some(Task { graph, bindings: bindings.iter().map(binding).collect::<Result<_, _>>()? }))
+}
+
+unsafe extern "C" fn forward(
+    handle: Model,
+    batch: *const NamedArray,
+    count: usize,
+    out: *mut Arrays,
+    message: *mut Message,
+) -> Status {
     // SAFETY: see above.
     unsafe {
         guard(message, || {
             let out = place(out, "out")?;
             let loaded = model(handle)?;
-            let outputs = lock(&loaded.engine).forward(&host::tensor(images, "images")?)?;
-            let held = outputs.iter().map(|(name, value)| Held::new(name, Role::OUTPUT, value));
-            *out = Arrays(ARRAYS.give(held.collect::<Result<_, _>>()?));
+            let outputs = lock(&loaded.engine).forward(&host::batch(batch, count)?)?;
+            *out = list(outputs.iter().map(|(name, value)| Held::new(name, Role::OUTPUT, value)))?;
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn losses(
+    handle: Model,
+    batch: *const NamedArray,
+    count: usize,
+    out: *mut Arrays,
+    message: *mut Message,
+) -> Status {
+    // SAFETY: see above.
+    unsafe {
+        guard(message, || {
+            let out = place(out, "out")?;
+            let loaded = model(handle)?;
+            let engine = lock(&loaded.engine);
+            let losses = engine.losses(&host::batch(batch, count)?)?;
+            *out = list([Held::new(engine.loss()?.output(), Role::LOSS, &losses)])?;
             Ok(())
         })
     }
@@ -170,8 +213,8 @@ unsafe extern "C" fn forward(handle: Model, images: *const Array, out: *mut Arra
 
 unsafe extern "C" fn gradient(
     handle: Model,
-    images: *const Array,
-    targets: *const Array,
+    batch: *const NamedArray,
+    count: usize,
     loss: *mut f64,
     out: *mut VectorHandle,
     message: *mut Message,
@@ -181,8 +224,7 @@ unsafe extern "C" fn gradient(
         guard(message, || {
             let (loss, out) = (place(loss, "loss")?, place(out, "out")?);
             let loaded = model(handle)?;
-            let (images, targets) = (host::tensor(images, "images")?, host::tensor(targets, "targets")?);
-            let (sum, vector) = lock(&loaded.engine).gradient(&images, &targets)?;
+            let (sum, vector) = lock(&loaded.engine).gradient(&host::batch(batch, count)?)?;
             (*loss, *out) = (sum, give(vector));
             Ok(())
         })
@@ -192,8 +234,8 @@ unsafe extern "C" fn gradient(
 unsafe extern "C" fn curvature_product(
     handle: Model,
     curvature: Curvature,
-    images: *const Array,
-    targets: *const Array,
+    batch: *const NamedArray,
+    count: usize,
     v: VectorHandle,
     out: *mut VectorHandle,
     message: *mut Message,
@@ -203,13 +245,15 @@ unsafe extern "C" fn curvature_product(
         guard(message, || {
             let out = place(out, "out")?;
             let (loaded, v) = (model(handle)?, vector(v)?);
-            let (images, targets) = (host::tensor(images, "images")?, host::tensor(targets, "targets")?);
+            let batch = host::batch(batch, count)?;
             let engine = lock(&loaded.engine);
             let product = match curvature {
-                Curvature::HESSIAN => engine.hessian_product(&images, &targets, &v)?,
-                Curvature::GAUSS_NEWTON => engine.gauss_newton_product(&images, &targets, &v)?,
+                Curvature::HESSIAN => engine.hessian_product(&batch, &v)?,
+                Curvature::GAUSS_NEWTON => engine.gauss_newton_product(&batch, &v)?,
+                Curvature::EMPIRICAL_FISHER => engine.empirical_fisher_product(&batch, &v)?,
                 Curvature(found) => {
-                    let reason = format!("expected 0 (Hessian) or 1 (Gauss-Newton), found {found}");
+                    let reason =
+                        format!("expected 0 (Hessian), 1 (Gauss-Newton) or 2 (empirical Fisher), found {found}");
                     return Err(Failure::Argument { what: "curvature", reason });
                 }
             };
@@ -221,7 +265,8 @@ unsafe extern "C" fn curvature_product(
 
 unsafe extern "C" fn jvp(
     handle: Model,
-    images: *const Array,
+    batch: *const NamedArray,
+    count: usize,
     v: VectorHandle,
     out: *mut Arrays,
     message: *mut Message,
@@ -231,12 +276,28 @@ unsafe extern "C" fn jvp(
         guard(message, || {
             let out = place(out, "out")?;
             let (loaded, v) = (model(handle)?, vector(v)?);
-            let (values, tangents) = lock(&loaded.engine).jvp(&host::tensor(images, "images")?, &v)?;
-            let held = [("output", values), ("tangent", tangents)].map(|(name, t)| Held::new(name, Role::OUTPUT, &t));
-            *out = Arrays(ARRAYS.give(held.into_iter().collect::<Result<_, _>>()?));
+            let engine = lock(&loaded.engine);
+            let Jvp { values, losses } = engine.jvp(&host::batch(batch, count)?, &v)?;
+            let names = engine.bound_outputs().iter().filter_map(|place| engine.outputs().get(*place));
+            let mut held = Vec::new();
+            for (output, (value, tangent)) in names.zip(&values) {
+                held.push(Held::new(&output.name, Role::OUTPUT, value));
+                held.push(Held::new(&output.name, Role::TANGENT, tangent));
+            }
+            if let Some((losses, tangents)) = &losses {
+                let name = engine.loss()?.output();
+                held.push(Held::new(name, Role::LOSS, losses));
+                held.push(Held::new(name, Role::LOSS_TANGENT, tangents));
+            }
+            *out = list(held)?;
             Ok(())
         })
     }
+}
+
+/// A handle on these arrays.
+fn list(arrays: impl IntoIterator<Item = Result<Held, Failure>>) -> Result<Arrays, Failure> {
+    Ok(Arrays(ARRAYS.give(arrays.into_iter().collect::<Result<_, _>>()?)))
 }
 
 unsafe extern "C" fn vector_zeros(handle: Model, out: *mut VectorHandle, message: *mut Message) -> Status {
@@ -324,8 +385,8 @@ unsafe extern "C" fn vector_free(v: VectorHandle, message: *mut Message) -> Stat
 unsafe extern "C" fn train_step(
     handle: Model,
     step: *const TrainStep,
-    images: *const Array,
-    targets: *const Array,
+    batch: *const NamedArray,
+    count: usize,
     loss: *mut f64,
     outputs: *mut Arrays,
     message: *mut Message,
@@ -351,11 +412,10 @@ unsafe extern "C" fn train_step(
                 seed: step.seed,
             };
             let loaded = model(handle)?;
-            let (images, targets) = (host::tensor(images, "images")?, host::tensor(targets, "targets")?);
-            let (sum, values) = lock(&loaded.engine).train_step(&images, &targets, &step)?;
+            let (sum, values) = lock(&loaded.engine).train_step(&host::batch(batch, count)?, &step)?;
             *loss = sum;
             if let Some(outputs) = outputs.as_mut() {
-                *outputs = Arrays(ARRAYS.give(vec![Held::new("output", Role::OUTPUT, &values)?]));
+                *outputs = list(values.iter().map(|(name, value)| Held::new(name, Role::OUTPUT, value)))?;
             }
             Ok(())
         })
@@ -369,15 +429,14 @@ unsafe extern "C" fn state_get(handle: Model, out: *mut Arrays, message: *mut Me
             let out = place(out, "out")?;
             let loaded = model(handle)?;
             let state = lock(&loaded.engine).state()?;
-            let held = state.iter().map(|s| {
+            *out = list(state.iter().map(|s| {
                 let role = match s.role {
                     state::Role::Parameter => Role::PARAMETER,
                     state::Role::Statistic => Role::STATISTIC,
                     state::Role::Momentum => Role::MOMENTUM,
                 };
                 Held::new(&s.name, role, &s.value)
-            });
-            *out = Arrays(ARRAYS.give(held.collect::<Result<_, _>>()?));
+            }))?;
             Ok(())
         })
     }

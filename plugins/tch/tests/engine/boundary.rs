@@ -36,24 +36,28 @@ fn done(call: impl FnOnce(*mut Message) -> Status) {
 struct Request {
     bytes: Vec<u8>,
     names: Vec<Bytes>,
+    loss: Vec<u8>,
+    bindings: Vec<Binding>,
     load: Load,
 }
 
 fn request(bytes: Vec<u8>, names: &[&'static str]) -> Request {
     let names: Vec<_> = names.iter().map(|n| Bytes::from(*n)).collect();
+    let loss = single_label("logits", CLASSES).graph.to_bytes().expect("the bytes of a file");
+    let bindings = vec![Binding { input: Bytes::from("outputs"), value: Bytes::from("logits") }];
     let load = Load {
         model: Bytes::new(&bytes),
         folder: Bytes::EMPTY,
         parameters: names.as_ptr(),
         parameter_count: names.len(),
-        loss_output: Bytes::EMPTY,
+        loss: Bytes::new(&loss),
+        bindings: bindings.as_ptr(),
+        binding_count: bindings.len(),
         device: Bytes::from("cpu"),
         kind: ElementKind::F64,
-        loss: Loss::SOFTMAX_CROSS_ENTROPY,
         threads: 1,
-        reserved: 0,
     };
-    Request { bytes, names, load }
+    Request { bytes, names, loss, bindings, load }
 }
 
 fn good() -> Request {
@@ -61,7 +65,8 @@ fn good() -> Request {
 }
 
 fn load(request: &Request, out: &mut Model, message: *mut Message) -> Status {
-    assert!(!request.bytes.is_empty() && !request.names.is_empty());
+    assert!(!request.bytes.is_empty() && !request.names.is_empty() && !request.loss.is_empty());
+    assert_eq!(request.bindings.len(), 1);
     // SAFETY: the request keeps what its load points to.
     unsafe { (table().load)(&raw const request.load, out, message) }
 }
@@ -75,6 +80,11 @@ fn loaded() -> Model {
 
 fn array<'a>(dims: &'a [usize], entries: &'a [f64]) -> Array {
     Array::new(ElementKind::F64, dims, bytemuck::cast_slice(entries))
+}
+
+/// An array as a batch has it.
+fn input(name: &'static str, array: Array) -> NamedArray {
+    NamedArray { name: Bytes::from(name), array, role: Role::INPUT, reserved: 0 }
 }
 
 const DIMS: [usize; 4] = [IMAGES, IMAGE[0], IMAGE[1], IMAGE[2]];
@@ -104,19 +114,19 @@ fn a_model_can_be_described_run_and_freed_once() {
     // SAFETY: `info` and the message are valid.
     done(|m| unsafe { (table().model_info)(model, &raw mut info, m) });
     // SAFETY: info that lives until the model is freed.
-    let (dimension, input, parameters) = unsafe {
+    let (dimension, dims, parameters) = unsafe {
         let info: &ModelInfo = &*info;
         let parameters = slice(info.parameters, info.parameter_count).expect("parameters");
         let names: Vec<_> = parameters.iter().map(|p| p.name.as_str().expect("text").to_owned()).collect();
         (info.dimension, slice(info.input.dims, info.input.rank).expect("dims").to_vec(), names)
     };
-    assert_eq!((dimension, input, parameters), (theta().len(), vec![-1, 2, 6, 6], SCOPE.map(str::to_owned).to_vec()));
+    assert_eq!((dimension, dims, parameters), (theta().len(), vec![-1, 2, 6, 6], SCOPE.map(str::to_owned).to_vec()));
 
     let pixels = entries(&images());
-    let batch = array(&DIMS, &pixels);
+    let batch = input("images", array(&DIMS, &pixels));
     let mut out = Arrays(0);
     // SAFETY: `batch` views pixels that outlive the call.
-    done(|m| unsafe { (table().forward)(model, &raw const batch, &raw mut out, m) });
+    done(|m| unsafe { (table().forward)(model, &raw const batch, 1, &raw mut out, m) });
     let mut count = 0;
     // SAFETY: `count` and the message are valid.
     done(|m| unsafe { (table().arrays_count)(out, &raw mut count, m) });
@@ -130,7 +140,7 @@ fn a_model_can_be_described_run_and_freed_once() {
         (named.name.as_str(), named.array.dims(), named.array.bytes())
     };
     assert_eq!((name, dims), (Some("logits"), Some(&[IMAGES, CLASSES][..])));
-    let truth = entries(&engine(tch::Kind::Double).forward(&images()).expect("a forward pass")[0].1);
+    let truth = entries(&engine(tch::Kind::Double).forward(&unlabelled(images())).expect("a forward pass")[0].1);
     assert_eq!(bytemuck::pod_collect_to_vec::<u8, f64>(bytes.expect("elements")), truth);
     // SAFETY: as above.
     refused(|m| unsafe { (table().arrays_get)(out, 1, named.as_mut_ptr(), m) }, Status::ARGUMENT, "less than 1");
@@ -141,7 +151,7 @@ fn a_model_can_be_described_run_and_freed_once() {
         refused(|m| (table().arrays_free)(out, m), Status::HANDLE, "no list of arrays");
         done(|m| (table().model_free)(model, m));
         refused(|m| (table().model_free)(model, m), Status::HANDLE, "no model");
-        refused(|m| (table().forward)(model, &raw const batch, &raw mut out, m), Status::HANDLE, "no model");
+        refused(|m| (table().forward)(model, &raw const batch, 1, &raw mut out, m), Status::HANDLE, "no model");
     }
 }
 
@@ -151,8 +161,8 @@ fn null_pointers_and_foreign_handles_are_refused_everywhere() {
     let (mut vector, mut loss, mut arrays, mut number) = (Vector(0), 0.0, Arrays(0), 0.0);
     let pixels = entries(&images());
     let weights = entries(&targets_tensor());
-    let (batch, targets) = (array(&DIMS, &pixels), array(&[IMAGES, CLASSES], &weights));
-    let (batch, targets) = (&raw const batch, &raw const targets);
+    let both = [input("images", array(&DIMS, &pixels)), input("weights", array(&[IMAGES, CLASSES], &weights))];
+    let batch = both.as_ptr();
     // SAFETY: every pointer is valid or null, which is what is tested.
     unsafe {
         let t = table();
@@ -161,24 +171,29 @@ fn null_pointers_and_foreign_handles_are_refused_everywhere() {
         null_pointer(&|m| (t.describe)(null_mut(), m));
         null_pointer(&|m| (t.load)(null(), null_mut(), m));
         null_pointer(&|m| (t.model_info)(model, null_mut(), m));
-        null_pointer(&|m| (t.forward)(model, batch, null_mut(), m));
-        null_pointer(&|m| (t.gradient)(model, batch, targets, null_mut(), null_mut(), m));
-        null_pointer(&|m| (t.curvature_product)(model, Curvature::HESSIAN, batch, targets, vector, null_mut(), m));
-        null_pointer(&|m| (t.jvp)(model, batch, vector, null_mut(), m));
+        null_pointer(&|m| (t.forward)(model, batch, 1, null_mut(), m));
+        null_pointer(&|m| (t.losses)(model, batch, 2, null_mut(), m));
+        null_pointer(&|m| (t.gradient)(model, batch, 2, null_mut(), null_mut(), m));
+        null_pointer(&|m| (t.curvature_product)(model, Curvature::HESSIAN, batch, 2, vector, null_mut(), m));
+        null_pointer(&|m| (t.jvp)(model, batch, 1, vector, null_mut(), m));
         null_pointer(&|m| (t.vector_zeros)(model, null_mut(), m));
         null_pointer(&|m| (t.vector_copy)(vector, null_mut(), m));
         null_pointer(&|m| (t.vector_dot)(vector, vector, null_mut(), m));
         null_pointer(&|m| (t.vector_upload)(model, null(), null_mut(), m));
-        null_pointer(&|m| (t.train_step)(model, null(), batch, targets, null_mut(), null_mut(), m));
+        null_pointer(&|m| (t.train_step)(model, null(), batch, 2, null_mut(), null_mut(), m));
         null_pointer(&|m| (t.state_get)(model, null_mut(), m));
         null_pointer(&|m| (t.state_set)(model, null(), 3, m));
         null_pointer(&|m| (t.arrays_count)(Arrays(1), null_mut(), m));
         null_pointer(&|m| (t.arrays_get)(Arrays(1), 0, null_mut(), m));
-        refused(|m| (t.forward)(model, null(), &raw mut arrays, m), Status::ARGUMENT, "images: a null pointer");
+        refused(|m| (t.forward)(model, null(), 1, &raw mut arrays, m), Status::ARGUMENT, "batch: a null pointer");
+        refused(|m| (t.forward)(model, null(), 0, &raw mut arrays, m), Status::ARGUMENT, "it lacks `images`");
+        let mut gradient = |count, m| (t.gradient)(model, batch, count, &raw mut loss, &raw mut vector, m);
+        refused(|m| gradient(1, m), Status::ARGUMENT, "it lacks `weights`");
+        let nameless = NamedArray { name: Bytes { data: null(), len: 3 }, ..both[0] };
         refused(
-            |m| (t.gradient)(model, batch, null(), &raw mut loss, &raw mut vector, m),
+            |m| (t.forward)(model, &raw const nameless, 1, &raw mut arrays, m),
             Status::ARGUMENT,
-            "targets: a null pointer",
+            "a name that is null",
         );
         refused(
             |m| (t.vector_download)(vector, ElementKind::F32, null_mut(), 4 * theta().len(), m),
@@ -189,9 +204,9 @@ fn null_pointers_and_foreign_handles_are_refused_everywhere() {
         let (no_model, no_vector) = (Model(vector.0), Vector(model.0));
         let foreign = |call: &mut dyn FnMut(*mut Message) -> Status| refused(call, Status::HANDLE, "with the handle");
         foreign(&mut |m| (t.model_free)(no_model, m));
-        foreign(&mut |m| (t.forward)(no_model, batch, &raw mut arrays, m));
+        foreign(&mut |m| (t.forward)(no_model, batch, 1, &raw mut arrays, m));
         foreign(&mut |m| (t.vector_zeros)(Model(0), &raw mut vector, m));
-        foreign(&mut |m| (t.jvp)(model, batch, no_vector, &raw mut arrays, m));
+        foreign(&mut |m| (t.jvp)(model, batch, 1, no_vector, &raw mut arrays, m));
         foreign(&mut |m| (t.vector_dot)(vector, no_vector, &raw mut number, m));
         foreign(&mut |m| (t.vector_axpy)(1.0, vector, no_vector, m));
         foreign(&mut |m| (t.vector_scale)(2.0, Vector(u64::MAX), m));
@@ -204,6 +219,21 @@ fn null_pointers_and_foreign_handles_are_refused_everywhere() {
         foreign(&mut |m| (t.vector_scale)(2.0, vector, m));
         done(|m| (t.model_free)(model, m));
     }
+}
+
+struct Fixed(Binding);
+
+// SAFETY: the text that it points to is the program's own.
+unsafe impl Sync for Fixed {}
+
+static UNKNOWN_VALUE: Fixed = fixed("outputs", "nothing");
+static UNKNOWN_INPUT: Fixed = fixed("scores", "logits");
+
+const fn fixed(input: &'static str, value: &'static str) -> Fixed {
+    Fixed(Binding {
+        input: Bytes { data: input.as_ptr(), len: input.len() },
+        value: Bytes { data: value.as_ptr(), len: value.len() },
+    })
 }
 
 #[test]
@@ -231,14 +261,6 @@ fn bad_models_and_options_are_refused_with_their_reason() {
         model.graph.initializers.insert("conv.bias".to_owned(), poisoned);
         request(model.to_bytes().expect("the bytes of a file"), &SCOPE)
     };
-    let softmax = {
-        let mut model = model();
-        let last = model.graph.nodes.last_mut().expect("nodes");
-        last.outputs = vec!["raw".to_owned()];
-        let node = isal_onnx::Node::new("Softmax", "probabilities", ["raw"], ["logits"]).with("axis", 1);
-        model.graph.nodes.push(node);
-        request(model.to_bytes().expect("the bytes of a file"), &SCOPE)
-    };
     let two_inputs = {
         let mut model = model();
         let mut second = model.graph.inputs[0].clone();
@@ -256,7 +278,6 @@ fn bad_models_and_options_are_refused_with_their_reason() {
             "2 of 6 operators have no forward: `Mystery` (at `relu1`), `custom::Riddle` (at `relu2`)",
         ),
         (not_finite, Status::NOT_FINITE, "`conv.bias`"),
-        (softmax, Status::MODEL, "name the value before it, `raw`"),
         (two_inputs, Status::MODEL, "expected one input, found 2: `images`, `more`"),
         (request(bytes(), &["fc9.weight"]), Status::ARGUMENT, "`fc9.weight` is no initializer"),
         (request(bytes(), &["fc1.bias", "fc1.bias"]), Status::ARGUMENT, "`fc1.bias` is there twice"),
@@ -267,8 +288,16 @@ fn bad_models_and_options_are_refused_with_their_reason() {
         (with(|l| l.device = Bytes::from("cuda:4096")), Status::DEVICE, "`cuda:4096` is not there"),
         (with(|l| l.device = Bytes { data: null(), len: 4 }), Status::ARGUMENT, "device"),
         (with(|l| l.kind = ElementKind(10)), Status::SHAPE, "found 10"),
-        (with(|l| l.loss = Loss(7)), Status::ARGUMENT, "found 7"),
-        (with(|l| l.loss_output = Bytes::from("nothing")), Status::ARGUMENT, "no value `nothing`"),
+        (with(|l| l.loss = Bytes::from("no graph")), Status::MODEL, "not an ONNX model"),
+        (with(|l| l.loss = Bytes { data: null(), len: 4 }), Status::ARGUMENT, "loss: a null pointer"),
+        (with(|l| l.bindings = null()), Status::ARGUMENT, "bindings: a null pointer"),
+        (with(|l| l.binding_count = 0), Status::MODEL, "`loss` depends on none of the values of the model"),
+        (with(|l| l.bindings = &raw const UNKNOWN_VALUE.0), Status::ARGUMENT, "no value `nothing`"),
+        (
+            with(|l| l.bindings = &raw const UNKNOWN_INPUT.0),
+            Status::ARGUMENT,
+            "the loss has no input `scores`; its inputs are `outputs`, `weights`",
+        ),
     ];
     for (request, status, part) in cases {
         let mut model = Model(0);
@@ -296,32 +325,51 @@ fn bad_batches_are_refused_with_what_was_expected() {
         (array(&[0, 2, 6, 6], &[]), Status::SHAPE, "at least one sample"),
         (array(&huge, &pixels), Status::ARGUMENT, "overflow"),
         (short, Status::ARGUMENT, "take 2880 bytes, found 2872"),
-        (integers, Status::SHAPE, "found 7"),
+        (integers, Status::SHAPE, "expected element kind 1 (float32) or 11 (float64), found Int64"),
         (no_dims, Status::ARGUMENT, "dims are a null pointer"),
         (array(&deep, &[1.0]), Status::ARGUMENT, "65 axes"),
         (array(&DIMS, &poisoned), Status::NOT_FINITE, "the input"),
     ];
-    let targets = array(&[IMAGES, CLASSES], &weights);
-    for (batch, status, part) in &cases {
+    let targets = input("weights", array(&[IMAGES, CLASSES], &weights));
+    for (images, status, part) in cases {
+        let batch = [input("images", images), targets];
         // SAFETY: the arrays view elements that outlive the calls, or are what is tested.
         unsafe {
-            refused(|m| (table().forward)(model, batch, &raw mut arrays, m), *status, part);
+            refused(|m| (table().forward)(model, batch.as_ptr(), 1, &raw mut arrays, m), status, part);
             let gradient = table().gradient;
-            refused(|m| gradient(model, batch, &raw const targets, &raw mut loss, &raw mut vector, m), *status, part);
+            refused(|m| gradient(model, batch.as_ptr(), 2, &raw mut loss, &raw mut vector, m), status, part);
         }
     }
-    let batch = array(&DIMS, &pixels);
+    let images = input("images", array(&DIMS, &pixels));
     let nan = vec![f64::NAN; weights.len()];
-    for (targets, status, part) in [
-        (array(&[IMAGES, 5], &[0.1; 25]), Status::SHAPE, "targets: expected shape [5, 4], found [5, 5]"),
-        (array(&[20], &weights), Status::SHAPE, "targets: expected shape [5, 4], found [20]"),
-        (array(&[IMAGES, CLASSES], &nan), Status::NOT_FINITE, "targets"),
+    for (annotation, status, part) in [
+        (
+            input("weights", array(&[IMAGES, 5], &[0.1; 25])),
+            Status::SHAPE,
+            "annotation `weights`: expected shape [N, 4], found [5, 5]",
+        ),
+        (
+            input("weights", array(&[20], &weights)),
+            Status::SHAPE,
+            "annotation `weights`: expected shape [N, 4], found [20]",
+        ),
+        (
+            input("weights", array(&[4, 4], &weights[..16])),
+            Status::SHAPE,
+            "annotation `weights`: expected shape 5 samples",
+        ),
+        (input("weights", array(&[IMAGES, CLASSES], &nan)), Status::NOT_FINITE, "annotation `weights`"),
+        (
+            input("labels", array(&[IMAGES, CLASSES], &weights)),
+            Status::ARGUMENT,
+            "`labels` is taken by nothing; model and loss take",
+        ),
     ] {
+        let batch = [images, annotation];
         // SAFETY: as above.
         unsafe {
             let gradient = table().gradient;
-            let (batch, targets) = (&raw const batch, &raw const targets);
-            refused(|m| gradient(model, batch, targets, &raw mut loss, &raw mut vector, m), status, part);
+            refused(|m| gradient(model, batch.as_ptr(), 2, &raw mut loss, &raw mut vector, m), status, part);
         }
     }
     // SAFETY: as above.
@@ -329,13 +377,14 @@ fn bad_batches_are_refused_with_what_was_expected() {
         let entries = array(&[3], &[1.0, 2.0, 3.0]);
         refused(|m| (table().vector_upload)(model, &raw const entries, &raw mut vector, m), Status::SHAPE, "found [3]");
         done(|m| (table().vector_zeros)(model, &raw mut vector, m));
-        let (batch, targets) = (&raw const batch, &raw const targets);
+        let both = [images, targets];
+        let batch = both.as_ptr();
         let product = table().curvature_product;
         let mut out = Vector(0);
         refused(
-            |m| product(model, Curvature(9), batch, targets, vector, &raw mut out, m),
+            |m| product(model, Curvature(9), batch, 2, vector, &raw mut out, m),
             Status::ARGUMENT,
-            "curvature: expected 0 (Hessian) or 1 (Gauss-Newton), found 9",
+            "curvature: expected 0 (Hessian), 1 (Gauss-Newton) or 2 (empirical Fisher), found 9",
         );
         let mut step = TrainStep {
             learning_rate: f64::NAN,
@@ -348,7 +397,7 @@ fn bad_batches_are_refused_with_what_was_expected() {
         let train = table().train_step;
         let tried = |step: &TrainStep, part: &str| {
             let mut loss = 0.0;
-            refused(|m| train(model, step, batch, targets, &raw mut loss, null_mut(), m), Status::ARGUMENT, part);
+            refused(|m| train(model, step, batch, 2, &raw mut loss, null_mut(), m), Status::ARGUMENT, part);
         };
         tried(&step, "learning rate");
         (step.learning_rate, step.momentum) = (0.1, 1.0);
@@ -356,7 +405,7 @@ fn bad_batches_are_refused_with_what_was_expected() {
         (step.momentum, step.decay) = (0.5, Decay(5));
         tried(&step, "decay");
         // After all that, the model still answers.
-        done(|m| (table().gradient)(model, batch, targets, &raw mut loss, &raw mut vector, m));
+        done(|m| (table().gradient)(model, batch, 2, &raw mut loss, &raw mut vector, m));
         assert!(loss.is_finite() && loss > 0.0);
         done(|m| (table().model_free)(model, m));
     }

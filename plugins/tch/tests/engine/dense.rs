@@ -7,7 +7,7 @@
 
 use super::small::*;
 use isal_onnx::testing::rounding::gamma;
-use isal_plugin_tch::{Engine, Vector};
+use isal_plugin_tch::{Batch, Engine, Vector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
@@ -16,11 +16,16 @@ const STEP: f64 = 1e-5;
 const TOLERANCE: f64 = 1e-6;
 
 fn outputs(engine: &Engine) -> Vec<f64> {
-    entries(&engine.forward(&images()).expect("a forward pass")[0].1)
+    entries(&engine.forward(&unlabelled(images())).expect("a forward pass")[0].1)
 }
 
 fn gradient(engine: &Engine) -> Vec<f64> {
-    entries(engine.gradient(&images(), &targets_tensor()).expect("a gradient").1.entries())
+    entries(engine.gradient(&batch()).expect("a gradient").1.entries())
+}
+
+/// What the loss is taken of and its derivative.
+fn jvp(engine: &Engine, v: &Vector) -> (Tensor, Tensor) {
+    engine.jvp(&unlabelled(images()), v).expect("a derivative").values.remove(0)
 }
 
 fn vector(engine: &Engine, entries: &[f64]) -> Vector {
@@ -78,7 +83,7 @@ fn output_hessian_times(outputs: &[f64], d: &[f64]) -> Vec<f64> {
 #[test]
 fn loss_and_gradient_match_central_differences_of_the_loss_written_out() {
     let engine = engine(Kind::Double);
-    let (sum, _) = engine.gradient(&images(), &targets_tensor()).expect("a gradient");
+    let (sum, _) = engine.gradient(&batch()).expect("a gradient");
     let truth = loss(&outputs(&engine));
     assert!((sum - truth).abs() <= 1e-12 * truth, "{sum} against {truth}");
     let by_difference: Vec<f64> = differences(|e| vec![loss(&outputs(e))]).concat();
@@ -94,8 +99,8 @@ fn hessian_products_match_the_matrix_of_gradient_differences() {
         let truth = times(&hessian, &v);
         let v = vector(&engine, &v);
         let products = [
-            ("forward over reverse", engine.hessian_product(&images(), &targets_tensor(), &v)),
-            ("reverse over reverse", engine.hessian_product_by_reverse(&images(), &targets_tensor(), &v)),
+            ("forward over reverse", engine.hessian_product(&batch(), &v)),
+            ("reverse over reverse", engine.hessian_product_by_reverse(&batch(), &v)),
         ];
         for (way, product) in products {
             let error = relative(&entries(product.expect("a product").entries()), &truth);
@@ -112,8 +117,7 @@ fn gauss_newton_products_match_the_matrix_of_output_differences() {
     for v in directions(jacobian.len()) {
         let tangent = transposed_times(&jacobian, &v);
         let truth = times(&jacobian, &output_hessian_times(&outputs, &tangent));
-        let product =
-            engine.gauss_newton_product(&images(), &targets_tensor(), &vector(&engine, &v)).expect("a product");
+        let product = engine.gauss_newton_product(&batch(), &vector(&engine, &v)).expect("a product");
         let error = relative(&entries(product.entries()), &truth);
         assert!(error <= TOLERANCE, "relative error {error:e}");
     }
@@ -124,7 +128,7 @@ fn jvp_matches_output_differences_and_leaves_the_outputs_alone() {
     let engine = engine(Kind::Double);
     let jacobian = differences(outputs);
     for v in directions(jacobian.len()) {
-        let (values, tangents) = engine.jvp(&images(), &vector(&engine, &v)).expect("a derivative");
+        let (values, tangents) = jvp(&engine, &vector(&engine, &v));
         assert_eq!(entries(&values), outputs(&engine));
         let error = relative(&entries(&tangents), &transposed_times(&jacobian, &v));
         assert!(error <= TOLERANCE, "relative error {error:e}");
@@ -146,7 +150,7 @@ fn jvp_is_the_adjoint_of_the_backward_pass() {
         })
         .collect();
     for v in directions(gradient.len()) {
-        let (_, tangents) = engine.jvp(&images(), &vector(&engine, &v)).expect("a derivative");
+        let (_, tangents) = jvp(&engine, &vector(&engine, &v));
         let forward = dot(&residual, &entries(&tangents));
         let reverse = dot(&gradient, &v);
         assert!((forward - reverse).abs() <= 1e-12 * reverse.abs().max(1.0), "{forward} against {reverse}");
@@ -158,14 +162,16 @@ fn products_are_symmetric_and_gauss_newton_is_positive_semi_definite() {
     let engine = engine(Kind::Double);
     let directions = directions(theta().len());
     let (a, b) = (vector(&engine, &directions[0]), vector(&engine, &directions[1]));
-    type Product = fn(&Engine, &Tensor, &Tensor, &Vector) -> Result<Vector, isal_plugin_tch::Failure>;
-    for (name, product) in
-        [("Hessian", Engine::hessian_product as Product), ("Gauss-Newton", Engine::gauss_newton_product)]
-    {
-        let apply = |v: &Vector| product(&engine, &images(), &targets_tensor(), v).expect("a product");
+    type Product = fn(&Engine, &Batch, &Vector) -> Result<Vector, isal_plugin_tch::Failure>;
+    for (name, product) in [
+        ("Hessian", Engine::hessian_product as Product),
+        ("Gauss-Newton", Engine::gauss_newton_product),
+        ("Fisher", Engine::empirical_fisher_product),
+    ] {
+        let apply = |v: &Vector| product(&engine, &batch(), v).expect("a product");
         let (ab, ba) = (apply(&a).dot(&b).expect("a number"), apply(&b).dot(&a).expect("a number"));
         assert!((ab - ba).abs() <= 1e-12 * ab.abs(), "{name}: {ab} against {ba}");
-        if name == "Gauss-Newton" {
+        if name != "Hessian" {
             for v in &directions {
                 let v = vector(&engine, v);
                 let square = apply(&v).dot(&v).expect("a number");
@@ -179,16 +185,16 @@ fn products_are_symmetric_and_gauss_newton_is_positive_semi_definite() {
 fn results_of_parts_of_a_batch_add_up() {
     let engine = engine(Kind::Double);
     let (images, targets) = (images(), targets_tensor());
-    let (whole_loss, whole) = engine.gradient(&images, &targets).expect("a gradient");
+    let (whole_loss, whole) = engine.gradient(&batch()).expect("a gradient");
     let v = whole.copy().expect("a copy");
-    let mut rest = engine.gauss_newton_product(&images, &targets, &v).expect("a product");
+    let mut rest = engine.gauss_newton_product(&batch(), &v).expect("a product");
     let (mut left, mut whole) = (whole_loss, whole);
     for (start, len) in [(0, 2), (2, 3)] {
-        let (i, t) = (images.narrow(0, start, len), targets.narrow(0, start, len));
-        let (loss, part) = engine.gradient(&i, &t).expect("a gradient");
+        let part_of = labelled(images.narrow(0, start, len), targets.narrow(0, start, len));
+        let (loss, part) = engine.gradient(&part_of).expect("a gradient");
         left -= loss;
         whole.axpy(-1.0, &part).expect("a sum");
-        rest.axpy(-1.0, &engine.gauss_newton_product(&i, &t, &v).expect("a product")).expect("a sum");
+        rest.axpy(-1.0, &engine.gauss_newton_product(&part_of, &v).expect("a product")).expect("a sum");
     }
     assert!(left.abs() <= 1e-12 * whole_loss, "{left}");
     let largest = |v: &Vector| entries(v.entries()).iter().fold(0.0f64, |m, e| m.max(e.abs()));
@@ -202,12 +208,11 @@ fn float32_agrees_with_float64() {
     let v = directions(theta().len()).remove(0);
     let all = |engine: &Engine| {
         let v = vector(engine, &v);
-        let (images, targets) = (images(), targets_tensor());
         [
             gradient(engine),
-            entries(engine.hessian_product(&images, &targets, &v).expect("a product").entries()),
-            entries(engine.gauss_newton_product(&images, &targets, &v).expect("a product").entries()),
-            entries(&engine.jvp(&images, &v).expect("a derivative").1),
+            entries(engine.hessian_product(&batch(), &v).expect("a product").entries()),
+            entries(engine.gauss_newton_product(&batch(), &v).expect("a product").entries()),
+            entries(&jvp(engine, &v).1),
         ]
     };
     for (name, (narrow, wide)) in

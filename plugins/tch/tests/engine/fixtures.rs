@@ -6,11 +6,12 @@
 //! matters is known only to the rounding of the others.
 
 use super::networks;
+use super::small::{named, single_label};
 use isal_exporters::{build, seeded, zoo};
 use isal_onnx::Model;
 use isal_onnx::testing::rounding::{Float32, moved};
 use isal_onnx::testing::whole_suite;
-use isal_plugin_tch::{Engine, Options};
+use isal_plugin_tch::{Batch, Engine, Options};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -87,8 +88,24 @@ fn direction(engine: &Engine, prefix: &str) -> Vec<f64> {
 }
 
 fn engine(model: &Model, parameters: Vec<String>, kind: Kind) -> Engine {
-    let options = Options { parameters, loss_output: None, device: "cpu".to_owned(), kind, threads: 0 };
+    let output = &model.graph.outputs[0].name;
+    let mut typed = model.clone();
+    typed.infer_shapes().expect("shapes");
+    let classes = typed.graph.value_type(output).and_then(|t| t.shape?.get(1)?.known());
+    let loss = Some(single_label(output, classes.expect("a number of classes")));
+    let options = Options { parameters, loss, device: "cpu".to_owned(), kind, threads: 0 };
     Engine::load(model, &options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Images for this engine, with their class weights.
+fn labelled(engine: &Engine, images: &Tensor, weights: &Tensor) -> Batch {
+    named(&engine.input().name, images.shallow_clone(), weights.shallow_clone())
+}
+
+/// The first output of all.
+fn first_output(engine: &Engine, images: &Tensor) -> Tensor {
+    let batch = Batch(vec![(engine.input().name.clone(), images.shallow_clone())]);
+    engine.forward(&batch).expect("a forward pass").remove(0).1
 }
 
 /// What is further from the truth than `tolerance`, in words.
@@ -103,13 +120,14 @@ fn differences(what: &str, found: &[f64], truth: &[f64], scale: f64, tolerance: 
 /// Outputs, losses and gradients of an engine.
 fn compare(engine: &Engine, expected: &Expected, tolerance: f64) -> Vec<String> {
     let images = images(expected);
-    let outputs = values(&engine.forward(&images).expect("a forward pass")[0].1);
+    let outputs = values(&first_output(engine, &images));
     let truth = expected.outputs.concat();
     let scale = truth.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let mut wrong = Vec::from_iter(differences("outputs", &outputs, &truth, scale, tolerance));
     for (n, label) in expected.labels.iter().enumerate() {
         let (image, target) = (images.narrow(0, n as i64, 1), one_hot(&[*label], expected.outputs[0].len()));
-        let (loss, gradient) = engine.gradient(&image, &target).unwrap_or_else(|e| panic!("{}: {e}", expected.model));
+        let (loss, gradient) =
+            engine.gradient(&labelled(engine, &image, &target)).unwrap_or_else(|e| panic!("{}: {e}", expected.model));
         let truth = expected.losses[n];
         wrong.extend(differences("loss", &[loss], &[truth], truth.max(1.0), tolerance));
         let whole = expected.gradients.iter().map(|g| g.norm[n].powi(2)).sum::<f64>().sqrt();
@@ -153,8 +171,9 @@ fn hold(name: &str, model: &Model, expected: &Expected, tolerance: f64) -> Vec<S
     let target = one_hot(&expected.labels[..1], expected.outputs[0].len());
     // Outputs and loss, and the gradient.
     let ask = |engine: &Engine, image: &Tensor| {
-        let (loss, gradient) = engine.gradient(image, &target).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mut outputs = values(&engine.forward(image).expect("a forward pass")[0].1);
+        let (loss, gradient) =
+            engine.gradient(&labelled(engine, image, &target)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut outputs = values(&first_output(engine, image));
         outputs.push(loss);
         (outputs, values(gradient.entries()))
     };
@@ -212,11 +231,12 @@ fn curvature_products_of_the_zoo_are_those_of_pytorch() {
             let engine = engine(&model, parameters, Kind::Double);
             let [d, e] = ["direction.", "second_direction."].map(|prefix| direction(&engine, prefix));
             let d_vector = engine.upload(&Tensor::from_slice(&d)).expect("a vector");
-            let (_, tangents) = engine.jvp(&images, &d_vector).expect("a derivative");
+            let batch = labelled(&engine, &images, &targets);
+            let (_, tangents) = engine.jvp(&batch, &d_vector).expect("a derivative").values.remove(0);
             let products = [
-                ("Gauss-Newton", truth.gauss_newton, engine.gauss_newton_product(&images, &targets, &d_vector)),
-                ("Hessian, forward", truth.hessian, engine.hessian_product(&images, &targets, &d_vector)),
-                ("Hessian, reverse", truth.hessian, engine.hessian_product_by_reverse(&images, &targets, &d_vector)),
+                ("Gauss-Newton", truth.gauss_newton, engine.gauss_newton_product(&batch, &d_vector)),
+                ("Hessian, forward", truth.hessian, engine.hessian_product(&batch, &d_vector)),
+                ("Hessian, reverse", truth.hessian, engine.hessian_product_by_reverse(&batch, &d_vector)),
             ];
             let mut check = |what: &str, found: &[f64], truth_values: &[f64]| {
                 let what = format!("{}, {}: {what}", expected.model, truth.scope);
@@ -274,8 +294,9 @@ fn both_ways_to_the_hessian_agree_on_exported_models() {
         let image = images(&expected).narrow(0, 0, 1);
         let target = one_hot(&expected.labels[..1], expected.outputs[0].len());
         let v = engine.upload(&Tensor::from_slice(&direction(&engine, "direction."))).expect("a vector");
-        let forward = engine.hessian_product(&image, &target, &v).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let reverse = engine.hessian_product_by_reverse(&image, &target, &v).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let batch = labelled(&engine, &image, &target);
+        let forward = engine.hessian_product(&batch, &v).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let reverse = engine.hessian_product_by_reverse(&batch, &v).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (forward, reverse) = (values(forward.entries()), values(reverse.entries()));
         let scale = reverse.iter().fold(0.0f64, |m, v| m.max(v.abs()));
         wrong.extend(differences(name, &forward, &reverse, scale, 1e-8));

@@ -3,6 +3,7 @@
 mod boundary;
 mod dense;
 mod fixtures;
+mod losses;
 #[path = "../../../../tests/fixtures/networks.rs"]
 mod networks;
 mod small;

@@ -1,7 +1,9 @@
 //! A small network and a small batch, in float64, whose derivative matrices fit into memory.
 
+use isal_exporters::losses::{self, LossOptions};
 use isal_onnx::{DataType, Dim, Graph, Model, Node, Tensor as Onnx, ValueInfo, ValueType};
-use isal_plugin_tch::{Engine, Options};
+use isal_plugin_tch::loss::Binding;
+use isal_plugin_tch::{Batch, Engine, Options, Task};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
@@ -60,10 +62,38 @@ pub fn model() -> Model {
 pub const SCOPE: [&str; 8] =
     ["conv.weight", "conv.bias", "bn.scale", "bn.shift", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
 
+/// Softmax cross-entropy of a value `[N, classes]` under the annotation `weights [N, classes]`.
+pub fn single_label(value: &str, classes: usize) -> Task {
+    let loss = &losses::find("softmax-cross-entropy").expect("it is built in").defaults;
+    let pair = losses::build(loss, &LossOptions::new(&[Dim::from("N"), classes.into()])).expect("its graphs");
+    let binding = Binding { input: losses::OUTPUTS.to_owned(), value: value.to_owned() };
+    Task { graph: pair.loss, bindings: vec![binding] }
+}
+
+/// Images without annotations.
+pub fn unlabelled(images: Tensor) -> Batch {
+    Batch(vec![("images".to_owned(), images)])
+}
+
+/// Images with their class weights.
+pub fn labelled(images: Tensor, weights: Tensor) -> Batch {
+    named("images", images, weights)
+}
+
+/// The same for a model whose input has another name.
+pub fn named(input: &str, images: Tensor, weights: Tensor) -> Batch {
+    Batch(vec![(input.to_owned(), images), ("weights".to_owned(), weights)])
+}
+
+/// The small batch.
+pub fn batch() -> Batch {
+    labelled(images(), targets_tensor())
+}
+
 pub fn options(kind: Kind) -> Options {
     Options {
         parameters: SCOPE.map(str::to_owned).to_vec(),
-        loss_output: None,
+        loss: Some(single_label("logits", CLASSES)),
         device: "cpu".to_owned(),
         kind,
         threads: 1,

@@ -9,7 +9,7 @@ const PLAIN: Step =
     Step { learning_rate: 0.1, momentum: 0.0, weight_decay: 0.0, decay_all: false, nesterov: false, seed: 5 };
 
 fn step(engine: &mut Engine, step: &Step) -> f64 {
-    engine.train_step(&images(), &targets_tensor(), step).expect("a step").0
+    engine.train_step(&batch(), step).expect("a step").0
 }
 
 /// The state arrays of a role, joined.
@@ -36,7 +36,7 @@ fn plain_engine() -> Engine {
 
 /// Each entry's gradient of the mean loss, and whether its parameter has two axes or more.
 fn mean_gradient(engine: &Engine) -> Vec<f64> {
-    let (_, gradient) = engine.gradient(&images(), &targets_tensor()).expect("a gradient");
+    let (_, gradient) = engine.gradient(&batch()).expect("a gradient");
     entries(gradient.entries()).iter().map(|g| g / IMAGES as f64).collect()
 }
 
@@ -89,20 +89,21 @@ fn steps_follow_the_update_rule_of_sgd_with_momentum_decay_and_nesterov() {
 #[test]
 fn training_mode_uses_and_moves_batch_statistics() {
     let mut trained = engine(Kind::Double);
-    let before = (state(&trained, Role::Statistic), trained.forward(&images()).expect("a forward pass"));
+    let before = (state(&trained, Role::Statistic), trained.forward(&unlabelled(images())).expect("a forward pass"));
     // The convolution's outputs, by a model that ends there.
     let mut cut = model();
     cut.graph.outputs[0].name = "c".to_owned();
     cut.graph.outputs[0].value_type = None;
     let mut cut_options = options(Kind::Double);
     cut_options.parameters = vec!["conv.weight".to_owned()];
+    cut_options.loss = None;
     let cut = Engine::load(&cut, &cut_options).expect("it loads");
-    let convolved = &cut.forward(&images()).expect("a forward pass")[0].1;
+    let convolved = &cut.forward(&unlabelled(images())).expect("a forward pass")[0].1;
     let (channels, per_channel) = (3, IMAGES * 9);
     let values = entries(&convolved.transpose(0, 1).contiguous());
 
     let still = Step { learning_rate: 0.0, ..PLAIN };
-    let (_, in_training) = trained.train_step(&images(), &targets_tensor(), &still).expect("a step");
+    let (_, in_training) = trained.train_step(&batch(), &still).expect("a step");
     let mut expected = (Vec::new(), Vec::new());
     for (c, values) in values.chunks(per_channel).enumerate() {
         let mean = values.iter().sum::<f64>() / per_channel as f64;
@@ -113,9 +114,9 @@ fn training_mode_uses_and_moves_batch_statistics() {
     let error = relative(&state(&trained, Role::Statistic), &[expected.0, expected.1].concat());
     assert!(error <= 1e-13, "relative error {error:e}");
     // Batch and stored statistics differ, so must the outputs; and evaluation now uses the moved ones.
-    let apart = relative(&entries(&in_training), &entries(&before.1[0].1));
+    let apart = relative(&entries(&in_training[0].1), &entries(&before.1[0].1));
     assert!(apart > 1e-3, "training mode gave the outputs of evaluation mode");
-    let after = trained.forward(&images()).expect("a forward pass");
+    let after = trained.forward(&unlabelled(images())).expect("a forward pass");
     assert!(relative(&entries(&after[0].1), &entries(&before.1[0].1)) > 1e-6);
 }
 
@@ -169,7 +170,7 @@ fn a_step_that_would_poison_the_weights_is_refused() {
     let mut engine = engine(Kind::Float);
     let before = state(&engine, Role::Parameter);
     let huge = images() * 1e38;
-    let error = engine.train_step(&huge, &targets_tensor(), &PLAIN).expect_err("the loss overflows");
+    let error = engine.train_step(&labelled(huge, targets_tensor()), &PLAIN).expect_err("the loss overflows");
     assert!(matches!(error, Failure::NotFinite { .. }), "{error}");
     assert_eq!(state(&engine, Role::Parameter), before);
 }

@@ -1,0 +1,34 @@
+//! The task as data: a loss graph, a decode graph, and what of a model they read.
+//!
+//! Nothing in the plugin or in the solvers knows what a class or a box is: a loss graph takes values of the model and annotations
+//! of the images, by name, and gives the loss of each image; a decode graph gives the annotations that the model believes
+//! ([`isal_exporters::losses`] has the contract and the built-in pairs).
+
+use isal_exporters::losses::{self, LossOptions, OUTPUTS, Pair, SoftmaxCrossEntropy};
+use isal_onnx::Dim;
+
+/// Annotation of a classifier: a weight for each class, `[N, C]`; one-hot for a label.
+pub const CLASS_WEIGHTS: &str = losses::WEIGHTS;
+
+/// A pair of graphs bound to a model.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The loss of each image, and what the model believes of it.
+    pub graphs: Pair,
+    /// Inputs of the graphs that are values of the model, outputs or inner ones, each with that value's name. Every other input
+    /// of the loss graph is an annotation.
+    pub bindings: Vec<(String, String)>,
+}
+
+impl Task {
+    /// One label an image: softmax cross-entropy of the value `logits`, `[N, classes]`, under the annotation [`CLASS_WEIGHTS`]:
+    /// `sum_c w_c (-log softmax(o)_c)`.
+    ///
+    /// # Errors
+    /// No class at all.
+    pub fn single_label(logits: &str, classes: usize) -> isal_exporters::Result<Self> {
+        let loss = losses::Loss::SoftmaxCrossEntropy(SoftmaxCrossEntropy::default());
+        let graphs = losses::build(&loss, &LossOptions::new(&[Dim::from("N"), Dim::from(classes)]))?;
+        Ok(Task { graphs, bindings: vec![(OUTPUTS.to_owned(), logits.to_owned())] })
+    }
+}
