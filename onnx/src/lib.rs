@@ -19,6 +19,7 @@ mod file;
 mod graph;
 mod hash;
 pub mod influence;
+mod inline;
 mod limits;
 mod model;
 pub mod ops;

@@ -18,13 +18,23 @@ pub fn reach<'a>(
     parameters: impl IntoIterator<Item = &'a str>,
     targets: impl IntoIterator<Item = &'a str>,
 ) -> Reach {
+    reach_past(graph, parameters, targets, |_| false)
+}
+
+/// The same past values that are held: these count as reached by nothing.
+pub(crate) fn reach_past<'a>(
+    graph: &Graph,
+    parameters: impl IntoIterator<Item = &'a str>,
+    targets: impl IntoIterator<Item = &'a str>,
+    held: impl Fn(&str) -> bool,
+) -> Reach {
     let mut values: HashSet<String> = parameters.into_iter().map(str::to_owned).collect();
     let mut makers = Vec::new();
     for (position, node) in graph.nodes.iter().enumerate() {
         let mut read = HashSet::new();
         node.reads(&mut read);
         if !cuts(node) && !read.is_disjoint(&values) {
-            values.extend(node.outputs.iter().filter(|o| !o.is_empty()).cloned());
+            values.extend(node.outputs.iter().filter(|o| !o.is_empty() && !held(o)).cloned());
             makers.push(position);
         }
     }

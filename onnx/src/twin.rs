@@ -3,8 +3,9 @@
 //! Everything else is shared. A twin can be held on the original's side of every kink ([`crate::tangent`] knows the operators
 //! that have them).
 
-use crate::reach::reach;
-use crate::tangent::Held;
+use crate::inline::rename_reads;
+use crate::reach::reach_past;
+use crate::tangent::{Held, held_values};
 use crate::{Builder, Model, Node, Result, Tensor, Value};
 use indexmap::IndexMap;
 use std::borrow::Cow;
@@ -43,12 +44,15 @@ pub(crate) fn typed(model: &Model, kinks: Kinks) -> Result<Cow<'_, Model>> {
 pub(crate) struct Twins<'a> {
     builder: Held<'a>,
     kinks: Kinks,
+    /// Values that have no twin: whoever reads one reads the original's.
+    held: HashSet<String>,
 }
 
 impl<'a> Twins<'a> {
     /// `builder` has extended the graph of `model`, which is [`typed`] where twins are to be held.
     pub(crate) fn new(builder: Builder, model: &'a Model, kinks: Kinks) -> Twins<'a> {
-        Twins { builder: Held::new(builder, model), kinks }
+        let held = held_values(model).into_iter().map(str::to_owned).collect();
+        Twins { builder: Held::new(builder, model), kinks, held }
     }
 
     pub(crate) fn into_builder(self) -> Builder {
@@ -72,7 +76,8 @@ impl<'a> Twins<'a> {
             moved.into_iter().map(|(name, tensor)| (name.clone(), b.constant(&name, tensor))).collect()
         });
         let graph = self.builder.graph();
-        let found = reach(graph, twins.keys().map(String::as_str), targets.iter().copied());
+        let held = |name: &str| self.held.contains(name);
+        let found = reach_past(graph, twins.keys().map(String::as_str), targets.iter().copied(), held);
         for &position in &found.nodes {
             let Some(node) = graph.nodes.get(position) else { continue };
             let held = match self.kinks {
@@ -81,6 +86,7 @@ impl<'a> Twins<'a> {
             };
             let outputs = held.unwrap_or_else(|| self.builder.with(|b| twin(b, node, &twins)));
             let named = node.outputs.iter().zip(outputs).filter(|(name, _)| !name.is_empty());
+            let named = named.filter(|(name, _)| !self.held.contains(*name));
             twins.extend(named.filter_map(|(name, value)| Some((name.clone(), value?))));
         }
         self.builder.with(|b| {
@@ -108,26 +114,4 @@ fn twin(b: &mut Builder, node: &Node, twins: &HashMap<String, Value>) -> Vec<Opt
     }
     let mut made = b.push(twin).into_iter();
     node.outputs.iter().map(|name| if name.is_empty() { None } else { made.next() }).collect()
-}
-
-/// Renames what a node and its subgraphs read.
-fn rename_reads(node: &mut Node, names: &HashMap<String, String>) {
-    for input in &mut node.inputs {
-        if let Some(new) = names.get(input) {
-            input.clone_from(new);
-        }
-    }
-    for graph in node.subgraphs_mut() {
-        // A name the subgraph makes itself hides the outer one.
-        let mut visible = names.clone();
-        graph.inputs.iter().for_each(|i| drop(visible.remove(&i.name)));
-        graph.initializers.keys().for_each(|i| drop(visible.remove(i)));
-        graph.nodes.iter().flat_map(|n| &n.outputs).for_each(|o| drop(visible.remove(o)));
-        graph.nodes.iter_mut().for_each(|inner| rename_reads(inner, &visible));
-        for output in &mut graph.outputs {
-            if let Some(new) = visible.get(&output.name) {
-                output.name.clone_from(new);
-            }
-        }
-    }
 }

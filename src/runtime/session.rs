@@ -121,7 +121,7 @@ impl Session {
     /// image to fill up, whose rows are dropped.
     ///
     /// # Errors
-    /// [`RuntimeError::Run`] when the model fails, has no such output, or an output is not float32.
+    /// [`RuntimeError::Run`] when the model fails, has no such output, or an output is neither float nor int64.
     pub fn run(&mut self, images: ArrayView4<f32>, outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, RuntimeError> {
         let count = images.len_of(Axis(0));
         let Some(size) = self.batch.filter(|size| *size != count && count > 0) else {
@@ -221,11 +221,12 @@ fn as_input(images: ArrayView4<f32>, input_type: TensorElementType) -> Result<Dy
     }
 }
 
-/// An output as float32.
+/// An output as float32, labels included: whole numbers up to 2^24 keep their value.
 fn floats(value: &DynValue) -> Result<ArrayD<f32>, ort::Error> {
     Ok(match value.dtype().tensor_type() {
         Some(TensorElementType::Float16) => value.try_extract_array::<half::f16>()?.mapv(half::f16::to_f32),
         Some(TensorElementType::Float64) => value.try_extract_array::<f64>()?.mapv(|x| x as f32),
+        Some(TensorElementType::Int64) => value.try_extract_array::<i64>()?.mapv(|x| x as f32),
         _ => value.try_extract_array::<f32>()?.to_owned(),
     })
 }

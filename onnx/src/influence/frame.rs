@@ -3,27 +3,46 @@
 use super::contraction::{Contraction, stack};
 use super::{
     Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata,
-    InfluenceOptions, features,
+    InfluenceOptions, TaskGraphs, features,
 };
+use crate::tangent::Target;
 use crate::{Builder, DataType, Error, Graph, Model, Result, Value, ValueInfo, ValueType};
 use std::collections::HashMap;
+
+/// What influences are made of: some values of the model and their derivatives.
+#[derive(Clone, Copy)]
+pub(super) enum What<'a> {
+    /// Class scores.
+    Classes(&'a InfluenceOptions),
+    /// Whatever a loss graph reads.
+    Task(&'a TaskGraphs<'a>),
+}
+
+impl What<'_> {
+    /// The names of the values.
+    pub(super) fn values(&self) -> Vec<&str> {
+        match self {
+            What::Classes(options) => vec![&options.logits],
+            What::Task(task) => task.bindings.iter().map(|(_, value)| value.as_str()).collect(),
+        }
+    }
+}
+
+/// Derivatives by the names of their values.
+pub(super) type Derivatives = HashMap<String, Value>;
 
 /// A graph that is being given influences.
 pub(super) struct Frame<'a> {
     pub(super) model: &'a Model,
-    pub(super) options: &'a InfluenceOptions,
+    pub(super) what: What<'a>,
     /// The model's own outputs; the graph in the making has none until the end.
     own_outputs: Vec<ValueInfo>,
 }
 
 impl<'a> Frame<'a> {
     /// Checks that there is room for the outputs, and opens the graph.
-    pub(super) fn open(
-        model: &'a Model,
-        directions: &[Direction],
-        options: &'a InfluenceOptions,
-    ) -> Result<(Frame<'a>, Builder)> {
-        let frame = Frame { model, options, own_outputs: model.graph.outputs.clone() };
+    pub(super) fn open(model: &'a Model, directions: &[Direction], what: What<'a>) -> Result<(Frame<'a>, Builder)> {
+        let frame = Frame { model, what, own_outputs: model.graph.outputs.clone() };
         if directions.is_empty() {
             return Err(frame.refuse("an influence graph needs at least one direction".to_owned()));
         }
@@ -41,12 +60,29 @@ impl<'a> Frame<'a> {
 
     /// The error that nothing moves.
     pub(super) fn unreached(&self) -> Error {
-        self.refuse(format!("no parameter in scope reaches `{}`", self.options.logits))
+        self.refuse(format!("no parameter in scope reaches `{}`", self.what.values().join("`, `")))
     }
 
-    /// Values that must be there in the end: the model's outputs and the logits.
+    /// Values that must be there in the end: the model's outputs and what influences are made of.
     pub(super) fn targets(&self) -> Vec<&str> {
-        self.own_outputs.iter().map(|o| o.name.as_str()).chain([self.options.logits.as_str()]).collect()
+        self.own_outputs.iter().map(|o| o.name.as_str()).chain(self.what.values()).collect()
+    }
+
+    /// Those of the values that have a derivative among `found`: floats that a parameter in scope reaches.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) fn moving(&self, found: &HashMap<String, Value>) -> Result<Vec<(&str, Value)>> {
+        let float = |name: &str| self.model.graph.value_type(name).is_none_or(|t| t.data_type.is_float());
+        let mut moving: Vec<(&str, Value)> = Vec::new();
+        for name in self.what.values() {
+            if let (Some(value), true) = (found.get(name), float(name))
+                && moving.iter().all(|(known, _)| *known != name)
+            {
+                moving.push((name, *value));
+            }
+        }
+        if moving.is_empty() { Err(self.unreached()) } else { Ok(moving) }
     }
 
     /// The value of this name.
@@ -54,41 +90,20 @@ impl<'a> Frame<'a> {
         b.get(name).ok_or_else(|| self.refuse(format!("no value is called `{name}`")))
     }
 
-    /// Contracts the logits with their derivatives along each direction, declares the outputs, drops what none needs,
-    /// and stores `metadata`. A value of `means` stands in for the model's own of that name.
+    /// Makes influences of the values and their derivatives along each direction, declares the outputs, drops what none
+    /// needs, and stores `metadata`. A value of `means` stands in for the model's own of that name.
     pub(super) fn close(
         &self,
         mut b: Builder,
-        tangents: &[Value],
+        derivatives: &[Derivatives],
         means: HashMap<String, Value>,
+        target: Target,
         metadata: InfluenceMetadata,
     ) -> Result<Model> {
-        let opset = self.model.opset();
-        let logits = match means.get(&self.options.logits) {
-            Some(mean) => *mean,
-            None => self.value(&b, &self.options.logits)?,
-        };
         b.scope("isal");
-        let logits = self.as_float32(&mut b, logits);
-        let contraction = Contraction::new(&mut b, opset, logits, self.options);
-        let (mut influences, mut per_class) = (Vec::new(), Vec::new());
-        for tangent in tangents {
-            let (influence, classes) = contraction.apply(&mut b, *tangent);
-            influences.push(influence);
-            per_class.extend(classes);
-        }
-        let classes = self.options.classes;
-        self.declare(&mut b, INFLUENCE, &influences, None);
-        self.declare(&mut b, INFLUENCE_PER_CLASS, &per_class, Some(classes));
-        if self.options.embedding {
-            let (features, width) = features::last_layer(&self.model.graph, &self.options.logits).ok_or_else(|| {
-                self.refuse("gradient embeddings need a dense last layer before the logits".to_owned())
-            })?;
-            let features = self.value(&b, &features)?;
-            let features = self.as_float32(&mut b, features);
-            let residual = contraction.residual(&mut b);
-            self.declare(&mut b, EMBEDDING_RESIDUAL, &[residual], Some(classes));
-            self.declare(&mut b, EMBEDDING_FEATURES, &[features], Some(width));
+        match self.what {
+            What::Classes(options) => self.contract(&mut b, options, derivatives, &means)?,
+            What::Task(task) => task.add(self, &mut b, derivatives, &means, target)?,
         }
         let means = means.into_iter().map(|(name, mean)| (name, b.name(mean).to_owned())).collect();
         let mut graph = b.finish()?;
@@ -101,22 +116,66 @@ impl<'a> Frame<'a> {
         Ok(built)
     }
 
-    /// A value of the logits' type in float32, in which influences are computed.
-    pub(super) fn as_float32(&self, b: &mut Builder, value: Value) -> Value {
-        match self.model.graph.value_type(&self.options.logits).map(|t| t.data_type) {
+    /// Contracts class scores with their derivatives.
+    fn contract(
+        &self,
+        b: &mut Builder,
+        options: &InfluenceOptions,
+        derivatives: &[Derivatives],
+        means: &HashMap<String, Value>,
+    ) -> Result<()> {
+        let logits = self.present(b, &options.logits, means)?;
+        let contraction = Contraction::new(b, self.model.opset(), logits, options);
+        let (mut influences, mut per_class) = (Vec::new(), Vec::new());
+        for along in derivatives {
+            let tangent = along.get(&options.logits).copied().ok_or_else(|| self.unreached())?;
+            let (influence, classes) = contraction.apply(b, tangent);
+            influences.push(influence);
+            per_class.extend(classes);
+        }
+        let classes = options.classes;
+        self.declare(b, INFLUENCE, &influences, None);
+        self.declare(b, INFLUENCE_PER_CLASS, &per_class, Some(classes));
+        if options.embedding {
+            let (features, width) = features::last_layer(&self.model.graph, &options.logits).ok_or_else(|| {
+                self.refuse("gradient embeddings need a dense last layer before the logits".to_owned())
+            })?;
+            let features = self.value(b, &features)?;
+            let features = self.as_float32(b, &options.logits, features);
+            let residual = contraction.residual(b);
+            self.declare(b, EMBEDDING_RESIDUAL, &[residual], Some(classes));
+            self.declare(b, EMBEDDING_FEATURES, &[features], Some(width));
+        }
+        Ok(())
+    }
+
+    /// The value of this name, or the mean that stands in for it; floats in float32.
+    pub(super) fn present(&self, b: &mut Builder, name: &str, means: &HashMap<String, Value>) -> Result<Value> {
+        let value = match means.get(name) {
+            Some(mean) => *mean,
+            None => self.value(b, name)?,
+        };
+        Ok(self.as_float32(b, name, value))
+    }
+
+    /// A value of the type that the model's value `like` has in float32, in which influences are computed; what is no float
+    /// stays.
+    pub(super) fn as_float32(&self, b: &mut Builder, like: &str, value: Value) -> Value {
+        match self.model.graph.value_type(like).map(|t| t.data_type).filter(|t| t.is_float()) {
             None | Some(DataType::Float) => value,
             Some(_) => b.node("Cast", [value]).attr("to", i64::from(DataType::Float.number())).value(),
         }
     }
 
     /// An output of a row a sample: of one value a direction, side by side where there are several.
-    fn declare(&self, b: &mut Builder, name: &str, values: &[Value], width: Option<usize>) {
+    pub(super) fn declare(&self, b: &mut Builder, name: &str, values: &[Value], width: Option<usize>) {
         let stacked = match values {
             [] => return,
             [one] => *one,
             several => stack(b, self.model.opset(), several),
         };
-        let batch = self.model.graph.value_type(&self.options.logits).and_then(|t| t.shape?.first().cloned());
+        let first = self.what.values().first().and_then(|name| self.model.graph.value_type(name));
+        let batch = first.and_then(|t| t.shape?.first().cloned());
         let mut shape = vec![batch.unwrap_or_else(|| "N".into())];
         shape.extend((values.len() > 1).then(|| values.len().into()));
         shape.extend(width.map(Into::into));

@@ -16,13 +16,15 @@ mod metadata;
 mod paired;
 mod shadow;
 mod tangent;
+mod task;
 
 pub use crate::reach::{Reach, reach};
 pub use direction::Direction;
 pub use metadata::{Form, InfluenceMetadata};
-pub use paired::{Difference, Paired, paired};
+pub use paired::{Difference, Paired, paired, paired_task};
 pub use shadow::{Shadow, shadow};
-pub use tangent::{TangentOptions, tangent};
+pub use tangent::{TangentOptions, tangent, tangent_task};
+pub use task::{PSEUDO_LABEL, TaskGraphs};
 
 /// Name of the output with each sample's influence, `[N]`, or `[N, D]` for D directions. The more negative, the more
 /// labelling the sample is expected to lower the reference loss.

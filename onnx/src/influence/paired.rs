@@ -9,8 +9,9 @@
 //! are crossed, too short and float32 rounds it away. It is for float32 weights alone.
 
 use super::direction::measure;
-use super::frame::Frame;
-use super::{Direction, Form, InfluenceMetadata, InfluenceOptions};
+use super::frame::{Derivatives, Frame, What};
+use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, TaskGraphs};
+use crate::tangent::Target;
 use crate::twin::{Kinks, Twins, typed};
 use crate::{DataType, Error, Graph, Model, Result, Tensor};
 use std::collections::HashMap;
@@ -56,7 +57,21 @@ pub struct Paired {
 /// A direction that names no float32 initializer, or whose block has other dims, or that is zero; logits that no
 /// parameter reaches; an output already called as one of ours.
 pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOptions, how: Paired) -> Result<Model> {
-    let (frame, b) = Frame::open(model, directions, options)?;
+    paired_of(model, directions, What::Classes(options), how)
+}
+
+/// [`paired`] of a model and its task: the outputs are the model's own, the pseudo-label and [`INFLUENCE`](super::INFLUENCE).
+/// The loss is not run at two settings and subtracted, which float32 would drown: its own tangent is taken along the
+/// difference of the values that it reads.
+///
+/// # Errors
+/// As [`paired`], and as [`TaskGraphs`].
+pub fn paired_task(model: &Model, directions: &[Direction], task: &TaskGraphs<'_>, how: Paired) -> Result<Model> {
+    paired_of(model, directions, What::Task(task), how)
+}
+
+fn paired_of(model: &Model, directions: &[Direction], what: What<'_>, how: Paired) -> Result<Model> {
+    let (frame, b) = Frame::open(model, directions, what)?;
     let kinks = if how.difference == Difference::Held { Kinks::Held } else { Kinks::Free };
     let typed = typed(model, kinks)?;
     let twins = Twins::new(b, &typed, kinks);
@@ -67,21 +82,28 @@ pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOption
         let tail = if number == 0 { String::new() } else { number.to_string() };
         let targets = frame.targets();
         let ahead = twins.add(ahead_of(&model.graph, direction, eps), &format!("ahead{tail}"), &targets);
-        let logits_ahead = ahead.get(&options.logits).copied().ok_or_else(|| frame.unreached())?;
-        let (other, divisor) = match how.difference {
-            Difference::OneSided | Difference::Held => (twins.with(|b| frame.value(b, &options.logits))?, eps),
+        let moving = frame.moving(&ahead)?;
+        let (others, divisor) = match how.difference {
+            Difference::OneSided | Difference::Held => (HashMap::new(), eps),
             Difference::Central => {
                 let back = twins.add(ahead_of(&model.graph, direction, -eps), &format!("back{tail}"), &targets);
-                let logits_back = back.get(&options.logits).copied().unwrap_or(logits_ahead);
-                centre.get_or_insert((ahead, back));
-                (logits_back, 2.0 * eps)
+                centre.get_or_insert((ahead.clone(), back.clone()));
+                (back, 2.0 * eps)
             }
         };
-        tangents.push(twins.with(|b| {
-            let apart = b.op("Sub", [logits_ahead, other]);
+        tangents.push(twins.with(|b| -> Result<Derivatives> {
             let factor = b.constant("per_step", Tensor::scalar((1.0 / divisor) as f32));
-            b.op("Mul", [apart, factor])
-        }));
+            let mut along = Derivatives::new();
+            for (name, ahead) in moving {
+                let other = match others.get(name) {
+                    Some(back) => *back,
+                    None => frame.value(b, name)?,
+                };
+                let apart = b.op("Sub", [ahead, other]);
+                along.insert(name.to_owned(), b.op("Mul", [apart, factor]));
+            }
+            Ok(along)
+        })?);
     }
     let mut b = twins.into_builder();
     let mut means = HashMap::new();
@@ -99,7 +121,7 @@ pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOption
     metadata.0.insert("form".into(), Form::Paired.to_string());
     metadata.0.insert("difference".into(), how.difference.name().into());
     metadata.0.insert("relative step".into(), format!("{:e}", how.relative_step));
-    frame.close(b, &tangents, means, metadata)
+    frame.close(b, &tangents, means, Target::Any, metadata)
 }
 
 /// `eps` for which `eps s` has the relative length asked for.

@@ -5,11 +5,11 @@
 //! tangents are of the size of the values they belong to, and the logits' derivative is scaled back in float32.
 
 use super::direction::measure;
-use super::frame::Frame;
-use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, low_rank};
-use crate::tangent::{Seed, Target, Way, differentiate};
+use super::frame::{Derivatives, Frame, What};
+use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, TaskGraphs, low_rank};
+use crate::tangent::{Seed, Target, Way, differentiate, held_values};
 use crate::{Builder, Model, Result, Tensor, Value};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// How the tangent graph is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +34,24 @@ pub fn tangent(
     options: &InfluenceOptions,
     how: TangentOptions,
 ) -> Result<Model> {
-    let (frame, mut b) = Frame::open(model, directions, options)?;
+    tangent_of(model, directions, What::Classes(options), how)
+}
+
+/// [`tangent`] of a model and its task: the outputs are the model's own, the pseudo-label and [`INFLUENCE`](super::INFLUENCE).
+///
+/// # Errors
+/// As [`tangent`], and as [`TaskGraphs`].
+pub fn tangent_task(
+    model: &Model,
+    directions: &[Direction],
+    task: &TaskGraphs<'_>,
+    how: TangentOptions,
+) -> Result<Model> {
+    tangent_of(model, directions, What::Task(task), how)
+}
+
+fn tangent_of(model: &Model, directions: &[Direction], what: What<'_>, how: TangentOptions) -> Result<Model> {
+    let (frame, mut b) = Frame::open(model, directions, what)?;
     let typed = model.inferred()?;
     let (mut seeds, mut scales) = (Vec::new(), Vec::new());
     for (number, direction) in directions.iter().enumerate() {
@@ -47,21 +64,25 @@ pub fn tangent(
         seeds.push(plant(&mut b, model, direction, scale, how, &format!("s{tail}")));
         scales.push(scale);
     }
-    let way = Way { targets: &[&options.logits], held: &HashSet::new() };
+    let (targets, held) = (frame.what.values(), held_values(model));
+    let way = Way { targets: &targets, held: &held };
     let (mut b, found) = differentiate(b, &typed, &seeds, way, how.target)?;
     b.scope("isal");
     let mut tangents = Vec::new();
     for (found, scale) in found.iter().zip(scales) {
-        let derivative = found.get(&options.logits).copied().ok_or_else(|| frame.unreached())?;
-        let derivative = frame.as_float32(&mut b, derivative);
         let factor = b.constant("per_scale", Tensor::scalar((1.0 / scale) as f32));
-        tangents.push(b.op("Mul", [derivative, factor]));
+        let mut along = Derivatives::new();
+        for (name, derivative) in frame.moving(found)? {
+            let derivative = frame.as_float32(&mut b, name, derivative);
+            along.insert(name.to_owned(), b.op("Mul", [derivative, factor]));
+        }
+        tangents.push(along);
     }
     let mut metadata = InfluenceMetadata::default();
     metadata.0.insert("form".into(), Form::Tangent.to_string());
     metadata.0.insert("rank".into(), how.rank.map_or_else(|| "exact".to_owned(), |rank| rank.to_string()));
     metadata.0.insert("target".into(), how.target.name().to_owned());
-    frame.close(b, &tangents, HashMap::new(), metadata)
+    frame.close(b, &tangents, HashMap::new(), how.target, metadata)
 }
 
 /// The scaled blocks as initializers of the weights' types.

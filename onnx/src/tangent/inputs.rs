@@ -52,10 +52,15 @@ pub fn of_inputs(model: &Model, moving: &[&str], target: Target) -> Result<Model
     Ok(Model { graph, ..typed.clone() })
 }
 
+/// The names that [`HELD`] lists.
+pub(crate) fn held_values(model: &Model) -> HashSet<&str> {
+    let listed = model.metadata.get(HELD).map_or("", String::as_str);
+    listed.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
 /// The held values, each of which is there.
 fn held(model: &Model) -> Result<HashSet<&str>> {
-    let listed = model.metadata.get(HELD).map_or("", String::as_str);
-    let names: HashSet<&str> = listed.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let names = held_values(model);
     let graph = &model.graph;
     let missing = |name: &&&str| {
         graph.producer(name).is_none()

@@ -18,13 +18,14 @@ pub(crate) mod winograd;
 pub(crate) use at::sum;
 pub use at::{At, Tangents};
 pub(crate) use held::Held;
+pub(crate) use inputs::held_values;
 pub use inputs::{HELD, of_inputs};
 pub use seed::Seed;
 pub use target::Target;
 pub use term::Term;
 
 use crate::ops;
-use crate::reach::reach;
+use crate::reach::reach_past;
 use crate::{Builder, Error, Graph, Model, Result, Tensor, Value};
 use emitter::Emitter;
 use indexmap::IndexMap;
@@ -93,7 +94,8 @@ pub fn tangents(model: &Model, directions: &IndexMap<String, Tensor>, of: &[&str
         .map(|(name, direction)| (name.clone(), Seed::Dense(builder.constant(name, direction.clone()))))
         .collect();
     builder.scope("");
-    let way = Way { targets: of, held: &HashSet::new() };
+    let held = held_values(model);
+    let way = Way { targets: of, held: &held };
     let (builder, found) = differentiate(builder, &typed, &[seeds], way, target)?;
     builder.finish_beside(&typed, "tangent", of, found.first().unwrap_or(&HashMap::new()))
 }
@@ -140,7 +142,8 @@ fn along(
     seeds: &HashMap<String, Seed>,
     way: Way<'_>,
 ) -> Result<HashMap<String, Value>> {
-    let found = reach(graph, seeds.keys().map(String::as_str), way.targets.iter().copied());
+    let held = |name: &str| way.held.contains(name);
+    let found = reach_past(graph, seeds.keys().map(String::as_str), way.targets.iter().copied(), held);
     let mut tangents: HashMap<String, Value> = HashMap::new();
     for &position in &found.nodes {
         let Some(node) = graph.nodes.get(position) else { continue };

@@ -1,0 +1,92 @@
+//! Influence by a task's own graphs: what the model believes, and how the loss of that belief moves along `s`.
+//!
+//! With the values `o` that the loss reads, their derivatives `o'` along `s` and the annotations `a = decode(o)`, held, the
+//! influence is `-(d loss(o, a) / d o) . o'`: the decode graph and the tangent of the loss graph become nodes of the model's.
+//! Softmax cross-entropy gives what the contraction of class scores gives.
+
+use super::INFLUENCE;
+use super::frame::{Derivatives, Frame};
+use crate::tangent::{Target, of_inputs};
+use crate::{Builder, Graph, Model, Result, Value};
+use std::collections::HashMap;
+
+/// Prefix of the outputs with the pseudo-label: `pseudo_label.NAME` for each annotation.
+pub const PSEUDO_LABEL: &str = "pseudo_label";
+
+/// A task's graphs and the values of the model that they read.
+///
+/// Both graphs are of the model's opset. An input of the loss graph is bound to a value of the model or is an output of the
+/// decode graph; an input of the decode graph is bound. Whatever else is an error that names it.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskGraphs<'a> {
+    /// Values of the model and annotations to one output, the loss `[N]`.
+    pub loss: &'a Model,
+    /// Values of the model to annotations.
+    pub decode: &'a Model,
+    /// Inputs of the graphs, each with the name of the model's value that it is.
+    pub bindings: &'a [(String, String)],
+}
+
+impl TaskGraphs<'_> {
+    /// Adds pseudo-label and influences, and declares them.
+    pub(super) fn add(
+        &self,
+        frame: &Frame<'_>,
+        b: &mut Builder,
+        derivatives: &[Derivatives],
+        means: &HashMap<String, Value>,
+        target: Target,
+    ) -> Result<()> {
+        for graph in [self.loss, self.decode] {
+            if graph.opset() != frame.model.opset() {
+                let (own, other) = (frame.model.opset(), graph.opset());
+                let name = &graph.graph.name;
+                return Err(
+                    frame.refuse(format!("it is of opset {own} and the task's graph `{name}` of opset {other}"))
+                );
+            }
+        }
+        let mut values = HashMap::new();
+        for (input, value) in self.bindings {
+            values.insert(input.clone(), frame.present(b, value, means)?);
+        }
+        b.scope("isal/decode");
+        let annotations = b.inline(&self.decode.graph, &read(&self.decode.graph, &values))?;
+        values.extend(annotations.iter().map(|(name, value)| (name.clone(), *value)));
+
+        let mut influences = Vec::new();
+        for along in derivatives {
+            let bound = self.bindings.iter().filter(|(input, _)| self.reads(input));
+            let moving: Vec<(&str, Value)> =
+                bound.filter_map(|(input, value)| Some((input.as_str(), *along.get(value)?))).collect();
+            let names: Vec<&str> = moving.iter().map(|(input, _)| *input).collect();
+            let loss = of_inputs(self.loss, &names, target)?;
+            let mut given = values.clone();
+            given.extend(moving.iter().map(|(input, tangent)| (format!("{input}.tangent"), *tangent)));
+            b.scope("isal/loss");
+            let made = b.inline(&loss.graph, &read(&loss.graph, &given))?;
+            let of_loss = self.loss.graph.outputs.first().and_then(|o| made.get(&format!("{}.tangent", o.name)));
+            let of_loss = *of_loss.ok_or_else(|| frame.unreached())?;
+            b.scope("isal");
+            influences.push(b.op("Neg", [of_loss]));
+        }
+        b.scope("");
+        for output in &self.decode.graph.outputs {
+            if let Some(value) = annotations.get(&output.name) {
+                b.output(&format!("{PSEUDO_LABEL}.{}", output.name), *value, output.value_type.clone());
+            }
+        }
+        b.scope("isal");
+        frame.declare(b, INFLUENCE, &influences, None);
+        Ok(())
+    }
+
+    fn reads(&self, input: &str) -> bool {
+        self.loss.graph.inputs.iter().any(|known| known.name == input)
+    }
+}
+
+/// Those of the values that a graph has inputs for.
+fn read(graph: &Graph, values: &HashMap<String, Value>) -> HashMap<String, Value> {
+    graph.inputs.iter().filter_map(|input| Some((input.name.clone(), *values.get(&input.name)?))).collect()
+}
