@@ -10,6 +10,7 @@ use crate::scores::ScoreError;
 use crate::scoring::{MergeError, NoneUsable, ScoringError};
 use crate::select::SelectError;
 use crate::sweep::SweepError;
+use crate::task::TaskError;
 use crate::train::TrainError;
 use isal_plugin_abi::Status;
 use std::process::ExitCode;
@@ -151,6 +152,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || matches!(cause.downcast_ref(), Some(PluginError::Call { status, .. }) if *status == Status::UNSUPPORTED.0)
         || cause.is::<MergeError>()
         || cause.is::<NoneUsable>()
+        || cause.downcast_ref::<TaskError>().is_some_and(|e| !matches!(e, TaskError::Read { .. }))
         || cause.is::<ClassifierError>()
         || cause.is::<SplitError>()
         || cause.is::<RecipeError>()

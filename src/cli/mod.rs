@@ -18,6 +18,7 @@ mod op;
 mod progress;
 mod recipe;
 mod score;
+mod task;
 mod train;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
@@ -90,6 +91,9 @@ enum Command {
     /// Look at a model, or compare two
     #[command(subcommand)]
     Graph(graph::Command),
+    /// Look at tasks: losses, and what they read of a model
+    #[command(subcommand)]
+    Task(task::Command),
     /// List what is there for each ONNX operator
     #[command(subcommand)]
     Op(op::Command),
@@ -150,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Score(command) => score::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
+        Command::Task(command) => task::run(&command, &context),
         Command::Op(command) => op::run(&command, &context),
         Command::Graph(command) => graph::run(&command, &context),
         Command::Bench(options) => bench::run(&options, &context),

@@ -4,8 +4,16 @@
 //! of the images, by name, and gives the loss of each image; a decode graph gives the annotations that the model believes
 //! ([`isal_exporters::losses`] has the contract and the built-in pairs).
 
+mod bind;
+mod error;
+
+pub(crate) use bind::shown;
+pub use bind::{Bound, Found, built_in, own};
+pub use error::TaskError;
+
 use isal_exporters::losses::{self, LossOptions, OUTPUTS, Pair, SoftmaxCrossEntropy};
-use isal_onnx::Dim;
+use isal_onnx::{Dim, Model};
+use std::path::Path;
 
 /// Annotation of a classifier: a weight for each class, `[N, C]`; one-hot for a label.
 pub const CLASS_WEIGHTS: &str = losses::WEIGHTS;
@@ -18,6 +26,15 @@ pub struct Task {
     /// Inputs of the graphs that are values of the model, outputs or inner ones, each with that value's name. Every other input
     /// of the loss graph is an annotation.
     pub bindings: Vec<(String, String)>,
+}
+
+/// Reads a user's loss and decode graphs.
+///
+/// # Errors
+/// [`TaskError::Read`].
+pub fn read(loss: &Path, decode: &Path) -> Result<Pair, TaskError> {
+    let graph = |path: &Path| Model::read(path).map_err(|source| TaskError::Read { path: path.to_owned(), source });
+    Ok(Pair { loss: graph(loss)?, decode: graph(decode)? })
 }
 
 impl Task {

@@ -1,0 +1,93 @@
+//! Why a task and a model do not go together.
+
+use std::path::PathBuf;
+
+/// Why graphs are no task, or none of this model.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// A file that is no sound model.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: isal_onnx::Error,
+    },
+    /// No built-in task of that name, or not for outputs of that shape.
+    #[error(transparent)]
+    BuiltIn(#[from] isal_exporters::Error),
+    /// A loss graph with another output than the loss of each image.
+    #[error("the loss graph gives {found}, expected one output of floats [N], the loss of each image")]
+    NoLoss {
+        /// What it gives.
+        found: String,
+    },
+    /// An annotation that the two graphs see differently.
+    #[error("the annotation `{name}` is {decoded} out of the decode graph and {wanted} into the loss graph")]
+    Annotation {
+        /// The annotation.
+        name: String,
+        /// As the decode graph gives it.
+        decoded: String,
+        /// As the loss graph takes it.
+        wanted: String,
+    },
+    /// A binding of an input that neither graph has, or that is an annotation.
+    #[error("`{input}` is no input to bind: the task's graphs read {inputs}")]
+    NoInput {
+        /// The input that was named.
+        input: String,
+        /// Those there are.
+        inputs: String,
+    },
+    /// An input for which there is no value.
+    #[error(
+        "the task reads `{input}` {wanted}, and the model has no value of that name: bind one with `--bind {input}=VALUE`; its outputs are {outputs}"
+    )]
+    Unbound {
+        /// The input.
+        input: String,
+        /// Its type and shape.
+        wanted: String,
+        /// The model's outputs.
+        outputs: String,
+    },
+    /// A value that the model does not have.
+    #[error("`{input}` is bound to `{value}`, which the model does not have; its outputs are {outputs}")]
+    NoValue {
+        /// The input.
+        input: String,
+        /// The value that was named.
+        value: String,
+        /// The model's outputs.
+        outputs: String,
+    },
+    /// A value of another type or shape.
+    #[error("the task reads `{input}` {wanted}, and the model's value `{value}` is {found}")]
+    Shape {
+        /// The input.
+        input: String,
+        /// Its type and shape.
+        wanted: String,
+        /// The model's value.
+        value: String,
+        /// Its type and shape.
+        found: String,
+    },
+    /// Graphs of different operator sets.
+    #[error(
+        "the model is of opset {model} and the {graph} graph of opset {found}: export it again with `opset_version={model}`"
+    )]
+    Opset {
+        /// Of the model.
+        model: i64,
+        /// `loss` or `decode`.
+        graph: &'static str,
+        /// Its opset.
+        found: i64,
+    },
+    /// A loss without a derivative in the values it reads.
+    #[error("the loss graph cannot be differentiated")]
+    NotDifferentiable(#[source] isal_onnx::Error),
+}
