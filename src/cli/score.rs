@@ -377,7 +377,9 @@ fn solver(name: &str, damping: &str) -> anyhow::Result<SolverOptions> {
     match &mut options {
         SolverOptions::Identity(identity) => identity.damping = fixed,
         SolverOptions::Lissa(lissa) => lissa.step = Step::Automatic { damping: fixed },
-        SolverOptions::CgHessian(cg) | SolverOptions::CgGaussNewton(cg) => cg.damping = fixed,
+        SolverOptions::CgHessian(cg) | SolverOptions::CgFisher(cg) | SolverOptions::CgGaussNewton(cg) => {
+            cg.damping = fixed
+        }
     }
     Ok(options)
 }

@@ -10,6 +10,7 @@
 mod annotations;
 mod artefact;
 mod batches;
+mod cg_fisher;
 mod cg_gauss_newton;
 mod cg_hessian;
 mod conjugate_gradient;

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::cg_fisher;
 use super::cg_gauss_newton;
 use super::cg_hessian;
 use super::conjugate_gradient::ConjugateGradient;
@@ -30,7 +31,7 @@ pub struct SolverRow {
 
 /// Every solver and named setting, the floor first.
 pub const SOLVERS: &[SolverRow] =
-    &[identity::ROW, lissa::ROW, lissa::CLASSIFICATION_ROW, cg_hessian::ROW, cg_gauss_newton::ROW];
+    &[identity::ROW, lissa::ROW, lissa::CLASSIFICATION_ROW, cg_hessian::ROW, cg_fisher::ROW, cg_gauss_newton::ROW];
 
 /// The solver that is taken unless another is asked for.
 pub const DEFAULT_SOLVER: &str = "cg-gauss-newton";
@@ -46,6 +47,8 @@ pub enum SolverOptions {
     Lissa(Lissa),
     /// Conjugate gradient on the Hessian.
     CgHessian(ConjugateGradient),
+    /// Conjugate gradient on the empirical Fisher matrix.
+    CgFisher(ConjugateGradient),
     /// Conjugate gradient on the Gauss-Newton matrix.
     CgGaussNewton(ConjugateGradient),
 }
@@ -68,6 +71,7 @@ impl SolverOptions {
             SolverOptions::Identity(_) => identity::ROW.name,
             SolverOptions::Lissa(_) => lissa::ROW.name,
             SolverOptions::CgHessian(_) => cg_hessian::ROW.name,
+            SolverOptions::CgFisher(_) => cg_fisher::ROW.name,
             SolverOptions::CgGaussNewton(_) => cg_gauss_newton::ROW.name,
         }
     }
@@ -77,13 +81,14 @@ impl SolverOptions {
         match self {
             SolverOptions::Lissa(options) => options.curvature,
             SolverOptions::CgHessian(_) => Curvature::Hessian,
+            SolverOptions::CgFisher(_) => Curvature::EmpiricalFisher,
             SolverOptions::Identity(_) | SolverOptions::CgGaussNewton(_) => Curvature::GaussNewton,
         }
     }
 
     /// Whether it can end by the influences of a sample, and so has a use for one.
     pub fn settles(&self) -> bool {
-        matches!(self, SolverOptions::CgHessian(_) | SolverOptions::CgGaussNewton(_))
+        matches!(self, SolverOptions::CgHessian(_) | SolverOptions::CgFisher(_) | SolverOptions::CgGaussNewton(_))
     }
 
     /// Refuses an option outside its range, by name and value.
@@ -91,7 +96,9 @@ impl SolverOptions {
         match self {
             SolverOptions::Identity(options) => options.validate(),
             SolverOptions::Lissa(options) => options.validate(),
-            SolverOptions::CgHessian(options) | SolverOptions::CgGaussNewton(options) => options.validate(),
+            SolverOptions::CgHessian(options)
+            | SolverOptions::CgFisher(options)
+            | SolverOptions::CgGaussNewton(options) => options.validate(),
         }
     }
 }
@@ -222,9 +229,9 @@ pub fn solve<E: GradientEngine>(
     let attempt = match options {
         SolverOptions::Identity(options) => options.solve(&mut operator, v),
         SolverOptions::Lissa(options) => options.solve(&mut operator, v),
-        SolverOptions::CgHessian(options) | SolverOptions::CgGaussNewton(options) => {
-            options.solve(&mut operator, v, sample)
-        }
+        SolverOptions::CgHessian(options)
+        | SolverOptions::CgFisher(options)
+        | SolverOptions::CgGaussNewton(options) => options.solve(&mut operator, v, sample),
     }?;
 
     let s = attempt.s;

@@ -51,6 +51,26 @@ fn every_score_of_every_exact_solver_is_within_a_thousandth_of_dense_algebra() {
     }
 }
 
+/// `(F + lambda I) s = v` with the outer products written out.
+#[test]
+fn the_fisher_solver_inverts_the_mean_outer_product_of_the_gradients() {
+    let mut setting = Setting::new(LAMBDA);
+    let labelled = of(&setting.labelled);
+    let dimension = setting.model.theta.len();
+    let mut matrix = ndarray::Array2::<f64>::zeros((dimension, dimension));
+    for sample in &labelled {
+        let gradient = ndarray::Array1::from(setting.model.gradient_of(sample));
+        let column = gradient.clone().insert_axis(ndarray::Axis(1));
+        matrix.scaled_add(1.0 / labelled.len() as f64, &column.dot(&gradient.insert_axis(ndarray::Axis(0))));
+    }
+    matrix.diag_mut().iter_mut().for_each(|d| *d += LAMBDA);
+    let truth = Cholesky::of(&matrix).solve(&setting.model.mean_gradient(&of(&setting.reference)));
+    let solution = setting.solved_by_formula(&SolverOptions::CgFisher(precise())).unwrap();
+    let error = distance(&solution.s, &truth);
+    // The residual asked for is 1e-8 of v; lambda_max / lambda is some hundred, which is what it may grow by.
+    assert!(error < 1e-5, "{error:e}");
+}
+
 /// Relative distance of two columns, in the norm of the second.
 fn distance(a: &[f64], b: &[f64]) -> f64 {
     let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();

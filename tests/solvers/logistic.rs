@@ -181,16 +181,21 @@ impl GradientEngine for Logistic {
         Ok((samples.iter().map(|s| self.loss(s)).sum(), gradient))
     }
 
-    /// Both curvatures are the same matrix, since the outputs are linear in the parameters.
+    /// Hessian and Gauss-Newton matrix are the same, since the outputs are linear in the parameters.
     fn curvature_product(
         &mut self,
-        _: Curvature,
+        curvature: Curvature,
         images: ArrayView4<f32>,
         annotations: &Annotations,
         v: &Vec<f64>,
     ) -> Result<Vec<f64>, EngineError> {
         let mut product = vec![0.0; v.len()];
         for sample in samples(images, annotations) {
+            if curvature == Curvature::EmpiricalFisher {
+                let gradient = self.gradient_of(&sample);
+                self.add_gradient(&sample, dot(&gradient, v), &mut product);
+                continue;
+            }
             let p = self.probabilities(&sample.x);
             let d = self.outputs(v, &sample.x);
             let mean = dot(&p, &d);
