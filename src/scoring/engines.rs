@@ -53,7 +53,10 @@ pub(super) fn with_influence(
         model_sha256: prepared.classifier.sha256.clone(),
         labelled_sha256: data_sha256(labelled.dataset(), &prepared.recipe),
         reference_sha256: data_sha256(reference.dataset(), &prepared.recipe),
-        pool_sha256: data_sha256(&solving::of_pool(&curvature, options.pool.dataset())?, &prepared.recipe),
+        pool_sha256: data_sha256(
+            &solving::of_pool(&curvature, &from.solver, options.pool.dataset())?,
+            &prepared.recipe,
+        ),
         labelled_samples: labelled.dataset().len(),
         curvature: [curvature.labelled.len(), curvature.pool.len()],
         scope: from.scope.to_string(),

@@ -5,7 +5,7 @@ use super::prepared::Prepared;
 use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, Targets, agreement, ihvp};
 use crate::data::{DataError, Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::error_chain::in_one_line;
-use crate::influence::{Batches as _, GradientEngine, InfluenceError, Joined, SolvedVector};
+use crate::influence::{Batches as _, GradientEngine, InfluenceError, Joined, SolvedVector, SolverOptions};
 use crate::observe::{Observer, Stage};
 use crate::plugin::PluginEngine;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
@@ -28,9 +28,14 @@ pub(super) struct Solving<'a> {
 /// exact derivative.
 pub(super) const SAMPLE: usize = 256;
 
+/// Those whose influences have to settle; a solver that does not settle has no use for them.
+fn sampled(solver: &SolverOptions, pool: &Dataset) -> Vec<usize> {
+    if solver.settles() { pool.spread(SAMPLE) } else { Vec::new() }
+}
+
 /// The pool images that a solve looks at: those of the curvature, and those whose influences have to settle.
-pub(super) fn of_pool(curvature: &Drawn, pool: &Dataset) -> Result<Dataset, DataError> {
-    pool.subset(&[curvature.pool.clone(), pool.spread(SAMPLE)].concat())
+pub(super) fn of_pool(curvature: &Drawn, solver: &SolverOptions, pool: &Dataset) -> Result<Dataset, DataError> {
+    pool.subset(&[curvature.pool.clone(), sampled(solver, pool)].concat())
 }
 
 /// Reads the images, checks the plugin against ONNX Runtime on some of them, and solves.
@@ -62,9 +67,7 @@ pub(super) fn solve_stage(
     };
     let Drawn { labelled, pool } = solving.curvature;
     let of_pool = options.pool.dataset();
-    // A solver that does not settle has no use for the sample.
-    let sampled = if key.solver.settles() { of_pool.spread(SAMPLE) } else { Vec::new() };
-    let (pool, sample) = (of_pool.subset(pool)?, of_pool.subset(&sampled)?);
+    let (pool, sample) = (of_pool.subset(pool)?, of_pool.subset(&sampled(&key.solver, of_pool))?);
     let mut labelled = read(labelled, "labelled", Targets::Labels(classes))?;
     let mut pool = read(&pool, "pool", Targets::Alike(classes))?;
     let mut sample = read(&sample, "sample", Targets::Alike(classes))?;
