@@ -214,3 +214,19 @@ fn an_engine_can_be_moved_to_another_thread() {
     let there = std::thread::spawn(move || engine.forward(images(2).view()).expect("a forward pass"));
     assert_eq!(there.join().expect("the thread ends"), here);
 }
+
+/// The shared library of a table that says it is of another version.
+#[test]
+fn a_plugin_of_another_version_is_refused_with_what_to_do() {
+    const SOURCE: &str = "#include <stddef.h>\n#include <stdint.h>\n\
+        static const struct { uint32_t version, reserved; size_t size; } table = {1, 0, 16};\n\
+        const void *isal_plugin_table(void) { return &table; }\n";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (source, library) = (folder.path().join("old.c"), folder.path().join("libold.so"));
+    std::fs::write(&source, SOURCE).expect("written");
+    let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(built.expect("a C compiler").success());
+    let error = Plugin::find(Some(&library)).expect_err("version 1");
+    assert!(matches!(error, PluginError::Version { expected: 2, found: 1, .. }), "{error}");
+    assert!(error.to_string().contains("`make plugin`"), "{error}");
+}

@@ -7,3 +7,4 @@ mod exported;
 mod influence;
 mod place;
 mod show;
+mod solved;
