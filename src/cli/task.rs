@@ -1,7 +1,7 @@
 //! `isal task`: what is minimised, and what of a model and its annotations it reads.
 
 use super::{BadRequest, Context, Outcome};
-use crate::task::{self, Bound, Found, Task, shown};
+use crate::task::{self, Bound, Found, Task, Wanted, shown};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use isal_exporters::losses;
@@ -19,7 +19,7 @@ pub enum Command {
     List,
     /// Show what a loss and its decode graph read of a model and of the annotations
     #[command(
-        after_help = "A task is two graphs: `loss` takes values of the model and annotations and gives the loss [N] of each image; `decode` takes values of the model and gives the annotations that it believes. An input of the loss that decode gives is an annotation; every other input is a value of the model: the one that --bind names, the one of the same name, or the model's only output.\n\nExamples:\n  isal task show --model tags.onnx --task sigmoid-cross-entropy\n  isal task show --model detector.onnx --loss loss.onnx --decode decode.onnx --bind scores=/head/cls"
+        after_help = "A task is two graphs: `loss` takes values of the model and annotations and gives the loss [N] of each image; `decode` takes values of the model and gives the annotations that it believes. An input of the loss that decode gives is an annotation; every other input is a value of the model: the one that --bind names, the one of the same name, or the model's only output. Without --task and --loss, the table [task] of model.toml beside model.onnx says it: name, or loss and decode, and perhaps bind.\n\nExamples:\n  isal task show --model tags.onnx --task sigmoid-cross-entropy\n  isal task show --model detector.onnx --loss loss.onnx --decode decode.onnx --bind scores=/head/cls"
     )]
     Show(ShowOptions),
 }
@@ -31,16 +31,16 @@ pub struct ShowOptions {
     #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
     model: PathBuf,
     /// A built-in task, by its name in `isal task list`
-    #[arg(long, value_name = "NAME", help_heading = "Task", conflicts_with_all = ["loss", "decode"])]
+    #[arg(long, value_name = "NAME", help_heading = "Model", conflicts_with_all = ["loss", "decode"])]
     task: Option<String>,
     /// The graph of your own loss
-    #[arg(long, value_name = "FILE.onnx", help_heading = "Task", requires = "decode")]
+    #[arg(long, value_name = "FILE.onnx", help_heading = "Model", requires = "decode")]
     loss: Option<PathBuf>,
     /// The graph of what the model believes
-    #[arg(long, value_name = "FILE.onnx", help_heading = "Task", requires = "loss")]
+    #[arg(long, value_name = "FILE.onnx", help_heading = "Model", requires = "loss")]
     decode: Option<PathBuf>,
     /// Which value of the model, an output or an inner one, an input of the graphs is
-    #[arg(long, value_name = "INPUT=VALUE", help_heading = "Task")]
+    #[arg(long, value_name = "INPUT=VALUE", help_heading = "Model")]
     bind: Vec<Binding>,
 }
 
@@ -80,18 +80,17 @@ fn list(context: &Context) -> anyhow::Result<Outcome> {
 fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<Outcome> {
     let read = || format!("cannot read `{}`", options.model.display());
     let model = Model::read(&options.model).with_context(read)?;
-    let given: Vec<(String, String)> = options.bind.iter().map(|Binding(a, b)| (a.clone(), b.clone())).collect();
-    let (task, bound) = match (&options.task, &options.loss, &options.decode) {
-        (Some(name), ..) => task::built_in(&model, name, &given)?,
-        (None, Some(loss), Some(decode)) => task::own(&model, task::read(loss, decode)?, &given)?,
-        _ => return Err(BadRequest("name a task: `--task NAME`, or `--loss FILE --decode FILE`".to_owned()).into()),
+    let (wanted, given) = wanted(options)?;
+    let (task, bound) = match (&wanted, wanted.graphs()?) {
+        (Wanted::BuiltIn(name), _) => task::built_in(&model, name, &given)?,
+        (Wanted::Own { .. }, graphs) => task::own(&model, graphs.context("no graphs")?, &given)?,
     };
     let annotations = annotations(&task);
     let held = task.graphs.loss.metadata.get(HELD).cloned().unwrap_or_default();
-    let named = |path: &Option<PathBuf>, graph: &Model| {
-        path.as_ref().map_or_else(|| graph.graph.name.clone(), |path| path.display().to_string())
+    let (loss, decode) = match &wanted {
+        Wanted::BuiltIn(_) => (task.graphs.loss.graph.name.clone(), task.graphs.decode.graph.name.clone()),
+        Wanted::Own { loss, decode } => (loss.display().to_string(), decode.display().to_string()),
     };
-    let (loss, decode) = (named(&options.loss, &task.graphs.loss), named(&options.decode, &task.graphs.decode));
     let mut text = format!("loss `{loss}`, decode `{decode}`\n");
     described(&mut text, &bound, &annotations, &held)?;
     let listed: Vec<_> = annotations.iter().map(|a| serde_json::json!({"name": a.name, "type": shown(a)})).collect();
@@ -105,6 +104,27 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<Outcome> {
     });
     context.print(&text, &value)?;
     Ok(Outcome::Done)
+}
+
+/// The task that the options name, or the table beside the model, and what is bound; `--bind` goes before the table's.
+fn wanted(options: &ShowOptions) -> anyhow::Result<(Wanted, Vec<(String, String)>)> {
+    let mut given: Vec<(String, String)> = options.bind.iter().map(|Binding(a, b)| (a.clone(), b.clone())).collect();
+    let wanted = match (&options.task, &options.loss, &options.decode) {
+        (Some(name), ..) => Wanted::BuiltIn(name.clone()),
+        (None, Some(loss), Some(decode)) => Wanted::Own { loss: loss.clone(), decode: decode.clone() },
+        _ => {
+            let (wanted, bound) = task::beside(&options.model)?.ok_or_else(|| {
+                let table = options.model.with_extension("toml");
+                BadRequest(format!(
+                    "name a task: `--task NAME`, or `--loss FILE --decode FILE`, or a `[task]` table in `{}`",
+                    table.display()
+                ))
+            })?;
+            given.extend(bound);
+            wanted
+        }
+    };
+    Ok((wanted, given))
 }
 
 /// Inputs of the loss that images bring.

@@ -14,6 +14,14 @@ pub enum TaskError {
         /// What is wrong.
         source: isal_onnx::Error,
     },
+    /// A `[task]` table that says nothing to go by.
+    #[error("`{}`: {reason}", path.display())]
+    Beside {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// No built-in task of that name, or not for outputs of that shape.
     #[error(transparent)]
     BuiltIn(#[from] isal_exporters::Error),

@@ -4,9 +4,11 @@
 //! of the images, by name, and gives the loss of each image; a decode graph gives the annotations that the model believes
 //! ([`isal_exporters::losses`] has the contract and the built-in pairs).
 
+mod beside;
 mod bind;
 mod error;
 
+pub use beside::{Wanted, beside};
 pub(crate) use bind::shown;
 pub use bind::{Bound, Found, built_in, own};
 pub use error::TaskError;

@@ -125,6 +125,36 @@ fn graphs_that_are_no_task_of_the_model_are_refused_with_exit_code_2() {
     }
 }
 
+#[test]
+fn a_table_beside_the_model_says_the_task() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = written(&squashed(), folder.path());
+    let table = |text: &str| std::fs::write(folder.path().join("model.toml"), text).unwrap();
+    for graph in ["loss", "decode"] {
+        std::fs::copy(file("dynamo", graph), folder.path().join(format!("{graph}.onnx"))).unwrap();
+    }
+    let show = |more: &[&str]| isal(&[&["task", "show", "--model", &model], more].concat());
+    table(
+        "[preprocess]\nmean = [0.5]\n\n[task]\nloss = \"loss.onnx\"\ndecode = \"decode.onnx\"\nbind = { scores = \"outputs\" }\n",
+    );
+    let (code, out, error) = show(&[]);
+    assert!(code == 0 && out.contains("scores Float [N, 5]  <-  `outputs` Float [N, 5] (as given)"), "{out}{error}");
+    let (code, out, _) = show(&["--bind", "scores=tags_on"]);
+    assert!(code == 0 && out.contains("<-  `tags_on`"), "{out}");
+    table("[task]\nname = \"sigmoid-cross-entropy\"\n");
+    let (code, out, _) = show(&[]);
+    assert!(code == 0 && out.contains("labels Float [N, 5]"), "{out}");
+    for (wrong, part) in [
+        ("[task]\nloss = \"loss.onnx\"\n", "takes a `name`, or `loss` and `decode`"),
+        ("[task]\nnane = \"x\"\n", "unknown field `nane`"),
+        ("[preprocess]\nmean = [0.5]\n", "or a `[task]` table in"),
+    ] {
+        table(wrong);
+        let (code, _, error) = show(&[]);
+        assert!(code == 2 && error.contains(part), "expected `{part}` in `{error}`");
+    }
+}
+
 /// What docs/TASKS.md shows is what the fixture was made with, and what the command prints.
 #[test]
 fn the_guide_shows_what_is_so() {

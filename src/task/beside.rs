@@ -1,0 +1,72 @@
+//! The `[task]` table of `model.toml` beside `model.onnx`: a built-in task by its name, or the files of a task's own graphs.
+
+use super::{TaskError, read};
+use isal_exporters::losses::Pair;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A task as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A built-in one, by its name.
+    BuiltIn(String),
+    /// Graphs in files.
+    Own {
+        /// The loss graph.
+        loss: PathBuf,
+        /// The decode graph.
+        decode: PathBuf,
+    },
+}
+
+impl Wanted {
+    /// The graphs of a task that has files.
+    ///
+    /// # Errors
+    /// [`TaskError::Read`].
+    pub fn graphs(&self) -> Result<Option<Pair>, TaskError> {
+        match self {
+            Wanted::BuiltIn(_) => Ok(None),
+            Wanted::Own { loss, decode } => read(loss, decode).map(Some),
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: Option<String>,
+    loss: Option<PathBuf>,
+    decode: Option<PathBuf>,
+    #[serde(default)]
+    bind: BTreeMap<String, String>,
+}
+
+/// What the table beside a model asks for, with its bindings; `None` where there is no such file or table. Paths are relative to
+/// the file.
+///
+/// # Errors
+/// [`TaskError::Beside`] for a file that cannot be read, or a table that asks for nothing or for both.
+pub fn beside(model: &Path) -> Result<Option<(Wanted, Vec<(String, String)>)>, TaskError> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        task: Option<Table>,
+    }
+    let path = model.with_extension("toml");
+    let refused = |reason: String| TaskError::Beside { path: path.clone(), reason };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(error.to_string())),
+    };
+    let Some(table) = toml::from_str::<File>(&text).map_err(|error| refused(error.to_string()))?.task else {
+        return Ok(None);
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let wanted = match (table.name, table.loss, table.decode) {
+        (Some(name), None, None) => Wanted::BuiltIn(name),
+        (None, Some(loss), Some(decode)) => Wanted::Own { loss: folder.join(loss), decode: folder.join(decode) },
+        _ => return Err(refused("`[task]` takes a `name`, or `loss` and `decode`".to_owned())),
+    };
+    Ok(Some((wanted, table.bind.into_iter().collect())))
+}
