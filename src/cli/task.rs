@@ -1,7 +1,7 @@
 //! `isal task`: what is minimised, and what of a model and its annotations it reads.
 
 use super::{BadRequest, Context, Outcome};
-use crate::task::{self, Bound, Found, Task, Wanted, shown};
+use crate::task::{self, Bindings, Bound, Found, Task, Wanted, shown};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use isal_exporters::losses;
@@ -107,8 +107,8 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// The task that the options name, or the table beside the model, and what is bound; `--bind` goes before the table's.
-fn wanted(options: &ShowOptions) -> anyhow::Result<(Wanted, Vec<(String, String)>)> {
-    let mut given: Vec<(String, String)> = options.bind.iter().map(|Binding(a, b)| (a.clone(), b.clone())).collect();
+fn wanted(options: &ShowOptions) -> anyhow::Result<(Wanted, Bindings)> {
+    let mut given: Bindings = options.bind.iter().map(|Binding(a, b)| (a.clone(), b.clone())).collect();
     let wanted = match (&options.task, &options.loss, &options.decode) {
         (Some(name), ..) => Wanted::BuiltIn(name.clone()),
         (None, Some(loss), Some(decode)) => Wanted::Own { loss: loss.clone(), decode: decode.clone() },

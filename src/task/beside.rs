@@ -1,6 +1,6 @@
 //! The `[task]` table of `model.toml` beside `model.onnx`: a built-in task by its name, or the files of a task's own graphs.
 
-use super::{TaskError, read};
+use super::{Bindings, TaskError, read};
 use isal_exporters::losses::Pair;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ struct Table {
 ///
 /// # Errors
 /// [`TaskError::Beside`] for a file that cannot be read, or a table that asks for nothing or for both.
-pub fn beside(model: &Path) -> Result<Option<(Wanted, Vec<(String, String)>)>, TaskError> {
+pub fn beside(model: &Path) -> Result<Option<(Wanted, Bindings)>, TaskError> {
     #[derive(serde::Deserialize)]
     struct File {
         task: Option<Table>,

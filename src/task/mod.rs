@@ -20,6 +20,9 @@ use std::path::Path;
 /// Annotation of a classifier: a weight for each class, `[N, C]`; one-hot for a label.
 pub const CLASS_WEIGHTS: &str = losses::WEIGHTS;
 
+/// Inputs of a task's graphs, each with the name of the model's value that it is.
+pub type Bindings = Vec<(String, String)>;
+
 /// A pair of graphs bound to a model.
 #[derive(Debug, Clone)]
 pub struct Task {
@@ -27,7 +30,7 @@ pub struct Task {
     pub graphs: Pair,
     /// Inputs of the graphs that are values of the model, outputs or inner ones, each with that value's name. Every other input
     /// of the loss graph is an annotation.
-    pub bindings: Vec<(String, String)>,
+    pub bindings: Bindings,
 }
 
 /// Reads a user's loss and decode graphs.
