@@ -26,6 +26,9 @@ fn linear() -> Model {
     Model::new(17, b.finish().unwrap())
 }
 
+/// Pixels of an image, and of each tag `(p, y)` where it is known.
+type Row = (Vec<f64>, Vec<Option<(f64, f64)>>);
+
 struct Set {
     images: Array4<f32>,
     labels: Array2<f32>,
@@ -48,7 +51,7 @@ impl Set {
     }
 
     /// Of each image its pixels, and of each tag `(p, y)` where it is known.
-    fn rows(&self, w: &[f64]) -> Vec<(Vec<f64>, Vec<Option<(f64, f64)>>)> {
+    fn rows(&self, w: &[f64]) -> Vec<Row> {
         let image = |n: usize| -> Vec<f64> {
             self.images.index_axis(ndarray::Axis(0), n).iter().map(|x| f64::from(*x)).collect()
         };
@@ -67,13 +70,13 @@ impl Set {
 }
 
 /// `x (p - y)` of one image: the gradient of its loss, summed over the known tags.
-fn gradient((x, tags): &(Vec<f64>, Vec<Option<(f64, f64)>>)) -> Vec<f64> {
+fn gradient((x, tags): &Row) -> Vec<f64> {
     let entry = |i: usize, c: usize| tags[c].map_or(0.0, |(p, y)| x[i] * (p - y));
     (0..PIXELS * TAGS).map(|at| entry(at / TAGS, at % TAGS)).collect()
 }
 
 /// Mean of `x x^T p (1 - p)` over the images, tag by tag, times `u`.
-fn hessian_times(rows: &[(Vec<f64>, Vec<Option<(f64, f64)>>)], u: &[f64]) -> Vec<f64> {
+fn hessian_times(rows: &[Row], u: &[f64]) -> Vec<f64> {
     let mut product = vec![0.0; u.len()];
     for (x, tags) in rows {
         for (c, tag) in tags.iter().enumerate() {
