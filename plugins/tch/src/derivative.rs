@@ -1,7 +1,8 @@
 //! First derivatives: the gradient of the loss, and the outputs' derivative along a direction.
 
-use crate::engine::{Engine, finite};
+use crate::engine::Engine;
 use crate::level::Level;
+use crate::numerics::finite;
 use crate::{Batch, Failure, Vector, loss, workers};
 use tch::Tensor;
 

@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::layout::Layout;
 use crate::loss::{self, Binding, Loss};
+use crate::numerics::finite;
 use crate::program::{Feed, Plan, Program, Run};
 use crate::{Failure, Numerics, Vector, device, ops, settings};
 use isal_onnx::{Model, ValueInfo};
@@ -250,15 +251,6 @@ impl Engine {
         finite(vector.entries(), "vector")?;
         Ok(vector)
     }
-}
-
-/// Refuses NaN and infinity.
-pub(crate) fn finite(tensor: &Tensor, what: &str) -> Result<(), Failure> {
-    let _no_grad = tch::no_grad_guard();
-    if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-        return Err(Failure::NotFinite { what: what.to_owned() });
-    }
-    Ok(())
 }
 
 fn initializer(model: &Model, name: &str, numerics: Numerics) -> Result<Tensor, Failure> {

@@ -19,6 +19,7 @@ mod level;
 pub mod loss;
 mod numerics;
 pub mod ops;
+mod prepare;
 pub mod program;
 pub mod settings;
 pub mod state;

@@ -1,6 +1,7 @@
 //! What training changes, by name: to be written to a checkpoint and read back.
 
-use crate::engine::{Engine, finite};
+use crate::engine::Engine;
+use crate::numerics::finite;
 use crate::{Failure, program::Program};
 use tch::Tensor;
 

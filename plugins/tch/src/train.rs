@@ -1,6 +1,7 @@
 //! One step of stochastic gradient descent.
 
-use crate::engine::{Engine, Outputs, finite};
+use crate::engine::{Engine, Outputs};
+use crate::numerics::finite;
 use crate::{Batch, Failure, loss};
 use tch::Tensor;
 
