@@ -73,7 +73,8 @@ impl<'a> Twins<'a> {
     ) -> HashMap<String, Value> {
         let mut twins: HashMap<String, Value> = self.builder.with(|b| {
             b.scope(scope);
-            moved.into_iter().map(|(name, tensor)| (name.clone(), b.constant(&name, tensor))).collect()
+            let moved = moved.into_iter().filter(|(name, _)| !self.held.contains(name));
+            moved.map(|(name, tensor)| (name.clone(), b.constant(&name, tensor))).collect()
         });
         let graph = self.builder.graph();
         let held = |name: &str| self.held.contains(name);

@@ -71,6 +71,11 @@ fn a_value_that_the_model_holds_moves_in_no_form() {
     let off = error(of(&network(&[5]), &last).as_slice().unwrap(), &held);
     assert!(off < 1e-5, "{off:e}: the directions are scaled differently, hence rounded differently");
     assert!(error(of(&network(&[5]), &s).as_slice().unwrap(), &held) > 1e-2);
+    // So it is when the weights of that layer are held.
+    model.metadata.insert(HELD.to_owned(), "w1".to_owned());
+    hold("held weights", &model, &task);
+    let off = error(of(&model, &s).as_slice().unwrap(), &held);
+    assert!(off < 1e-5, "{off:e}: a direction without a moving part is scaled differently");
 }
 
 /// Two directions side by side are each what it is alone.

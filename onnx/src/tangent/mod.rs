@@ -125,7 +125,10 @@ pub(crate) fn differentiate(
     let emitter = Emitter::new(builder, model.opset(), target);
     let mut tangents = Vec::with_capacity(directions.len());
     for seeds in directions {
-        tangents.push(along(&emitter, &model.graph, seeds, way)?);
+        // A held initializer does not move either.
+        let moving = seeds.iter().filter(|(name, _)| !way.held.contains(name.as_str()));
+        let seeds = moving.map(|(name, seed)| (name.clone(), *seed)).collect();
+        tangents.push(along(&emitter, &model.graph, &seeds, way)?);
     }
     let builder = emitter.into_builder();
     check(&builder, model, &tangents)?;
