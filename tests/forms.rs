@@ -5,17 +5,18 @@
 //! plugin shows by running the same graph in float64. The direction is a gradient of the loss, what an identity solver would
 //! give. Needs the plugin and ONNX Runtime (`make plugin`).
 
+#[path = "fixtures/classes.rs"]
+mod classes;
 #[path = "fixtures/networks.rs"]
 mod networks;
 
+use classes::Classes;
 use isal::influence::{Annotations, GradientEngine as _};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal::task::{CLASS_WEIGHTS, Task};
 use isal_exporters::seeded;
-use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, tangent,
-};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE_PER_CLASS, Paired, TangentOptions};
 use isal_onnx::tangent::Target;
 use isal_onnx::testing::rounding::{Float32, moved};
 use isal_onnx::{Model, Scope, Tensor};
@@ -63,7 +64,7 @@ struct Case<'a> {
     images: Array4<f32>,
     parameters: Vec<String>,
     direction: Direction,
-    options: InfluenceOptions,
+    options: Classes,
     /// Influences, images by classes.
     exact: Vec<f64>,
 }
@@ -74,7 +75,7 @@ fn task(model: &Model, logits: &str) -> Result<Task, String> {
     typed.infer_shapes().map_err(text)?;
     let shape = typed.graph.value_type(logits).and_then(|t| t.shape);
     let classes = shape.and_then(|dims| dims.get(1)?.known()).ok_or("no number of classes")?;
-    Task::single_label(logits, classes).map_err(text)
+    Task::single_label(logits, classes, 1, model.opset()).map_err(text)
 }
 
 impl<'a> Case<'a> {
@@ -108,7 +109,7 @@ impl<'a> Case<'a> {
             direction.insert(name.clone(), Tensor::new(block, &entries[at..at + count]));
             at += count;
         }
-        let options = InfluenceOptions { logits, classes, top_k: 1, per_class: true, embedding: false };
+        let options = Classes { logits, classes, top_k: 1, per_class: true, embedding: false };
         Ok(Case { library, plugin, model, images, parameters, direction, options, exact })
     }
 
@@ -131,7 +132,7 @@ impl<'a> Case<'a> {
     fn tangent(&self) -> Result<Model, String> {
         // As a sweep on this machine makes it.
         let how = TangentOptions { target: Target::Cpu, ..TangentOptions::default() };
-        tangent(&self.model, std::slice::from_ref(&self.direction), &self.options, how).map_err(text)
+        self.options.tangent(&self.model, std::slice::from_ref(&self.direction), how).map_err(text)
     }
 
     /// Largest error of the tangent graph as the plugin runs it in float64, of the largest influence.
@@ -160,7 +161,7 @@ impl<'a> Case<'a> {
     fn paired(&self, difference: Difference) -> Result<(f64, f64), String> {
         let at = |relative_step: f64| {
             let how = Paired { relative_step, difference };
-            let built = paired(&self.model, std::slice::from_ref(&self.direction), &self.options, how);
+            let built = self.options.paired(&self.model, std::slice::from_ref(&self.direction), how);
             self.measure(&built.map_err(text)?)
         };
         let [short, long] = STEPS.map(at);

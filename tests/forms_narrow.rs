@@ -1,6 +1,10 @@
 //! The tangent form of networks whose weights are narrow floats, on ONNX Runtime's CPU provider, which computes float16
 //! operators in float32 between casts. The truth is the plugin's float64 derivative at the same rounded weights.
 
+#[path = "fixtures/classes.rs"]
+mod classes;
+
+use classes::Classes;
 use flate2::read::GzDecoder;
 use half::{bf16, f16};
 use isal::influence::Annotations;
@@ -9,9 +13,7 @@ use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal::task::{CLASS_WEIGHTS, Task};
 use isal_exporters::{build, seeded, weights, zoo};
-use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE, InfluenceOptions, Paired, TangentOptions, paired, tangent,
-};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, Paired, TangentOptions};
 use isal_onnx::{DataType, Model, Node, Scope, Tensor, ValueType};
 use ndarray::{Array2, Array4, ArrayView1};
 use std::fs::File;
@@ -100,7 +102,7 @@ struct Case {
     wide: Model,
     images: Array4<f32>,
     direction: Direction,
-    options: InfluenceOptions,
+    options: Classes,
     exact: Vec<f64>,
 }
 
@@ -111,7 +113,7 @@ fn case(name: &str, narrow: DataType) -> Case {
     let [channels, size, _] = zoo().iter().find(|entry| entry.name == name).expect("known").defaults.input;
     let images = digits(channels, size);
     let parameters = wide.graph.parameters(&Scope::Weights).expect("weights");
-    let task = Some(Task::single_label(&wide.graph.outputs[0].name, 10).expect("a task"));
+    let task = Some(Task::single_label(&wide.graph.outputs[0].name, 10, 1, wide.opset()).expect("a task"));
     let load =
         LoadOptions { parameters: parameters.clone(), task, precision: Precision::Float64, ..LoadOptions::default() };
     let mut engine = PluginEngine::from_model(&plugin, &wide, &load).expect("the plugin takes it");
@@ -128,7 +130,7 @@ fn case(name: &str, narrow: DataType) -> Case {
     };
     let direction = parameters.into_iter().map(&mut block).collect();
     let logits = wide.graph.outputs[0].name.clone();
-    let options = InfluenceOptions { logits, classes: 10, top_k: 1, per_class: false, embedding: false };
+    let options = Classes { logits, classes: 10, top_k: 1, per_class: false, embedding: false };
     Case { wide, images, direction, options, exact }
 }
 
@@ -136,7 +138,7 @@ fn case(name: &str, narrow: DataType) -> Case {
 fn tangent_graph(case: &Case, narrow: DataType) -> Model {
     let model = narrowed(&case.wide, narrow);
     let how = TangentOptions::default();
-    let built = tangent(&model, std::slice::from_ref(&case.direction), &case.options, how).expect("a tangent graph");
+    let built = case.options.tangent(&model, std::slice::from_ref(&case.direction), how).expect("a tangent graph");
     let planted: Vec<DataType> =
         built.graph.initializers.iter().filter(|(n, _)| n.starts_with("s/")).map(|(_, t)| t.data_type()).collect();
     assert!(!planted.is_empty() && planted.iter().all(|t| *t == narrow), "the direction is narrow too: {planted:?}");
@@ -218,9 +220,9 @@ fn the_paired_form_of_narrow_weights_is_refused_with_the_form_to_take() {
         let dims = model.graph.initializers[name.as_str()].dims().to_vec();
         let s = Direction::from([(name.clone(), Tensor::new(dims.clone(), &vec![1.0_f32; dims.iter().product()]))]);
         let logits = model.graph.outputs[0].name.clone();
-        let options = InfluenceOptions { logits, classes: 10, top_k: 1, per_class: false, embedding: false };
+        let options = Classes { logits, classes: 10, top_k: 1, per_class: false, embedding: false };
         let how = Paired { relative_step: 1e-3, difference: Difference::OneSided };
-        let error = paired(&model, &[s], &options, how).expect_err("refused").to_string();
+        let error = options.paired(&model, &[s], how).expect_err("refused").to_string();
         assert!(error.contains(&name) && error.contains("take the tangent form"), "{error}");
     }
 }

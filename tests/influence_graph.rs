@@ -4,10 +4,14 @@
 //! any step gives it but for rounding. What is left to test is everything else: the copies, the contraction at every
 //! opset, several directions, the stand-in outputs.
 
+#[path = "fixtures/classes.rs"]
+mod classes;
+
+use classes::Classes;
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal_onnx::influence::{
-    Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceOptions,
-    Paired, TangentOptions, paired, tangent,
+    Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, Paired,
+    TangentOptions,
 };
 use isal_onnx::testing::rounding::{Float32, gamma, moved_model, over_a_step};
 use isal_onnx::{Builder, DataType, Model, Node, Scope, Tensor, ValueType};
@@ -107,8 +111,8 @@ fn run_on(model: &Model, images: &Array4<f32>, outputs: &[&str]) -> Vec<ArrayD<f
     session.run(images.view(), outputs).expect("it runs")
 }
 
-fn options(top_k: usize, per_class: bool) -> InfluenceOptions {
-    InfluenceOptions { logits: "logits".to_owned(), classes: CLASSES, top_k, per_class, embedding: false }
+fn options(top_k: usize, per_class: bool) -> Classes {
+    Classes { logits: "logits".to_owned(), classes: CLASSES, top_k, per_class, embedding: false }
 }
 
 /// What the terms of a class score add up to, at most, as magnitudes: features and weights below 1 and a bias.
@@ -134,14 +138,16 @@ fn paired_influence_is_the_closed_form_at_every_opset_and_for_every_pseudo_label
     let s = direction(3);
     let (exact, p) = exact_per_class(&s);
     let plain = run(&model(17), &["logits", "p"]);
+    // Between them, what the model believes besides.
+    let outputs = ["logits", "p", "pseudo_label.weights", INFLUENCE, INFLUENCE_PER_CLASS];
     for opset in [7, 8, 9, 10, 11, 12, 13, 17, 21] {
         for difference in [Difference::OneSided, Difference::Held, Difference::Central] {
             for top_k in [1, 3] {
                 let how = Paired { relative_step: STEP, difference };
-                let built = paired(&model(opset), std::slice::from_ref(&s), &options(top_k, true), how).expect("built");
+                let built = options(top_k, true).paired(&model(opset), std::slice::from_ref(&s), how).expect("built");
                 let names: Vec<&str> = built.graph.outputs.iter().map(|o| o.name.as_str()).collect();
-                assert_eq!(names, ["logits", "p", INFLUENCE, INFLUENCE_PER_CLASS]);
-                let arrays = run(&built, &names);
+                assert_eq!([&names[..3], &names[7..]].concat(), outputs);
+                let arrays = run(&built, &["logits", "p", INFLUENCE, INFLUENCE_PER_CLASS]);
                 let case = format!("opset {opset}, {difference:?}, K = {top_k}");
                 match difference {
                     Difference::OneSided | Difference::Held => {
@@ -168,7 +174,7 @@ fn several_directions_stand_side_by_side() {
     let directions = [direction(3), direction(4), direction(5)];
     for opset in [11, 17] {
         let how = Paired { relative_step: STEP, difference: Difference::OneSided };
-        let built = paired(&model(opset), &directions, &options(1, true), how).expect("built");
+        let built = options(1, true).paired(&model(opset), &directions, how).expect("built");
         let arrays = run(&built, &[INFLUENCE, INFLUENCE_PER_CLASS]);
         assert_eq!(arrays[0].shape(), [SAMPLES, 3]);
         assert_eq!(arrays[1].shape(), [SAMPLES, 3, CLASSES]);
@@ -195,7 +201,7 @@ fn tangent_influence_is_the_closed_form_at_every_opset_and_for_every_pseudo_labe
     for opset in [7, 8, 9, 10, 11, 12, 13, 17, 21] {
         for top_k in [1, 3] {
             let how = TangentOptions::default();
-            let built = tangent(&model(opset), &directions, &options(top_k, true), how).expect("built");
+            let built = options(top_k, true).tangent(&model(opset), &directions, how).expect("built");
             let arrays = run(&built, &["logits", "p", INFLUENCE, INFLUENCE_PER_CLASS]);
             assert_eq!(arrays[..2], plain[..], "opset {opset}: outputs bit for bit");
             for (d, s) in directions.iter().enumerate() {
@@ -221,7 +227,7 @@ fn a_direction_of_low_rank_is_kept_whole_and_a_full_one_is_cut_to_its_best_part(
     let s = Direction::from([("w".to_owned(), Tensor::new([FEATURES, CLASSES], &outer))]);
     let influence = |rank, s: &Direction| {
         let how = TangentOptions { rank, ..TangentOptions::default() };
-        let built = tangent(&model(17), std::slice::from_ref(s), &options(1, false), how).expect("built");
+        let built = options(1, false).tangent(&model(17), std::slice::from_ref(s), how).expect("built");
         (built.graph.initializers.contains_key("s/w/left"), run(&built, &[INFLUENCE]).remove(0))
     };
     let (whole, cut) = (influence(None, &s), influence(Some(1), &s));
@@ -244,7 +250,7 @@ fn convolutions_and_dense_layers_go_through_the_factors_of_a_direction_of_rank_o
         s.insert(name, Tensor::new(dims, &outer));
     }
     let images = Array4::from_shape_vec((6, 1, 28, 28), numbers(9, 6 * 784)).expect("the shape fits");
-    let options = InfluenceOptions {
+    let options = Classes {
         logits: model.graph.outputs[0].name.clone(),
         classes: 10,
         top_k: 1,
@@ -252,9 +258,9 @@ fn convolutions_and_dense_layers_go_through_the_factors_of_a_direction_of_rank_o
         embedding: false,
     };
     let influence = |rank| {
-        let built =
-            tangent(&model, std::slice::from_ref(&s), &options, TangentOptions { rank, ..TangentOptions::default() })
-                .expect("built");
+        let built = options
+            .tangent(&model, std::slice::from_ref(&s), TangentOptions { rank, ..TangentOptions::default() })
+            .expect("built");
         let cut = built.graph.initializers.keys().filter(|name| name.ends_with("/left")).count();
         (cut, run_on(&built, &images, &[INFLUENCE]).remove(0))
     };
@@ -265,7 +271,7 @@ fn convolutions_and_dense_layers_go_through_the_factors_of_a_direction_of_rank_o
         let how = TangentOptions { rank: None, ..TangentOptions::default() };
         let names: Vec<String> = s.keys().cloned().collect();
         let moved = moved_model(&model, &names, draw);
-        let built = tangent(&moved, std::slice::from_ref(&s), &options, how).expect("built");
+        let built = options.tangent(&moved, std::slice::from_ref(&s), how).expect("built");
         Ok(run_on(&built, &images, &[INFLUENCE]).remove(0).into_iter().collect())
     });
     let narrow: Vec<f64> = narrow.1.iter().map(|x| f64::from(*x)).collect();
@@ -275,8 +281,8 @@ fn convolutions_and_dense_layers_go_through_the_factors_of_a_direction_of_rank_o
 
 #[test]
 fn the_gradient_embedding_is_the_gradient_of_the_loss_by_the_last_layer() {
-    let options = InfluenceOptions { embedding: true, ..options(1, false) };
-    let built = tangent(&model(17), &[direction(3)], &options, TangentOptions::default()).expect("built");
+    let options = Classes { embedding: true, ..options(1, false) };
+    let built = options.tangent(&model(17), &[direction(3)], TangentOptions::default()).expect("built");
     let arrays = run(&built, &["p", EMBEDDING_RESIDUAL, EMBEDDING_FEATURES]);
     assert_eq!(arrays[2].shape(), [SAMPLES, FEATURES]);
     let images = images();
@@ -301,7 +307,7 @@ fn a_node_without_a_tangent_rule_is_named_with_the_way_out() {
     let det = Node::new("CustomScale", "odd", ["before"], ["logits"]);
     model.graph.nodes.insert(gemm + 1, Node { domain: "example".to_owned(), ..det });
     model.opsets.insert("example".to_owned(), 1);
-    let error = tangent(&model, &[direction(3)], &options(1, false), TangentOptions::default()).expect_err("refused");
+    let error = options(1, false).tangent(&model, &[direction(3)], TangentOptions::default()).expect_err("refused");
     let text = error.to_string();
     assert!(text.contains("`odd`") && text.contains("CustomScale") && text.contains("--engine paired"), "{text}");
 }
@@ -309,7 +315,7 @@ fn a_node_without_a_tangent_rule_is_named_with_the_way_out() {
 #[test]
 fn a_direction_that_does_not_fit_is_refused_by_name() {
     let how = Paired { relative_step: 1e-3, difference: Difference::OneSided };
-    let attempt = |s: Direction| paired(&model(17), &[s], &options(1, false), how).expect_err("refused").to_string();
+    let attempt = |s: Direction| options(1, false).paired(&model(17), &[s], how).expect_err("refused").to_string();
     let unknown = attempt(Direction::from([("v".to_owned(), Tensor::new([1], &[1.0f32]))]));
     assert!(unknown.contains("`v`"), "{unknown}");
     let shape = attempt(Direction::from([("b".to_owned(), Tensor::new([2], &[1.0f32; 2]))]));

@@ -3,17 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
 
 #[allow(dead_code, reason = "shared with `tests/solvers`, which uses all of it")]
+#[path = "solvers/contraction.rs"]
+mod contraction;
 #[path = "solvers/dense.rs"]
 mod dense;
 #[allow(dead_code, reason = "shared with `tests/solvers`, which uses all of it")]
 #[path = "solvers/digits.rs"]
 mod digits;
 
+use contraction::{PseudoLabels, scores};
 use std::path::Path;
 
 use isal::influence::{
-    ConjugateGradient, Contraction, Damping, GradientEngine as _, InMemory, OutputKind, Problem, PseudoLabels,
-    SolverOptions, reference_gradient, solve, spearman, unobserved,
+    ConjugateGradient, Damping, GradientEngine as _, InMemory, Problem, SolverOptions, reference_gradient, solve,
+    spearman, unobserved,
 };
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::task::Task;
@@ -93,7 +96,7 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
         let parameters: Vec<String> =
             model.graph.initializers.iter().filter(|(n, t)| is_parameter(n, t)).map(|(n, _)| n.clone()).collect();
         // Batches this small gain little from threads, and a busy machine makes threads wait for each other.
-        let task = Some(Task::single_label(&model.graph.outputs[0].name, CLASSES).unwrap());
+        let task = Some(Task::single_label(&model.graph.outputs[0].name, CLASSES, 1, model.opset()).unwrap());
         let options = LoadOptions { parameters, task, threads: 1, ..LoadOptions::default() };
         let wide = LoadOptions { precision: Precision::Float64, ..options.clone() };
         let mut wide = PluginEngine::from_model(&plugin(), &model, &wide).unwrap();
@@ -122,12 +125,11 @@ fn scores_of_a_resnet_20_are_those_of_an_independent_pytorch_script() {
         let solution = solve(problem, &options).unwrap();
 
         let of = |pseudo_labels, truth: &[f64], engine: &mut PluginEngine| {
-            let contraction = Contraction { output: OutputKind::Logits, pseudo_labels, per_class: false };
             let (mut influence, mut predictions) = (Vec::new(), Vec::new());
             for images in pool.axis_chunks_iter(Axis(0), 50) {
-                let scores = contraction.score_images(engine, images, &solution.s).unwrap();
+                let scores = scores(engine, images, &solution.s, pseudo_labels);
                 influence.extend(scores.influence);
-                predictions.extend(scores.beliefs.iter().map(|b| b.pseudo_label));
+                predictions.extend(scores.pseudo_labels);
             }
             let difference: Vec<f64> = influence.iter().zip(truth).map(|(a, b)| a - b).collect();
             let distance = (dot(&difference, &difference) / dot(truth, truth)).sqrt();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
 
 #[allow(dead_code, reason = "shared with `tests/solvers`, which uses all of it")]
+#[path = "solvers/contraction.rs"]
+mod contraction;
 #[path = "solvers/dense.rs"]
 mod dense;
 #[allow(dead_code, reason = "shared with `tests/solvers`, which uses all of it")]
@@ -15,7 +17,8 @@ mod logistic;
 #[path = "solvers/setting.rs"]
 mod setting;
 
-use isal::influence::{ConjugateGradient, Damping, PseudoLabels, SolverOptions, spearman};
+use contraction::PseudoLabels;
+use isal::influence::{ConjugateGradient, Damping, SolverOptions, spearman};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::task::Task;
 use isal_onnx::testing::rounding::gamma;
@@ -58,7 +61,7 @@ fn engine(setting: &Setting, precision: Precision) -> PluginEngine {
     let parameters = vec!["head.weight".to_owned(), "head.bias".to_owned()];
     let options = LoadOptions {
         parameters,
-        task: Some(Task::single_label("logits", CLASSES).unwrap()),
+        task: Some(Task::single_label("logits", CLASSES, 1, 17).unwrap()),
         precision,
         ..LoadOptions::default()
     };
@@ -115,9 +118,8 @@ fn influence_predicts_the_change_that_adding_each_pool_image_makes() {
     let mut engine = engine(&setting, Precision::Float32);
     let s = setting.solve(&mut engine, &SolverOptions::CgGaussNewton(precise())).unwrap().s;
     let scores = setting.scores(&mut engine, &s, PseudoLabels::ArgMax);
-    let pseudo: Vec<usize> = scores.beliefs.iter().map(|b| b.pseudo_label).collect();
-    let per_class = scores.per_class.as_ref().unwrap();
-    for (name, labels) in [("pseudo-label", &pseudo), ("true label", &setting.pool.labels)] {
+    let per_class = &scores.per_class;
+    for (name, labels) in [("pseudo-label", &scores.pseudo_labels), ("true label", &setting.pool.labels)] {
         let predicted: Vec<f64> = labels.iter().enumerate().map(|(i, &label)| per_class[[i, label]] / 400.0).collect();
         let measured = setting.retrained(labels);
         let agreement = spearman(&predicted, &measured).unwrap();

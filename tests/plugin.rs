@@ -23,7 +23,7 @@ fn scope(model: &isal_onnx::Model) -> Vec<String> {
 }
 
 fn task(model: &isal_onnx::Model) -> Task {
-    Task::single_label(&model.graph.outputs[0].name, 3).expect("a task")
+    Task::single_label(&model.graph.outputs[0].name, 3, 1, model.opset()).expect("a task")
 }
 
 fn engine(precision: Precision) -> PluginEngine {

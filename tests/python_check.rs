@@ -2,15 +2,16 @@
 //!
 //! Needs ONNX Runtime, and the Python of `toolchain/setup conformance` with `onnx`, `onnxruntime` and NumPy.
 
+#[path = "fixtures/classes.rs"]
+mod classes;
 #[allow(dead_code, reason = "shared with tests that run the networks")]
 #[path = "fixtures/networks.rs"]
 mod networks;
 
+use classes::Classes;
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal_exporters::{build, seeded, zoo};
-use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, tangent,
-};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, INFLUENCE_PER_CLASS, Paired, TangentOptions};
 use isal_onnx::tangent::Target;
 use isal_onnx::testing::rounding::{Float32, moved};
 use isal_onnx::{Model, Scope, Tensor};
@@ -65,13 +66,13 @@ fn graphs(model: &Model) -> [(&'static str, Model); 3] {
     let s = [direction(model)];
     let logits = model.graph.outputs[0].name.clone();
     let embedding = false;
-    let options = InfluenceOptions { logits, classes: 10, top_k: 3, per_class: true, embedding };
+    let options = Classes { logits, classes: 10, top_k: 3, per_class: true, embedding };
     let for_cpu = TangentOptions { target: Target::Cpu, ..TangentOptions::default() };
     let how = Paired { relative_step: 1e-4, difference: Difference::Central };
     [
-        ("tangent", tangent(model, &s, &options, TangentOptions::default()).expect("a tangent graph")),
-        ("tangent for a CPU", tangent(model, &s, &options, for_cpu).expect("a tangent graph")),
-        ("paired", paired(model, &s, &options, how).expect("a paired graph")),
+        ("tangent", options.tangent(model, &s, TangentOptions::default()).expect("a tangent graph")),
+        ("tangent for a CPU", options.tangent(model, &s, for_cpu).expect("a tangent graph")),
+        ("paired", options.paired(model, &s, how).expect("a paired graph")),
     ]
 }
 

@@ -48,8 +48,8 @@ impl Network {
         if options.input.contains(&0) {
             return Err(wrong("input", format!("{:?}", options.input), "no zero among channels, height and width"));
         }
-        if options.classes < 2 {
-            return Err(wrong("classes", options.classes.to_string(), "at least 2"));
+        if options.classes < 1 {
+            return Err(wrong("classes", options.classes.to_string(), "at least 1"));
         }
         if !ModelOptions::OPSETS.contains(&options.opset) {
             return Err(wrong("opset", options.opset.to_string(), &opsets()));

@@ -107,7 +107,7 @@ fn impossible_options_are_refused_by_name() {
     let cases = [
         (ModelOptions { input: [1, 11, 28], ..lenet.clone() }, "input"),
         (ModelOptions { input: [0, 28, 28], ..lenet.clone() }, "input"),
-        (ModelOptions { classes: 1, ..lenet.clone() }, "classes"),
+        (ModelOptions { classes: 0, ..lenet.clone() }, "classes"),
         (ModelOptions { opset: 8, ..lenet.clone() }, "opset"),
     ];
     for (options, expected) in cases {

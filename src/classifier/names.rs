@@ -4,8 +4,9 @@
 //! labelled, reference and pool images. Names in metadata are [`CLASS_NAMES`], which `isal train` writes, or the property
 //! `names` as detectors and classifiers of other trainers have it: a Python dict, a Python or JSON list.
 
-use super::{Classifier, ClassifierError};
+use super::ClassifierError;
 use crate::data::{Dataset, common_classes};
+use crate::network::Network;
 use crate::observe::Observer;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -40,38 +41,38 @@ impl ClassNames {
     }
 }
 
-/// Settles the names of a classifier's classes. `labelled` are data sets whose folders are classes, the surest first; the
+/// Settles the names of the `classes` that a network tells apart. `labelled` are data sets whose folders are classes, the surest first; the
 /// folders of `pool` may be anything, and count where all labelled classes are among them.
 ///
 /// # Errors
 /// [`ClassifierError::ClassNames`]: a file given by hand, or one called after the model, that does not fit it; folders of
 /// another number of classes.
 pub fn class_names(
-    classifier: &Classifier,
+    network: &Network,
+    classes: usize,
     given: Option<&Path>,
     labelled: &[&Dataset],
     pool: Option<&Dataset>,
 ) -> Result<ClassNames, ClassifierError> {
     let mut passed_over = Vec::new();
-    let classes = classifier.classes;
     let settled = |names, source: &str, passed_over| Ok(ClassNames { names, source: source.to_owned(), passed_over });
     if let Some(path) = given {
         return settled(of_file(path, classes)?, "--classes", passed_over);
     }
     for (key, parse) in [(CLASS_NAMES, json as fn(&str) -> Option<Vec<String>>), (NAMES, written)] {
-        let Some(text) = classifier.model.metadata.get(key) else { continue };
+        let Some(text) = network.model.metadata.get(key) else { continue };
         match parse(text).map(|names| checked(names, classes)) {
             Some(Ok(names)) => return settled(names, &format!("the model's property `{key}`"), passed_over),
             Some(Err(why)) => passed_over.push(format!("the model's property `{key}` {why}")),
             None => passed_over.push(format!("the model's property `{key}` is no list of names")),
         }
     }
-    if let Some(own) = called_after(&classifier.path).into_iter().find(|path| path.is_file()) {
+    if let Some(own) = called_after(&network.path).into_iter().find(|path| path.is_file()) {
         let source = format!("`{}` beside the model", own.file_name().unwrap_or_default().to_string_lossy());
         return settled(of_file(&own, classes)?, &source, passed_over);
     }
     for name in BESIDE {
-        let path = classifier.path.with_file_name(name);
+        let path = network.path.with_file_name(name);
         if !path.is_file() {
             continue;
         }

@@ -1,6 +1,6 @@
 //! The class scores of a graph: which output holds them, what made them, and the logits `[N, C]` behind them.
 
-use crate::influence::OutputKind;
+use super::OutputKind;
 use isal_onnx::{Dim, Graph, Model, Node, ValueInfo, ValueType};
 
 /// Operators that leave the scores of an image as they are, or in another shape.

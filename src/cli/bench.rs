@@ -1,20 +1,20 @@
 //! `isal bench`: what a score costs beside a plain prediction, on this machine, in one run.
 
-use super::classifier::ClassifierArguments;
+use super::model_arguments::ModelArguments;
 use super::{BadRequest, Context, Outcome};
 use crate::bench::{Contender, Figure, Plan, compare};
-use crate::classifier::Classifier;
 use crate::influence::GradientEngine as _;
 use crate::influence_graph::target;
-use crate::plugin::{LoadOptions, Plugin, PluginEngine};
+use crate::network::Network;
+use crate::observe::Observer as _;
+use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
 use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions, threads_for};
-use crate::task::Task;
+use crate::sweep::{Predictor, influences};
+use crate::task::{Task, TaskModel};
 
 use anyhow::Context as _;
 use clap::Args;
-use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE, InfluenceOptions, Paired, TangentOptions, paired, tangent,
-};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, Paired, TangentOptions, paired, tangent};
 use isal_onnx::{DataType, Scope, Tensor};
 use ndarray::Array4;
 use rand::{RngExt as _, SeedableRng as _};
@@ -26,7 +26,7 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub struct Options {
-    /// A classifier to measure
+    /// A model to measure
     #[arg(long, value_name = "FILE.onnx", conflicts_with = "zoo", required_unless_present = "zoo")]
     #[arg(help_heading = "Model")]
     model: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     zoo: Option<String>,
     #[command(flatten)]
-    classifier: ClassifierArguments,
+    about: ModelArguments,
     /// Parameters that take part
     #[arg(long, default_value = "weights", help_heading = "Influence")]
     scope: String,
@@ -71,70 +71,67 @@ Examples:
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let path = model_file(options, scratch.path())?;
-    let classifier = Classifier::read_with(&path, &options.classifier.options())?;
-    classifier.check_differentiable()?;
+    let TaskModel { network, task, .. } = TaskModel::read(&path, &options.about.options(&path, 1)?)?;
+    network.check_differentiable(task.values())?;
     let scope: Scope = options.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", options.scope)))?;
-    let parameters = classifier.model.graph.parameters(&scope)?;
-    let s = random_direction(&classifier, &parameters);
-    let images = random_images(&classifier, options.batch_size)?;
+    let parameters = network.parameters(&scope)?;
+    let s = random_direction(&network, &parameters);
+    let images = random_images(&network, options.batch_size)?;
 
     let library = Library::load(context.global.onnxruntime.as_deref())?;
     let session_options = SessionOptions { provider: options.execution_provider, threads: context.global.threads };
-    let mut plain = Session::open(&library, classifier.file(), session_options)?;
-    let influence_options = InfluenceOptions {
-        logits: classifier.logits.clone(),
-        classes: classifier.classes,
-        top_k: 1,
-        per_class: false,
-        embedding: false,
-    };
+    let mut plain = Session::open(&library, network.file(), session_options)?;
     let pair = |difference: Difference| -> anyhow::Result<Session> {
         let path = scratch.path().join(format!("{}.onnx", difference.name()));
         let how = Paired { relative_step: 3e-5, difference };
-        paired(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&path)?;
+        paired(&network.model, std::slice::from_ref(&s), &task.parts(), how)?.write(&path)?;
         Ok(Session::open(&library, &path, session_options)?)
     };
     let (mut free, mut held) = (pair(Difference::OneSided)?, pair(Difference::Held)?);
     let tangent_path = scratch.path().join("tangent.onnx");
     let how = TangentOptions { rank: options.tangent_rank, target: target(plain.provider()) };
-    tangent(&classifier.model, std::slice::from_ref(&s), &influence_options, how)?.write(&tangent_path)?;
+    tangent(&network.model, std::slice::from_ref(&s), &task.parts(), how)?.write(&tangent_path)?;
     let mut forward = Session::open(&library, &tangent_path, session_options)?;
-    let plugin = Plugin::find(context.global.plugin.as_deref())?;
-    let load = LoadOptions {
-        parameters,
-        task: Some(Task::single_label(&classifier.logits, classifier.classes)?),
-        device: options.device.clone(),
-        threads: u32::try_from(context.global.threads).unwrap_or(0),
-        ..LoadOptions::default()
+    let mut native = native(context, &network, &task, parameters, &options.device)?;
+    let vector = match &mut native {
+        Some(engine) => {
+            let entries: Vec<f32> = s.values().flat_map(|t| t.to_vec::<f32>().unwrap_or_default()).collect();
+            Some(engine.upload(&entries)?)
+        }
+        None => None,
     };
-    let mut engine = PluginEngine::from_model(&plugin, &classifier.model, &load)?;
-    let entries: Vec<f32> = s.values().flat_map(|t| t.to_vec::<f32>().unwrap_or_default()).collect();
-    let vector = engine.upload(&entries)?;
 
     let batch = options.batch_size;
-    let output = classifier.output.as_str();
+    let mut predictor = Predictor::open(&library, &network, &task, session_options)?;
+    let outputs: Vec<&str> = network.model.graph.outputs.iter().map(|output| output.name.as_str()).collect();
+    let both: Vec<&str> = outputs.iter().copied().chain([INFLUENCE]).collect();
     let mut contenders: Vec<Contender<'_, anyhow::Error>> = vec![
         Contender {
             name: "ONNX Runtime, prediction alone".into(),
-            run: Box::new(|| plain.run(images.view(), &[output]).map(|_| batch).map_err(Into::into)),
+            run: Box::new(|| plain.run(images.view(), &outputs).map(|_| batch).map_err(Into::into)),
         },
         Contender {
             name: "paired graph, prediction and influence".into(),
-            run: Box::new(|| free.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
+            run: Box::new(|| free.run(images.view(), &both).map(|_| batch).map_err(Into::into)),
         },
         Contender {
             name: "paired graph, held at the kinks".into(),
-            run: Box::new(|| held.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
+            run: Box::new(|| held.run(images.view(), &both).map(|_| batch).map_err(Into::into)),
         },
         Contender {
             name: "tangent graph, prediction and influence".into(),
-            run: Box::new(|| forward.run(images.view(), &[output, INFLUENCE]).map(|_| batch).map_err(Into::into)),
-        },
-        Contender {
-            name: "native engine, prediction and influence".into(),
-            run: Box::new(|| engine.jvp(images.view(), &vector).map(|_| batch).map_err(Into::into)),
+            run: Box::new(|| forward.run(images.view(), &both).map(|_| batch).map_err(Into::into)),
         },
     ];
+    if let (Some(engine), Some(vector)) = (&native, &vector) {
+        contenders.push(Contender {
+            name: "native engine, prediction and influence".into(),
+            run: Box::new(|| {
+                let believed = predictor.decode(images.view())?;
+                influences(engine, images.view(), &believed, vector).map(|_| batch).map_err(Into::into)
+            }),
+        });
+    }
     let plan = Plan {
         rounds: options.rounds,
         turn: Duration::try_from_secs_f64(options.seconds)
@@ -146,6 +143,32 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
         figures.extend(peer(python, &path, options, context.global.threads, figures[0].images_per_s)?);
     }
     report(options, context, &figures)
+}
+
+/// The model with its task on the plugin, and said where there is none.
+fn native(
+    context: &Context,
+    network: &Network,
+    task: &Task,
+    parameters: Vec<String>,
+    device: &str,
+) -> anyhow::Result<Option<PluginEngine>> {
+    let plugin = match Plugin::find(context.global.plugin.as_deref()) {
+        Ok(plugin) => plugin,
+        Err(PluginError::Missing { .. }) if context.global.plugin.is_none() => {
+            context.progress.say("the gradient plugin is not there, so the native engine is not measured");
+            return Ok(None);
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let load = LoadOptions {
+        parameters,
+        task: Some(task.clone()),
+        device: device.to_owned(),
+        threads: u32::try_from(context.global.threads).unwrap_or(0),
+        ..LoadOptions::default()
+    };
+    Ok(Some(PluginEngine::from_model(&plugin, &network.model, &load)?))
 }
 
 fn report(options: &Options, context: &Context, figures: &[Figure]) -> anyhow::Result<Outcome> {
@@ -174,23 +197,23 @@ fn model_file(options: &Options, scratch: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// A standard normal direction: speed does not depend on its numbers.
-fn random_direction(classifier: &Classifier, parameters: &[String]) -> Direction {
+fn random_direction(network: &Network, parameters: &[String]) -> Direction {
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(0);
     let block = |name: &String| {
-        let dims = classifier.model.graph.initializers.get(name)?.dims().to_vec();
+        let dims = network.model.graph.initializers.get(name)?.dims().to_vec();
         let values: Vec<f32> = (0..dims.iter().product()).map(|_| random.sample(rand_distr::StandardNormal)).collect();
         Some((name.clone(), Tensor::new(dims, &values)))
     };
     parameters.iter().filter_map(block).collect()
 }
 
-fn random_images(classifier: &Classifier, batch: usize) -> anyhow::Result<Array4<f32>> {
-    let shape: Vec<usize> = classifier.input.iter().skip(1).copied().collect::<Option<_>>().ok_or_else(|| {
+fn random_images(network: &Network, batch: usize) -> anyhow::Result<Array4<f32>> {
+    let shape: Vec<usize> = network.input.iter().skip(1).copied().collect::<Option<_>>().ok_or_else(|| {
         BadRequest("the model's input has free sizes besides the batch; they must be fixed to be measured".into())
     })?;
     let [c, h, w] = shape[..] else { return Err(BadRequest("the input is no image".into()).into()) };
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let bytes = classifier.input_type == DataType::Uint8;
+    let bytes = network.input_type == DataType::Uint8;
     Ok(Array4::from_shape_simple_fn((batch, c, h, w), || {
         if bytes { f32::from(random.random::<u8>()) } else { random.random::<f32>() }
     }))

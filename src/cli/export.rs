@@ -1,6 +1,6 @@
 //! `isal export`: files for other stacks.
 
-use super::classifier::ClassifierArguments;
+use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
@@ -45,11 +45,11 @@ Examples:
 /// What to write, from what.
 #[derive(Debug, Args)]
 pub struct InfluenceArguments {
-    /// The trained classifier
+    /// The trained model
     #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
     model: PathBuf,
     #[command(flatten)]
-    classifier: ClassifierArguments,
+    about: ModelArguments,
     /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
     /// it, the folders of the images)
     #[arg(long = "classes", value_name = "FILE", help_heading = "Model", hide_short_help = true)]
@@ -121,7 +121,7 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
     let sample = given.sample.as_deref();
     let options = ExportOptions {
         model: given.model.clone(),
-        classifier: given.classifier.options(),
+        task: given.about.options(&given.model, given.expected_top_k)?,
         class_names: given.class_names.clone(),
         vectors: given.vectors.clone(),
         form: given.form.or(given.asks_for_tangent().then_some(ExportForm::Tangent)),
@@ -134,7 +134,6 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         unproven: super::score::unproven(given.unproven),
         sample: sample.map(|path| given.recipe.open(path, "--sample")).transpose()?,
         preprocess: given.recipe.preprocess(&given.model)?,
-        expected_top_k: given.expected_top_k as usize,
         per_class: given.per_class,
         embedding: given.embedding,
         provider: given.execution_provider,

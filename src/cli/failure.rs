@@ -2,15 +2,17 @@
 
 use crate::classifier::ClassifierError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
-use crate::influence::InfluenceError;
+use crate::families::AnnotationError;
+use crate::influence::{EngineError, InfluenceError};
 use crate::influence_graph::InfluenceGraphError;
+use crate::network::NetworkError;
 use crate::plugin::PluginError;
 use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, NoneUsable, ScoringError};
 use crate::select::SelectError;
 use crate::sweep::SweepError;
-use crate::task::TaskError;
+use crate::task::{ModelError, TaskError};
 use crate::train::TrainError;
 use isal_plugin_abi::Status;
 use std::process::ExitCode;
@@ -86,7 +88,7 @@ fn unwrapped(cause: Cause) -> impl Iterator<Item = Cause> {
 fn wrapped(cause: Cause) -> Option<Cause> {
     if let Some(scoring) = cause.downcast_ref::<ScoringError>() {
         return Some(match scoring {
-            ScoringError::Classifier(e) => e,
+            ScoringError::Model(e) => e,
             ScoringError::Graph(e) => e,
             ScoringError::NoneUsable(e) => e,
             ScoringError::Merge(e) => e,
@@ -95,6 +97,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             ScoringError::Recipe(e) => e,
             ScoringError::Preprocess(e) => e,
             ScoringError::Influence(e) => e,
+            ScoringError::Engine(e) => e,
             ScoringError::Plugin(e) => e,
             ScoringError::Runtime(e) => e,
             ScoringError::Sweep(e) => e,
@@ -105,10 +108,11 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     }
     if let Some(graph) = cause.downcast_ref::<InfluenceGraphError>() {
         return Some(match graph {
-            InfluenceGraphError::Classifier(e) => e,
+            InfluenceGraphError::Model(e) => e,
             InfluenceGraphError::Data(e) => e,
             InfluenceGraphError::Recipe(e) => e,
             InfluenceGraphError::Influence(e) => e,
+            InfluenceGraphError::Engine(e) => e,
             InfluenceGraphError::Plugin(e) => e,
             InfluenceGraphError::Runtime(e) => e,
             InfluenceGraphError::Sweep(e) => e,
@@ -118,14 +122,31 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     if let Some(sweep) = cause.downcast_ref::<SweepError>() {
         return Some(match sweep {
             SweepError::Data(e) => e,
+            SweepError::Engine(e) => e,
             SweepError::Influence(e) => e,
+            SweepError::Network(e) => e,
             SweepError::Runtime(e) => e,
             SweepError::Scores(e) => e,
             _ => return None,
         });
     }
+    if let Some(model) = cause.downcast_ref::<ModelError>() {
+        return match model {
+            ModelError::Network(e) => Some(e),
+            ModelError::Classifier(e) => Some(e),
+            ModelError::Task { .. } => None,
+        };
+    }
+    if let Some(InfluenceError::Engine(e)) = cause.downcast_ref() {
+        return Some(e);
+    }
+    if let Some(ClassifierError::Network(e)) = cause.downcast_ref() {
+        return Some(e);
+    }
     match cause.downcast_ref::<TrainError>()? {
-        TrainError::Classifier(e) => Some(e),
+        TrainError::Model(e) => Some(e),
+        TrainError::Annotation(e) => Some(e),
+        TrainError::Influence(e) => Some(e),
         TrainError::Data(e) => Some(e),
         TrainError::Recipe(e) => Some(e),
         TrainError::Split(e) => Some(e),
@@ -138,22 +159,29 @@ fn wrapped(cause: Cause) -> Option<Cause> {
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
-        use ScoringError::{CurvatureOfPool, NoLabels, NoScores, NotAnInfluenceGraph};
-        matches!(e, CurvatureOfPool { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. })
+        use ScoringError::{CurvatureOfPool, NoGradient, NoLabels, NoScores, NotAnInfluenceGraph};
+        matches!(
+            e,
+            CurvatureOfPool { .. } | NoGradient { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. }
+        )
     };
-    let training = |e: &TrainError| matches!(e, TrainError::Another { .. });
+    let training = |e: &TrainError| matches!(e, TrainError::Another { .. } | TrainError::Augmented { .. });
     let graph = |e: &InfluenceGraphError| {
-        use InfluenceGraphError::{Alike, NoStep, Scopes, SmallSample, Vector};
-        matches!(e, Alike { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
+        use InfluenceGraphError::{Alike, NoClassScores, NoStep, Scopes, SmallSample, Vector};
+        matches!(e, Alike { .. } | NoClassScores { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
     };
     cause.is::<BadRequest>()
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
         || cause.downcast_ref::<TrainError>().is_some_and(training)
         || matches!(cause.downcast_ref(), Some(PluginError::Call { status, .. }) if *status == Status::UNSUPPORTED.0)
+        || matches!(cause.downcast_ref(), Some(EngineError::NotFinite { .. }))
         || cause.is::<MergeError>()
         || cause.is::<NoneUsable>()
         || cause.downcast_ref::<TaskError>().is_some_and(|e| !matches!(e, TaskError::Read { .. }))
+        || cause.is::<NetworkError>()
         || cause.is::<ClassifierError>()
+        || matches!(cause.downcast_ref(), Some(ModelError::Task { .. }))
+        || cause.is::<AnnotationError>()
         || cause.is::<SplitError>()
         || cause.is::<RecipeError>()
         || cause.is::<PreprocessError>()

@@ -5,7 +5,6 @@
 //! 3 failed while running, 130 interrupted. A closed pipe counts as done.
 
 mod bench;
-mod classifier;
 mod data;
 mod doctor;
 mod export;
@@ -14,6 +13,7 @@ mod graph;
 mod help;
 mod merge;
 mod model;
+mod model_arguments;
 mod op;
 mod progress;
 mod recipe;

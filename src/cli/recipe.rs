@@ -2,6 +2,7 @@
 
 use super::open_data_with;
 use crate::data::{Dataset, OpenOptions, Preprocess};
+use crate::task::ModelOptions;
 use anyhow::Context as _;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,12 @@ impl RecipeOptions {
     pub(super) fn open(&self, path: &Path, option: &str) -> anyhow::Result<Dataset> {
         let options = OpenOptions { jpeg_least_side: self.jpeg_least_side, ..OpenOptions::default() };
         open_data_with(path, &format!("{option} {}", path.display()), &options)
+    }
+
+    /// Opens the data set that an option names with what a task needs of its images.
+    pub(super) fn open_for(&self, task: &ModelOptions, path: &Path, option: &str) -> anyhow::Result<Dataset> {
+        let options = OpenOptions { jpeg_least_side: self.jpeg_least_side, ..OpenOptions::default() };
+        open_data_with(path, &format!("{option} {}", path.display()), &task.opening(options))
     }
 
     /// The recipe beside the model, or the one named, with overrides.

@@ -1,6 +1,6 @@
 //! `isal score`: the main job, `score pool`, and what `score merge` shares with it.
 
-use super::classifier::ClassifierArguments;
+use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge};
 use crate::data::{Labelled, Pool, Split};
@@ -8,7 +8,7 @@ use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::report::figure;
 use crate::runtime::ExecutionProvider;
-use crate::scores::{SIGN, ScoreFormat};
+use crate::scores::{SIGN, ScoreFormat, belief};
 use crate::scoring::{
     CurvatureImages, CurvatureOptions, Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard,
     Source, score_pool,
@@ -42,7 +42,7 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 20] = [
+const MADE_WITH_THE_GRAPH: [&str; 24] = [
     "model",
     "labeled",
     "reference",
@@ -57,6 +57,10 @@ const MADE_WITH_THE_GRAPH: [&str; 20] = [
     "curvature_samples",
     "scope",
     "expected_top_k",
+    "task",
+    "loss",
+    "decode",
+    "bind",
     "class_scores",
     "inputs",
     "class_names",
@@ -68,21 +72,23 @@ const MADE_WITH_THE_GRAPH: [&str; 20] = [
 /// What to score, with what, into what.
 #[derive(Debug, Args)]
 pub struct PoolOptions {
-    /// The trained classifier
+    /// The trained model
     #[arg(long, value_name = "FILE.onnx", required_unless_present = "influence", help_heading = "Model")]
     model: Option<PathBuf>,
-    /// An influence.onnx that an earlier run wrote, instead of a classifier
+    /// An influence.onnx that an earlier run wrote, instead of a model
     ///
     /// It carries preprocessing, classes and provenance, so neither labels nor the plugin are needed.
     #[arg(long, value_name = "FILE.onnx", conflicts_with_all = MADE_WITH_THE_GRAPH, help_heading = "Model")]
     influence: Option<PathBuf>,
     #[command(flatten)]
-    classifier: ClassifierArguments,
+    about: ModelArguments,
     /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
     /// it, the folders of the images)
     #[arg(long = "classes", value_name = "FILE", help_heading = "Model", hide_short_help = true)]
     class_names: Option<PathBuf>,
     /// The labelled images it was trained on (needed for influence)
+    ///
+    /// For tasks other than one class an image, a list that says more of each, or a folder of images and masks: docs/TASKS.md.
     #[arg(long, alias = "labelled", value_name = "DATA", help_heading = "Data")]
     labeled: Option<PathBuf>,
     /// The images to choose from
@@ -208,12 +214,24 @@ pub(super) fn print(outcome: &Scored, context: &Context) -> anyhow::Result<()> {
         writeln!(text, "{sentence}")?;
     }
     if let Some(selection) = &outcome.selection {
-        writeln!(text, "\n{:>4}  {:<28} {:>12} {:>6} {:>6}", "rank", "image", "influence", "guess", "sure")?;
-        for chosen in selection.selected.iter().take(10) {
-            let influence = chosen.influence.map_or_else(|| "-".to_owned(), figure);
-            let sure = chosen.confidence.map_or_else(|| "-".to_owned(), |c| format!("{:.0} %", 100.0 * c));
-            let (rank, id, label) = (chosen.rank, &chosen.id, chosen.pseudo_label);
-            writeln!(text, "{rank:>4}  {id:<28} {influence:>12} {label:>6} {sure:>6}")?;
+        let shown: Vec<_> = selection.selected.iter().take(10).collect();
+        let any = |name: &str| shown.iter().any(|chosen| chosen.belief(name).is_some());
+        let (guess, sure) = (any(belief::PSEUDO_LABEL), any(belief::CONFIDENCE));
+        let row = |cells: [&str; 5]| {
+            let [rank, id, influence, label, confidence] = cells;
+            let mut line = format!("{rank:>4}  {id:<28} {influence:>12}");
+            for (is, cell) in [(guess, label), (sure, confidence)] {
+                line += &if is { format!(" {cell:>6}") } else { String::new() };
+            }
+            line
+        };
+        writeln!(text, "\n{}", row(["rank", "image", "influence", "guess", "sure"]))?;
+        for chosen in shown {
+            let dash = || "-".to_owned();
+            let influence = chosen.influence.map_or_else(dash, figure);
+            let sure = chosen.belief(belief::CONFIDENCE).map_or_else(dash, |c| format!("{:.0} %", 100.0 * c));
+            let label = chosen.belief(belief::PSEUDO_LABEL).map_or_else(dash, |label| label.to_string());
+            writeln!(text, "{}", row([&chosen.rank.to_string(), &chosen.id, &influence, &label, &sure]))?;
         }
         if selection.selected.len() > 10 {
             writeln!(text, "      ... and {} more in selection.json", selection.selected.len() - 10)?;
@@ -303,11 +321,12 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         return Err(BadRequest(text).into());
     }
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
-    let open = |path: &Path, option: &str| given.recipe.open(path, option);
+    let task = given.about.options(&model, given.expected_top_k)?;
+    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option);
     Ok(ModelSource {
         preprocess: given.recipe.preprocess(&model)?,
+        task: task.clone(),
         model,
-        classifier: given.classifier.options(),
         class_names: given.class_names.clone(),
         labelled: given
             .labeled
@@ -323,7 +342,6 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         solver: solver(&given.solver, &given.damping)?,
         curvature: CurvatureOptions { images: given.curvature, samples: given.curvature_samples.map(|n| n as usize) },
         scope,
-        expected_top_k: given.expected_top_k as usize,
         engine: given.engine,
         difference: given.difference,
         unproven: unproven(given.unproven),

@@ -1,6 +1,6 @@
-//! `isal train`: any ONNX classifier in place.
+//! `isal train`: any ONNX model in place.
 
-use super::classifier::ClassifierArguments;
+use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::data::{Augment, Labelled, Split, Test};
@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub struct Options {
-    /// The classifier to start from
+    /// The model to start from
     #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
     model: PathBuf,
     #[command(flatten)]
-    classifier: ClassifierArguments,
+    about: ModelArguments,
     /// Names of the classes in the order of the class scores, one a line (default: the model's own, a file of labels beside
     /// it, the folders of the images)
     #[arg(long = "classes", value_name = "FILE", help_heading = "Model", hide_short_help = true)]
@@ -99,10 +99,11 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
     })?;
     let mut text = format!("{}: {} epochs", trained.model.display(), trained.epochs.len());
     if let Some(last) = trained.epochs.last() {
-        text += &format!(", training loss {:.4}, accuracy {:.2} %", last.train_loss, 100.0 * last.train_accuracy);
+        let accuracy =
+            |share: Option<f64>| share.map_or_else(String::new, |a| format!(", accuracy {:.2} %", 100.0 * a));
+        text += &format!(", training loss {:.4}{}", last.train_loss, accuracy(last.train_accuracy));
         if let Some(test) = last.test {
-            let (loss, accuracy) = (test.loss, 100.0 * test.accuracy);
-            text += &format!("; test loss {loss:.4}, accuracy {accuracy:.2} % of {} images", test.images);
+            text += &format!("; test loss {:.4}{} of {} images", test.loss, accuracy(test.accuracy), test.images);
         }
     }
     context.print(&text, &trained)?;
@@ -130,7 +131,11 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
         }
         _ => Shape::Cosine,
     };
-    let open = |path: &Path, option: &str| given.recipe.open(path, option);
+    let task = given.about.options(&given.model, 1)?;
+    if given.label_smoothing > 0.0 && !task.is_single_label() {
+        return Err(BadRequest("`--label-smoothing` is for tasks of one class an image".into()).into());
+    }
+    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option);
     let train = Split::<Labelled>::new(open(&given.train, "--train")?)?;
     let test = match &given.test {
         Some(path) => {
@@ -143,7 +148,7 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
     };
     Ok(TrainOptions {
         model: given.model.clone(),
-        classifier: given.classifier.options(),
+        task,
         class_names: given.class_names.clone(),
         train,
         test,

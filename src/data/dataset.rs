@@ -7,7 +7,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{DataError, Image, OpenOptions, Source, open};
+use serde_json::{Map, Value};
+
+use super::{DataError, Image, OpenOptions, Source, TableProblem, masked, open};
 
 /// A collection of images: a [`Source`], or some positions of one. Cheap to clone.
 #[derive(Clone)]
@@ -97,6 +99,19 @@ impl Dataset {
     /// The file of one image alone, where there is one.
     pub fn path(&self, index: usize) -> Option<PathBuf> {
         self.source.path(self.at(index))
+    }
+
+    /// What the data set says of the image besides where it is; see [`OpenOptions::fields`].
+    pub fn fields(&self, index: usize) -> Option<Map<String, Value>> {
+        self.source.fields(self.at(index))
+    }
+
+    /// The file that a path in the fields of an image means.
+    ///
+    /// # Errors
+    /// One that may not be named.
+    pub fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
+        self.source.beside(self.at(index), written)
     }
 
     /// Where the first image should be, if every image has a file of its own and none of these is there.
@@ -192,6 +207,10 @@ impl Dataset {
                 hash_text(&mut hash, &self.id(index));
                 hash.update(self.label(index).map_or(-1, i64::from).to_le_bytes());
                 hash.update(stamp.to_le_bytes());
+                if let Some(fields) = self.fields(index) {
+                    hash.update(masked::stamp_of_fields(self, index, &fields).to_le_bytes());
+                    hash_text(&mut hash, &Value::Object(fields).to_string());
+                }
             }
         }
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -249,6 +268,14 @@ impl Source for Dataset {
         self.path(index)
     }
 
+    fn fields(&self, index: usize) -> Option<Map<String, Value>> {
+        self.fields(index)
+    }
+
+    fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
+        self.beside(index, written)
+    }
+
     fn load(&self, index: usize) -> Result<Image, DataError> {
         self.load(index)
     }
@@ -298,6 +325,15 @@ impl Source for Concat {
         self.part(index).and_then(|(part, index)| part.path(index))
     }
 
+    fn fields(&self, index: usize) -> Option<Map<String, Value>> {
+        self.part(index).and_then(|(part, index)| part.fields(index))
+    }
+
+    fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
+        let outside = || TableProblem::Outside { path: written.to_owned() };
+        self.part(index).ok_or_else(outside).and_then(|(part, index)| part.beside(index, written))
+    }
+
     fn load(&self, index: usize) -> Result<Image, DataError> {
         let (part, index) = self.part(index).ok_or(DataError::Position { index, len: Source::len(self) })?;
         part.load(index)
@@ -340,6 +376,14 @@ impl Source for Relabelled {
 
     fn path(&self, index: usize) -> Option<PathBuf> {
         self.inner.path(index)
+    }
+
+    fn fields(&self, index: usize) -> Option<Map<String, Value>> {
+        self.inner.fields(index)
+    }
+
+    fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
+        self.inner.beside(index, written)
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {

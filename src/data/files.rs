@@ -8,7 +8,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
+
 use super::decode::{DecodeError, Decoding, decode_as};
+use super::error::TableProblem;
+use super::manifest::meant;
 use super::names::Names;
 use super::{DataError, Image, Source, stamp};
 
@@ -24,6 +28,8 @@ pub(crate) struct Listing {
     pub(crate) odd: BTreeMap<usize, PathBuf>,
     /// Their classes.
     pub(crate) labels: Labels,
+    /// What a list says of each besides, as JSON, where that is kept.
+    pub(crate) fields: Option<Names>,
 }
 
 /// Classes of images in a row.
@@ -64,6 +70,7 @@ impl Files {
     pub(crate) fn new(mut listing: Listing, classes: Vec<String>, decoding: Decoding) -> Result<Self, DataError> {
         listing.paths.shrink();
         listing.ids.iter_mut().for_each(Names::shrink);
+        listing.fields.iter_mut().for_each(Names::shrink);
         let files = Files { listing, classes, decoding };
         match files.ids().repeated() {
             Some(id) => Err(DataError::DuplicateId { id }),
@@ -110,6 +117,14 @@ impl Source for Files {
             Some(path) => Some(path.clone()),
             None => Some(self.listing.root.join(self.listing.paths.get(index)?)),
         }
+    }
+
+    fn fields(&self, index: usize) -> Option<Map<String, Value>> {
+        serde_json::from_str(&self.listing.fields.as_ref()?.get(index)?).ok()
+    }
+
+    fn beside(&self, _: usize, written: &str) -> Result<PathBuf, TableProblem> {
+        Ok(self.listing.root.join(&*meant(&self.listing.root, written)?))
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {

@@ -107,7 +107,7 @@ impl Found {
             ends.last_mut().into_iter().for_each(|end| *end = position + 1);
         }
         let labels = if flat { Labels::Absent } else { Labels::InBlocks(ends) };
-        (classes, Listing { root: root.to_path_buf(), paths, ids: None, odd, labels })
+        (classes, Listing { root: root.to_path_buf(), paths, ids: None, odd, labels, fields: None })
     }
 }
 

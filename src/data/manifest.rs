@@ -11,13 +11,16 @@
 //! leave it (`..`), so that a list from elsewhere cannot name files of yours by accident; an absolute path is taken as it
 //! is. Backslashes divide a path as slashes do, unless a file of that very name is there. Missing files fail when they are
 //! loaded.
+//!
+//! Opened with [`OpenOptions::fields`], a list keeps all that it says of each image, and none of it is a class: the annotations
+//! of other tasks.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::archive::{at, packing};
 use super::error::TableProblem;
@@ -26,7 +29,7 @@ use super::list_form::{Delimiter, Form, LABELS, PATHS, first_of, id_of};
 use super::names::Names;
 use super::pixel_csv::whole_number;
 use super::records::numbers_as_classes;
-use super::{DataError, Decoding};
+use super::{DataError, Decoding, OpenOptions};
 
 /// Bytes of one line.
 const MAX_LINE: u64 = 1 << 20;
@@ -43,17 +46,27 @@ struct Rows {
     written: HashMap<String, u32>,
     /// That place, one a line; [`Labels::NONE`] where there is no label.
     labels: Vec<u32>,
+    /// What the list says of each image besides its path, as JSON, where that is kept. Nothing is a label then.
+    fields: Option<Names>,
 }
 
 impl Rows {
     /// None yet, of the list at `list`.
-    fn of(list: &Path) -> Rows {
+    fn of(list: &Path, keep_fields: bool) -> Rows {
         let root = list.parent().unwrap_or(Path::new("")).to_path_buf();
-        Rows { root, paths: Names::default(), ids: None, written: HashMap::new(), labels: Vec::new() }
+        let fields = keep_fields.then(Names::default);
+        Rows { root, paths: Names::default(), ids: None, written: HashMap::new(), labels: Vec::new(), fields }
     }
 
-    fn add(&mut self, path: &str, label: Option<String>, id: Option<&str>) -> Result<(), TableProblem> {
-        let path = &*self.path(path)?;
+    /// Adds an image; `said` is all that the list says of it besides its path.
+    fn add(
+        &mut self,
+        path: &str,
+        label: Option<String>,
+        id: Option<&str>,
+        said: impl FnOnce() -> Map<String, Value>,
+    ) -> Result<(), TableProblem> {
+        let path = &*meant(&self.root, path)?;
         if id.is_some() && self.ids.is_none() {
             // Until here, every id was the path.
             self.ids = Some(self.paths.clone());
@@ -62,30 +75,13 @@ impl Rows {
         if let Some(ids) = &mut self.ids {
             ids.push(id.unwrap_or(path));
         }
+        if let Some(fields) = &mut self.fields {
+            fields.push(&Value::Object(said()).to_string());
+            return Ok(());
+        }
         let new = u32::try_from(self.written.len()).unwrap_or(Labels::NONE);
         self.labels.push(label.map_or(Labels::NONE, |label| *self.written.entry(label).or_insert(new)));
         Ok(())
-    }
-
-    /// A path as it is meant; refuses one that means no file of the list's folder.
-    fn path<'a>(&self, written: &'a str) -> Result<Cow<'a, str>, TableProblem> {
-        let elsewhere = |kind| Err(TableProblem::Elsewhere { path: written.chars().take(200).collect(), kind });
-        if written.starts_with("http://") || written.starts_with("https://") {
-            return elsewhere("a web address");
-        }
-        if written.starts_with(r"\\")
-            || matches!(written.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z', b':', b'/' | b'\\', ..])
-        {
-            return elsewhere("a path of another machine");
-        }
-        let path = match written.contains('\\') && !self.root.join(written).exists() {
-            true => Cow::Owned(written.replace('\\', "/")),
-            false => Cow::Borrowed(written),
-        };
-        if leaves(Path::new(&*path)) {
-            return Err(TableProblem::Outside { path: written.to_string() });
-        }
-        Ok(path)
     }
 
     /// All lines.
@@ -96,16 +92,37 @@ impl Rows {
         }
         self.labels.shrink_to_fit();
         let labels = if self.written.is_empty() { Labels::Absent } else { Labels::Each(self.labels) };
-        let listing = Listing { root: self.root, paths: self.paths, ids: self.ids, odd: BTreeMap::new(), labels };
+        let Rows { root, paths, ids, fields, .. } = self;
+        let listing = Listing { root, paths, ids, odd: BTreeMap::new(), labels, fields };
         Files::new(listing, classes, *decoding)
     }
 }
 
+/// The path of a list in the folder `root`, or of a field of one, as it is meant; refuses one that means no file of the folder.
+pub(super) fn meant<'a>(root: &Path, written: &'a str) -> Result<Cow<'a, str>, TableProblem> {
+    let elsewhere = |kind| Err(TableProblem::Elsewhere { path: written.chars().take(200).collect(), kind });
+    if written.starts_with("http://") || written.starts_with("https://") {
+        return elsewhere("a web address");
+    }
+    if written.starts_with(r"\\") || matches!(written.as_bytes(), [b'a'..=b'z' | b'A'..=b'Z', b':', b'/' | b'\\', ..]) {
+        return elsewhere("a path of another machine");
+    }
+    let path = match written.contains('\\') && !root.join(written).exists() {
+        true => Cow::Owned(written.replace('\\', "/")),
+        false => Cow::Borrowed(written),
+    };
+    if leaves(Path::new(&*path)) {
+        return Err(TableProblem::Outside { path: written.to_string() });
+    }
+    Ok(path)
+}
+
 /// Reads a list of this form from `reader`; `path` is the file's.
-pub(super) fn read(path: &Path, reader: impl Read, form: &Form, decoding: &Decoding) -> Result<Files, DataError> {
+pub(super) fn read(path: &Path, reader: impl Read, form: &Form, options: &OpenOptions) -> Result<Files, DataError> {
     let at_line = |line, problem| DataError::Table { path: path.to_path_buf(), line, problem };
-    let mut rows = Rows::of(path);
+    let mut rows = Rows::of(path, options.fields);
     let reader = without_mark(reader).map_err(|error| at(path)(packing(error)))?;
+    let mut names: Vec<String> = Vec::new();
     match form.delimiter {
         Delimiter::Byte(delimiter) => {
             let syntax = |error: csv::Error| {
@@ -118,29 +135,34 @@ pub(super) fn read(path: &Path, reader: impl Read, form: &Form, decoding: &Decod
                 .delimiter(delimiter)
                 .trim(csv::Trim::All)
                 .from_reader(reader);
+            if form.header {
+                names.extend(csv.headers().map_err(syntax)?.iter().map(str::to_owned));
+            }
             for record in csv.records() {
                 let record = record.map_err(syntax)?;
                 let line = record.position().map_or(0, csv::Position::line);
-                add(&mut rows, form, &record.iter().collect::<Vec<_>>()).map_err(|problem| at_line(line, problem))?;
+                add(&mut rows, form, &names, &record.iter().collect::<Vec<_>>())
+                    .map_err(|problem| at_line(line, problem))?;
             }
         }
         Delimiter::Spaces | Delimiter::None => {
             let mut header = form.header;
             each_line(path, reader, |bytes| {
-                if std::mem::take(&mut header) {
-                    return Ok(());
-                }
                 let text = std::str::from_utf8(bytes)
                     .map_err(|error| TableProblem::Syntax { message: format!("the line is no UTF-8: {error}") })?;
-                add(&mut rows, form, &form.cells(text))
+                if std::mem::take(&mut header) {
+                    names.extend(form.cells(text).into_iter().map(str::to_owned));
+                    return Ok(());
+                }
+                add(&mut rows, form, &names, &form.cells(text))
             })?;
         }
     }
-    rows.files(decoding)
+    rows.files(&options.decoding())
 }
 
-/// Adds a line of text.
-fn add(rows: &mut Rows, form: &Form, cells: &[&str]) -> Result<(), TableProblem> {
+/// Adds a line of text; `names` are those of its columns, where it has a header.
+fn add(rows: &mut Rows, form: &Form, names: &[String], cells: &[&str]) -> Result<(), TableProblem> {
     if cells.iter().all(|cell| cell.is_empty()) {
         return Ok(());
     }
@@ -155,7 +177,12 @@ fn add(rows: &mut Rows, form: &Form, cells: &[&str]) -> Result<(), TableProblem>
         let (found, expected) = (String::new(), "the path of an image");
         return Err(TableProblem::Value { column: form.path + 1, found, expected });
     };
-    rows.add(path, cell(form.label).map(str::to_string), cell(form.id))
+    let said = || {
+        let others =
+            names.iter().zip(cells).enumerate().filter(|(place, (_, cell))| *place != form.path && !cell.is_empty());
+        others.map(|(_, (name, cell))| (name.clone(), Value::from(*cell))).collect()
+    };
+    rows.add(path, cell(form.label).map(str::to_string), cell(form.id), said)
 }
 
 /// The bytes after a byte-order mark, where there is one.
@@ -192,8 +219,8 @@ fn each_line(
 }
 
 /// Reads a list of JSON lines from `reader`; `path` is the file's. Keys are those of [`super::list_form`].
-pub(super) fn read_json_lines(path: &Path, reader: impl Read, decoding: &Decoding) -> Result<Files, DataError> {
-    let mut rows = Rows::of(path);
+pub(super) fn read_json_lines(path: &Path, reader: impl Read, options: &OpenOptions) -> Result<Files, DataError> {
+    let mut rows = Rows::of(path, options.fields);
     let reader = without_mark(reader).map_err(|error| at(path)(packing(error)))?;
     each_line(path, reader, |bytes| {
         let parsed: serde_json::Map<String, Value> =
@@ -218,11 +245,17 @@ pub(super) fn read_json_lines(path: &Path, reader: impl Read, decoding: &Decodin
             }
             None => return Err(TableProblem::NoPaths { found: names.map(str::to_owned).collect() }),
         };
-        let label = text(first_of(&LABELS, names.clone()), "the name or number of a class")?;
+        let label = match options.fields {
+            true => None,
+            false => text(first_of(&LABELS, names.clone()), "the name or number of a class")?,
+        };
         let id = text(id_of(names), "a text or a number")?;
-        rows.add(written, label, id.as_deref())
+        rows.add(written, label, id.as_deref(), || {
+            let others = parsed.iter().enumerate().filter(|(at, _)| Some(*at) != place);
+            others.map(|(_, (key, value))| (key.clone(), value.clone())).collect()
+        })
     })?;
-    rows.files(decoding)
+    rows.files(&options.decoding())
 }
 
 /// Class names, and of every written label its class.

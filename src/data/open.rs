@@ -9,7 +9,7 @@ use super::archive::{at, packing, unpacked};
 use super::decode::{Decoding, Limits};
 use super::error::{Found, TableProblem};
 use super::list_form::{self, Form};
-use super::{DataError, Source, cifar, folder, idx, manifest, pixel_csv, svhn};
+use super::{DataError, Source, cifar, folder, idx, manifest, masked, pixel_csv, svhn};
 
 /// How a data set is opened.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +21,8 @@ pub struct OpenOptions {
     pub part: Option<String>,
     /// Whether CIFAR-100 has its 20 coarse labels instead of the 100 fine ones.
     pub coarse_labels: bool,
+    /// Keep what a list says of each image besides its path, for tasks other than one class an image; nothing is a class then.
+    pub fields: bool,
     /// Decode the JPEGs of folders and lists at a fraction of their size; see [`Decoding::jpeg_least_side`].
     pub jpeg_least_side: Option<u32>,
 }
@@ -51,7 +53,7 @@ const MAX_FIRST_LINE: u64 = 16 << 20;
 
 impl OpenOptions {
     /// How image files are decoded.
-    fn decoding(&self) -> Decoding {
+    pub(super) fn decoding(&self) -> Decoding {
         Decoding { limits: self.limits, jpeg_least_side: self.jpeg_least_side }
     }
 
@@ -153,6 +155,9 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Da
         return Ok(Arc::new(svhn::open(&one_part(path, &svhn_files, options)?, &options.limits)?));
     }
     let visible: Vec<&String> = folders.iter().filter(|name| !name.starts_with('.')).collect();
+    if options.fields && masked::has_masks(&visible) {
+        return Ok(Arc::new(masked::open(path, options.decoding())?));
+    }
     let is_part = |name: &&String| PART_FOLDERS.contains(&name.to_ascii_lowercase().as_str());
     let in_parts = !visible.is_empty() && visible.iter().all(is_part);
     if in_parts || options.part.is_some() {
@@ -188,7 +193,7 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Data
         return open_text(path, plain.ends_with(".csv"), options);
     }
     if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
-        return Ok(Arc::new(manifest::read_json_lines(path, stream()?, &options.decoding())?));
+        return Ok(Arc::new(manifest::read_json_lines(path, stream()?, options)?));
     }
     if plain.ends_with(".tar") || name.ends_with(".tgz") {
         return Ok(Arc::new(cifar::open_tar(path, options)?));
@@ -220,7 +225,7 @@ fn open_text(path: &Path, may_be_pixels: bool, options: &OpenOptions) -> Result<
     let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
     let form = Form::of(first, path.parent().unwrap_or(Path::new("")));
     match form {
-        Some(form) => Ok(Arc::new(manifest::read(path, stream()?, &form, &options.decoding())?)),
+        Some(form) => Ok(Arc::new(manifest::read(path, stream()?, &form, options)?)),
         None if may_be_pixels && list_form::holds_numbers(first, second) => {
             Ok(Arc::new(pixel_csv::read(path, stream()?)?))
         }

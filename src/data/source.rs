@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{DataError, Image};
+use serde_json::{Map, Value};
+
+use super::{DataError, Image, TableProblem};
 
 /// A collection of images with random access.
 ///
@@ -39,6 +41,22 @@ pub trait Source: Send + Sync {
     fn path(&self, index: usize) -> Option<PathBuf> {
         let _ = index;
         None
+    }
+
+    /// What the data set says of the image besides where it is, by name, if it keeps that: see
+    /// [`OpenOptions::fields`](super::OpenOptions::fields).
+    fn fields(&self, index: usize) -> Option<Map<String, Value>> {
+        let _ = index;
+        None
+    }
+
+    /// The file that a path in the fields means.
+    ///
+    /// # Errors
+    /// One that may not be named; a data set without a folder of its own.
+    fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
+        let _ = index;
+        Err(TableProblem::Outside { path: written.to_owned() })
     }
 
     /// Decodes one image.

@@ -88,7 +88,7 @@ pub enum HoldOut {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SplitError {
-    /// An image without a label where labels are needed.
+    /// An image of which nothing is said where labels, or other annotations, are needed.
     #[error("{unlabelled} of {total} {role} images have no label, the first is `{id}`")]
     Unlabelled {
         /// The role of the split.
@@ -199,7 +199,7 @@ fn labelled_only<R: Role>(dataset: Dataset) -> Result<Split<R>, SplitError> {
     if dataset.is_empty() {
         return Err(SplitError::Empty { role: R::NAME });
     }
-    let missing = |index: &usize| dataset.label(*index).is_none();
+    let missing = |index: &usize| dataset.label(*index).is_none() && dataset.fields(*index).is_none();
     let unlabelled = (0..dataset.len()).filter(missing).count();
     if let Some(first) = (0..dataset.len()).find(missing) {
         let (total, id) = (dataset.len(), dataset.id(first));

@@ -1,6 +1,6 @@
 //! What is known of the images of a batch, by the names that the loss graph has for it.
 
-use ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix2, Slice};
+use ndarray::{Array2, ArrayD, ArrayView2, Axis, Ix2, IxDyn, Slice};
 
 use super::InfluenceError;
 
@@ -64,6 +64,11 @@ impl Annotations {
         Annotations { images: rows.nrows(), arrays: vec![(name.to_owned(), Annotation::Float(rows.into_dyn()))] }
     }
 
+    /// Of one image: arrays whose first axis has size 1.
+    pub(crate) fn of_one(arrays: Vec<(String, Annotation)>) -> Self {
+        Annotations { images: 1, arrays }
+    }
+
     /// How many images they are of.
     pub fn images(&self) -> usize {
         self.images
@@ -93,43 +98,99 @@ impl Annotations {
         self.with(positions.len(), |array| each!(array, a => a.select(Axis(0), positions)))
     }
 
+    /// What `change` makes of each array; it keeps the number of images.
+    pub(crate) fn map(self, change: impl Fn(Annotation) -> Annotation) -> Self {
+        let arrays = self.arrays.into_iter().map(|(name, array)| (name, change(array))).collect();
+        Annotations { images: self.images, arrays }
+    }
+
     fn with(&self, images: usize, change: impl Fn(&Annotation) -> Annotation) -> Self {
         let arrays = self.arrays.iter().map(|(name, array)| (name.clone(), change(array))).collect();
         Annotations { images, arrays }
     }
 
-    /// Those of more images behind them. Nothing yet takes whatever comes.
+    /// Those of more images behind them; see [`Annotations::join`]. Nothing yet takes whatever comes.
     ///
-    /// Errors: other names, or rows of other dims.
+    /// Errors: as there.
     pub fn append(&mut self, more: &Annotations) -> Result<(), InfluenceError> {
-        if self.images == 0 {
-            *self = more.clone();
-            return Ok(());
-        }
-        let wrong = |expected: &Annotation, found: &Annotation| InfluenceError::Shape {
-            what: "annotations of a batch",
-            expected: expected.dims().to_vec(),
-            found: found.dims().to_vec(),
+        *self = match self.images {
+            0 => more.clone(),
+            _ => Annotations::join(&[&*self, more])?,
         };
-        let same = self.arrays.len() == more.arrays.len()
-            && self.arrays.iter().zip(&more.arrays).all(|((own, _), (other, _))| own == other);
-        if !same {
-            let (expected, found) = (vec![self.arrays.len()], vec![more.arrays.len()]);
-            return Err(InfluenceError::Shape { what: "names of annotations", expected, found });
-        }
-        for ((_, own), (_, other)) in self.arrays.iter_mut().zip(&more.arrays) {
-            let failed = wrong(own, other);
-            let appended = match (own, other) {
-                (Annotation::Float(own), Annotation::Float(other)) => own.append(Axis(0), other.view()).is_ok(),
-                (Annotation::Whole(own), Annotation::Whole(other)) => own.append(Axis(0), other.view()).is_ok(),
-                _ => false,
-            };
-            if !appended {
-                return Err(failed);
-            }
-        }
-        self.images += more.images;
         Ok(())
+    }
+
+    /// Annotations of different images, one after the other. Where images have lists of different lengths (boxes, say) they
+    /// are padded to the longest: numbers with 0, whole numbers with -1.
+    ///
+    /// Errors: other names, other elements, or another number of axes.
+    pub fn join(parts: &[&Annotations]) -> Result<Self, InfluenceError> {
+        let Some(first) = parts.first() else { return Ok(Annotations::default()) };
+        let mut arrays = Vec::with_capacity(first.arrays.len());
+        for (place, (name, _)) in first.arrays.iter().enumerate() {
+            let mut of_name = Vec::with_capacity(parts.len());
+            for part in parts {
+                match part
+                    .arrays
+                    .get(place)
+                    .filter(|(other, _)| other == name && part.arrays.len() == first.arrays.len())
+                {
+                    Some((_, array)) => of_name.push(array),
+                    None => {
+                        let (expected, found) = (vec![first.arrays.len()], vec![part.arrays.len()]);
+                        return Err(InfluenceError::Shape { what: "names of annotations", expected, found });
+                    }
+                }
+            }
+            arrays.push((name.clone(), joined(&of_name)?));
+        }
+        Ok(Annotations { images: parts.iter().map(|part| part.images).sum(), arrays })
+    }
+}
+
+/// Arrays of one name, padded and one after the other.
+fn joined(parts: &[&Annotation]) -> Result<Annotation, InfluenceError> {
+    let wrong = |other: &Annotation| InfluenceError::Shape {
+        what: "annotations of a batch",
+        expected: parts.first().map(|first| first.dims().to_vec()).unwrap_or_default(),
+        found: other.dims().to_vec(),
+    };
+    let mut dims = parts.first().map(|first| first.dims().to_vec()).unwrap_or_default();
+    for part in parts {
+        if part.dims().len() != dims.len() || dims.is_empty() {
+            return Err(wrong(part));
+        }
+        dims.iter_mut().zip(part.dims()).for_each(|(size, other)| *size = (*size).max(*other));
+    }
+    if let Some(images) = dims.first_mut() {
+        *images = parts.iter().map(|part| part.images()).sum();
+    }
+    /// The arrays in one of these dims that is full of `padding`.
+    fn filled<T: Clone>(dims: &[usize], padding: T, parts: &[&ArrayD<T>]) -> ArrayD<T> {
+        let mut whole = ArrayD::from_elem(IxDyn(dims), padding);
+        let mut from = 0;
+        for part in parts {
+            let to = from + part.len_of(Axis(0));
+            let mut place = whole.slice_axis_mut(Axis(0), Slice::from(from..to));
+            for axis in 1..dims.len() {
+                place.slice_axis_inplace(Axis(axis), Slice::from(..part.len_of(Axis(axis))));
+            }
+            place.assign(part);
+            from = to;
+        }
+        whole
+    }
+    let (mut numbers, mut whole) = (Vec::new(), Vec::new());
+    for part in parts {
+        match part {
+            Annotation::Float(array) => numbers.push(array),
+            Annotation::Whole(array) => whole.push(array),
+        }
+    }
+    match (numbers.is_empty(), whole.is_empty()) {
+        (false, true) => Ok(Annotation::Float(filled(&dims, 0.0, &numbers))),
+        (true, false) => Ok(Annotation::Whole(filled(&dims, -1, &whole))),
+        _ => Err(parts.last().map_or(InfluenceError::Empty { set: "annotations" }, |last| wrong(last))),
     }
 }
 
@@ -174,7 +235,29 @@ mod tests {
         assert!(first.append(&Annotations::numbers("x", array![[1.0, 2.0]])).is_err(), "another number of arrays");
         let mut first = Annotations::numbers("x", array![[1.0, 2.0]]);
         assert!(first.append(&Annotations::numbers("y", array![[1.0, 2.0]])).is_err(), "another name");
-        assert!(first.append(&Annotations::numbers("x", array![[1.0]])).is_err(), "rows of another length");
+        let of_one = |array| Annotations::of_one(vec![("x".to_owned(), array)]);
+        assert!(first.append(&of_one(Annotation::Float(array![1.0].into_dyn()))).is_err(), "another number of axes");
+        assert!(first.append(&of_one(Annotation::Whole(array![[1, 2]].into_dyn()))).is_err(), "other elements");
         assert_eq!(first.images(), 1);
+    }
+
+    #[test]
+    fn lists_of_different_lengths_are_padded() {
+        let of = |boxes: &[[f32; 2]], labels: &[i64]| {
+            let flat = boxes.iter().flatten().copied().collect();
+            let boxes = ArrayD::from_shape_vec(IxDyn(&[1, boxes.len(), 2]), flat).unwrap();
+            let labels = ArrayD::from_shape_vec(IxDyn(&[1, labels.len()]), labels.to_vec()).unwrap();
+            let arrays =
+                vec![("boxes".to_owned(), Annotation::Float(boxes)), ("labels".to_owned(), Annotation::Whole(labels))];
+            Annotations::of_one(arrays)
+        };
+        let (one, none, two) = (of(&[[1.0, 2.0]], &[7]), of(&[], &[]), of(&[[3.0, 4.0], [5.0, 6.0]], &[8, 9]));
+        let mut all = Annotations::join(&[&one, &none]).unwrap();
+        all.append(&two).unwrap();
+        let expected = array![[7, -1], [-1, -1], [8, 9]].into_dyn();
+        assert_eq!(all.arrays()[1].1, Annotation::Whole(expected));
+        let expected = array![[[1.0, 2.0], [0.0, 0.0]], [[0.0; 2]; 2], [[3.0, 4.0], [5.0, 6.0]]].into_dyn();
+        assert_eq!(all.arrays()[0].1, Annotation::Float(expected));
+        assert_eq!(all.images(), 3);
     }
 }

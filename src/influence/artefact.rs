@@ -60,9 +60,9 @@ pub struct Provenance {
     pub reference_gradient_norm: f64,
     /// The scope as the user gave it.
     pub scope: String,
-    /// The model's value that the loss was taken of; empty in files of earlier versions.
+    /// The loss, and the values of the model that it was taken of; empty in files of earlier versions.
     #[serde(default)]
-    pub loss_output: String,
+    pub loss: String,
     /// How the solve went: solver, options, lambda, residual.
     pub solve: SolveReport,
     /// Versions of what took part (isal, the plugin, libtorch), by name.
@@ -362,7 +362,7 @@ mod tests {
                 reference_gradient_norm: 0.75,
                 scope: "weights".to_owned(),
                 solve,
-                loss_output: "logits".to_owned(),
+                loss: "logits".to_owned(),
                 versions: [("isal".to_owned(), "0.1.0".to_owned())].into(),
             },
         }

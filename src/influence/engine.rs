@@ -50,6 +50,12 @@ pub enum EngineError {
         /// Its message.
         message: String,
     },
+    /// Numbers that are NaN or infinite, where the weights, the images or the loss make such.
+    #[error("{message}: the weights, the images or the loss itself are at fault")]
+    NotFinite {
+        /// What is not finite.
+        message: String,
+    },
     /// A batch, target or vector of the wrong shape.
     #[error("{what}: expected shape {expected:?}, found {found:?}")]
     Shape {

@@ -1,9 +1,8 @@
 //! Influence functions: the engine that differentiates, the solvers for `s`, the scores.
 //!
 //! The path is [`reference_gradient`] `v` over the reference set, [`solve`] for `s = (H + lambda I)^-1 v` over the
-//! labelled set, [`SolvedVector`] to keep it, and [`Contraction`] to turn the outputs and their derivative along
-//! `s` into the influence of each pool image. The more negative an influence, the more labelling that image is
-//! expected to lower the loss on the reference set.
+//! labelled set, and [`SolvedVector`] to keep it. The influence of a pool image is minus the derivative of its loss along `s`: the
+//! more negative, the more labelling that image is expected to lower the loss on the reference set.
 //!
 //! Absent on purpose: decoding, ONNX Runtime, libtorch. All of it stands on [`GradientEngine`] and plain arrays.
 
@@ -14,7 +13,6 @@ mod cg_fisher;
 mod cg_gauss_newton;
 mod cg_hessian;
 mod conjugate_gradient;
-mod contraction;
 mod damping;
 mod difference;
 mod engine;
@@ -33,8 +31,6 @@ pub use annotations::{Annotation, Annotations};
 pub use artefact::{ArtefactError, FORMAT, Provenance, SolvedVector, VERSION};
 pub use batches::{Batches, InMemory, Joined, Subset, Visitor, one_hot};
 pub use conjugate_gradient::ConjugateGradient;
-pub(crate) use contraction::probabilities;
-pub use contraction::{Belief, Contraction, OutputKind, PseudoLabels, Scores};
 pub use damping::{Damping, Relative};
 pub use difference::Difference;
 pub use engine::{Curvature, EngineError, GradientEngine, Jvp, Parameter};

@@ -1,8 +1,8 @@
 //! Solved vectors as directions of a model's initializers, after it is sure that they belong to it.
 
 use super::InfluenceGraphError;
-use crate::classifier::Classifier;
 use crate::influence::{ArtefactError, Parameter, SolvedVector};
+use crate::network::Network;
 use isal_onnx::influence::Direction;
 use isal_onnx::{DataType, Scope, Tensor};
 use std::path::PathBuf;
@@ -17,8 +17,8 @@ pub fn direction(vector: &SolvedVector) -> Result<Direction, InfluenceGraphError
 }
 
 /// Whether every one of these weights is float32; a small step is rounded away in any that is narrower.
-pub fn takes_a_step<'a>(classifier: &Classifier, mut weights: impl Iterator<Item = &'a str>) -> bool {
-    let initializers = &classifier.model.graph.initializers;
+pub fn takes_a_step<'a>(network: &Network, mut weights: impl Iterator<Item = &'a str>) -> bool {
+    let initializers = &network.model.graph.initializers;
     weights.all(|name| initializers.get(name).is_none_or(|t| t.data_type() == DataType::Float))
 }
 
@@ -26,13 +26,13 @@ pub fn takes_a_step<'a>(classifier: &Classifier, mut weights: impl Iterator<Item
 ///
 /// # Errors
 /// [`InfluenceGraphError::Vector`] for a file that is none or of another model; [`InfluenceGraphError::Scopes`].
-pub(super) fn read(paths: &[PathBuf], classifier: &Classifier) -> Result<Vec<SolvedVector>, InfluenceGraphError> {
+pub(super) fn read(paths: &[PathBuf], network: &Network) -> Result<Vec<SolvedVector>, InfluenceGraphError> {
     let mut vectors: Vec<SolvedVector> = Vec::with_capacity(paths.len());
     for path in paths {
         let refused =
             |source: ArtefactError| InfluenceGraphError::Vector { path: path.clone(), source: Box::new(source) };
         let vector = SolvedVector::load(path).map_err(refused)?;
-        vector.check(&in_scope(&vector, classifier)?, &classifier.sha256).map_err(refused)?;
+        vector.check(&in_scope(&vector, network)?, &network.sha256).map_err(refused)?;
         if let Some(first) = vectors.first().filter(|first| first.parameters != vector.parameters) {
             return Err(InfluenceGraphError::Scopes {
                 path: path.clone(),
@@ -46,13 +46,13 @@ pub(super) fn read(paths: &[PathBuf], classifier: &Classifier) -> Result<Vec<Sol
 }
 
 /// The model's parameters in the scope that the vector says it was solved over.
-fn in_scope(vector: &SolvedVector, classifier: &Classifier) -> Result<Vec<Parameter>, InfluenceGraphError> {
-    if vector.provenance.model_sha256 != classifier.sha256 {
+fn in_scope(vector: &SolvedVector, network: &Network) -> Result<Vec<Parameter>, InfluenceGraphError> {
+    if vector.provenance.model_sha256 != network.sha256 {
         // The check that follows names the model; a scope of another model may not even exist in this one.
         return Ok(vector.parameters.clone());
     }
-    let broken = |source| InfluenceGraphError::model(&classifier.path, source);
+    let broken = |source| InfluenceGraphError::model(&network.path, source);
     let scope: Scope = vector.provenance.scope.parse().map_err(broken)?;
-    let chosen = scope.select(&classifier.model.graph).map_err(broken)?;
+    let chosen = scope.select(&network.model.graph).map_err(broken)?;
     Ok(chosen.into_iter().map(|p| Parameter { name: p.name, shape: p.dims }).collect())
 }

@@ -4,9 +4,11 @@ use crate::classifier::ClassifierError;
 use crate::data::{DataError, RecipeError};
 use crate::durable::DurableError;
 use crate::influence::{ArtefactError, EngineError, InfluenceError};
+use crate::network::NetworkError;
 use crate::plugin::PluginError;
 use crate::runtime::RuntimeError;
 use crate::sweep::SweepError;
+use crate::task::ModelError;
 use std::path::PathBuf;
 
 /// Why an influence graph could not be made.
@@ -15,7 +17,7 @@ use std::path::PathBuf;
 pub enum InfluenceGraphError {
     /// The model file, or a graph built from it.
     #[error(transparent)]
-    Classifier(#[from] ClassifierError),
+    Model(#[from] ModelError),
     /// A vector that cannot be read, or belongs to another model.
     #[error("`{}` is no vector for this model", path.display())]
     Vector {
@@ -36,6 +38,14 @@ pub enum InfluenceGraphError {
         found: String,
         /// The first vector's scope.
         expected: String,
+    },
+    /// What is for classifiers alone, asked of another model.
+    #[error(
+        "the shadow form, the influence under each class and gradient embeddings are for models of one class an image, and the task is `{task}`"
+    )]
+    NoClassScores {
+        /// The task.
+        task: String,
     },
     /// Neither a step nor images to choose it on.
     #[error("no step: give `--sample DATA`, images to choose it on, or choose it by hand: `--step 3e-5`")]
@@ -143,6 +153,18 @@ pub enum InfluenceGraphError {
 impl InfluenceGraphError {
     /// What the failing of a model at `path` is called here.
     pub(super) fn model(path: &std::path::Path, source: isal_onnx::Error) -> Self {
-        ClassifierError::Model { path: path.to_path_buf(), source }.into()
+        NetworkError::model(path, source).into()
+    }
+}
+
+impl From<NetworkError> for InfluenceGraphError {
+    fn from(error: NetworkError) -> Self {
+        ModelError::from(error).into()
+    }
+}
+
+impl From<ClassifierError> for InfluenceGraphError {
+    fn from(error: ClassifierError) -> Self {
+        ModelError::from(error).into()
     }
 }

@@ -3,17 +3,20 @@
 use super::InfluenceGraphError;
 use super::evaluate::{Evaluator, batches, influences};
 use super::step::Judge;
-use crate::classifier::Classifier;
-use crate::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, SolvedVector};
+use crate::influence::{GradientEngine as _, SolvedVector};
+use crate::network::Network;
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
+use crate::runtime::{ExecutionProvider, Library, SessionOptions};
+use crate::sweep::{Predictor, influences as derivatives};
 use crate::task::Task;
-use isal_onnx::influence::{Direction, InfluenceOptions, TangentOptions, tangent};
+use isal_onnx::influence::{Direction, TangentOptions, tangent};
 use ndarray::ArrayView4;
 use std::path::Path;
 
-/// Where the plugin is looked for and what it runs on.
+/// Where the plugin is looked for and what it runs on, and what decodes pseudo-labels for it.
 pub(super) struct Where<'a> {
+    pub(super) library: &'a Library,
     pub(super) plugin: Option<&'a Path>,
     pub(super) device: &'a str,
     pub(super) threads: usize,
@@ -24,9 +27,8 @@ pub(super) struct Where<'a> {
 /// # Errors
 /// A plugin that was named and is not there, or fails at what it took on.
 pub(super) fn by_plugin(
-    classifier: &Classifier,
+    (network, task): (&Network, &Task),
     vectors: &[SolvedVector],
-    pseudo_labels: PseudoLabels,
     images: ArrayView4<f32>,
     at: &Where<'_>,
     observer: &dyn Observer,
@@ -41,13 +43,13 @@ pub(super) fn by_plugin(
     };
     let load = LoadOptions {
         parameters: vectors.iter().take(1).flat_map(|v| &v.parameters).map(|p| p.name.clone()).collect(),
-        task: Some(Task::single_label(&classifier.logits, classifier.classes).map_err(PluginError::from)?),
+        task: Some(task.clone()),
         device: at.device.to_owned(),
         threads: u32::try_from(at.threads).unwrap_or(0),
         ..LoadOptions::default()
     };
-    // The classifier as it was read: weights that its file keeps in Constant nodes are parameters there.
-    let mut engine = match PluginEngine::from_model(&plugin, &classifier.model, &load) {
+    // The model as it was read: weights that its file keeps in Constant nodes are parameters there.
+    let mut engine = match PluginEngine::from_model(&plugin, &network.model, &load) {
         Ok(engine) => engine,
         Err(PluginError::Call { message, .. }) => {
             observer.say(&format!("the gradient plugin does not take this model: {message}"));
@@ -55,8 +57,8 @@ pub(super) fn by_plugin(
         }
         Err(other) => return Err(other.into()),
     };
-    // The engine's model ends at the logits, whatever the file's own output is.
-    let contraction = Contraction { output: OutputKind::Logits, pseudo_labels, per_class: false };
+    let on_cpu = SessionOptions { provider: ExecutionProvider::Cpu, threads: at.threads };
+    let mut predictor = Predictor::open(at.library, network, task, on_cpu)?;
     let total = images.shape().first().copied().unwrap_or(0) * vectors.len();
     observer.begin("exact influences", total as u64, "images");
     let mut columns = Vec::with_capacity(vectors.len());
@@ -68,7 +70,8 @@ pub(super) fn by_plugin(
                 observer.end();
                 return Err(InfluenceGraphError::Interrupted);
             }
-            column.extend(contraction.score_images(&mut engine, batch, &s)?.influence);
+            let believed = predictor.decode(batch)?;
+            column.extend(derivatives(&engine, batch, &believed, &s)?);
             observer.advance(batch.shape().first().copied().unwrap_or(0) as u64);
         }
         columns.push(column);
@@ -80,15 +83,14 @@ pub(super) fn by_plugin(
 /// The exact tangent graph's influences of the sample; `None` where an operator has no tangent rule, or the graph does
 /// not run, which is said.
 pub(super) fn by_tangent(
-    classifier: &Classifier,
+    (network, task): (&Network, &Task),
     directions: &[Direction],
-    options: &InfluenceOptions,
     images: ArrayView4<f32>,
     evaluator: &Evaluator<'_>,
     observer: &dyn Observer,
 ) -> Result<Option<Judge>, InfluenceGraphError> {
-    let refused = |source| InfluenceGraphError::model(&classifier.path, source);
-    let graph = tangent(&classifier.model, directions, options, TangentOptions::default()).map_err(refused);
+    let refused = |source| InfluenceGraphError::model(&network.path, source);
+    let graph = tangent(&network.model, directions, &task.parts(), TangentOptions::default()).map_err(refused);
     let found = graph.and_then(|graph| influences(&mut evaluator.open(&graph)?, images, directions.len()));
     match found {
         Ok(influences) => Ok(Some(Judge::Exact { influences, by: "the exact tangent graph".to_owned() })),

@@ -7,15 +7,17 @@ use super::step::{Agreement, Choice, Columns, Judge, Unproven, choose};
 use super::{
     InfluenceGraphError, PairedDifference, direction, directions, images, influence_of_pair, provenance, takes_a_step,
 };
-use crate::classifier::{Classifier, ClassifierOptions, class_names};
+use crate::classifier::{OutputKind, class_names};
 use crate::data::{Dataset, Preprocess, Recipe, Size};
-use crate::influence::{PseudoLabels, SolvedVector};
+use crate::influence::SolvedVector;
+use crate::network::Network;
 use crate::observe::Observer;
 use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
+use crate::task::{ClassScores, ModelOptions, SINGLE_LABEL, TaskModel};
 use indexmap::IndexMap;
 use isal_onnx::influence::{
-    Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata,
-    InfluenceOptions, Paired, TangentOptions, paired, shadow, tangent,
+    ClassOutputs, Difference, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS,
+    InfluenceMetadata, Paired, TangentOptions, TaskGraphs, paired, shadow, tangent,
 };
 use isal_onnx::{Model, WriteOptions};
 use ndarray::Array4;
@@ -37,10 +39,10 @@ pub enum ExportForm {
 /// What to export, and how.
 #[derive(Debug, Clone)]
 pub struct ExportOptions {
-    /// The classifier.
+    /// The model.
     pub model: PathBuf,
-    /// Its class scores and its inputs besides the images.
-    pub classifier: ClassifierOptions,
+    /// Its task, and its inputs besides the images.
+    pub task: ModelOptions,
     /// A file with the names of the classes in the order of the class scores, one a line.
     pub class_names: Option<PathBuf>,
     /// Solved vectors, one a direction.
@@ -59,8 +61,6 @@ pub struct ExportOptions {
     pub sample: Option<Dataset>,
     /// Preprocessing of the sample.
     pub preprocess: Preprocess,
-    /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.
-    pub expected_top_k: usize,
     /// Whether the influence under every class is an output too.
     pub per_class: bool,
     /// Whether the two factors of each sample's gradient embedding are outputs too.
@@ -110,12 +110,13 @@ pub struct Exported {
 
 /// What a graph is made from, whatever its form.
 struct Source<'a> {
-    classifier: &'a Classifier,
+    of: &'a TaskModel,
     options: &'a ExportOptions,
     /// Of the classes, in the order of the class scores.
     names: Vec<String>,
     form: ExportForm,
-    graph: InfluenceOptions,
+    /// What a classifier's graph gives besides.
+    classes: Option<ClassOutputs>,
     directions: Vec<Direction>,
 }
 
@@ -126,6 +127,12 @@ struct Made {
 }
 
 impl Source<'_> {
+    /// Those of the model, for a form that is for classifiers alone.
+    fn class_scores(&self) -> Result<&ClassScores, InfluenceGraphError> {
+        let task = &self.of.task.name;
+        self.of.class_scores.as_ref().ok_or_else(|| InfluenceGraphError::NoClassScores { task: task.clone() })
+    }
+
     /// The differences a form takes by turns until one is close.
     fn differences(&self) -> &'static [Difference] {
         match self.form {
@@ -136,21 +143,22 @@ impl Source<'_> {
 
     /// `difference` and `relative_step` are not looked at where the form takes none.
     fn make(&self, difference: Difference, relative_step: f64) -> Result<Made, InfluenceGraphError> {
-        let refused = |source| InfluenceGraphError::model(&self.classifier.path, source);
-        let model = &self.classifier.model;
+        let Network { path, model, .. } = &self.of.network;
+        let refused = |source| InfluenceGraphError::model(path, source);
+        let task = TaskGraphs { classes: self.classes.as_ref(), ..self.of.task.parts() };
         match (self.form, self.directions.as_slice()) {
             (ExportForm::Shadow, [one]) => {
-                let probabilities = self.classifier.kind == crate::influence::OutputKind::Probabilities;
+                let probabilities = self.class_scores()?.kind == OutputKind::Probabilities;
                 let made = shadow(model, one, relative_step, probabilities).map_err(refused)?;
                 Ok(Made { model: made.model, shadow: Some((made.eps, made.formula)) })
             }
             (ExportForm::Tangent, directions) => {
-                let model = tangent(model, directions, &self.graph, self.options.tangent).map_err(refused)?;
+                let model = tangent(model, directions, &task, self.options.tangent).map_err(refused)?;
                 Ok(Made { model, shadow: None })
             }
             (ExportForm::Shadow | ExportForm::Paired, directions) => {
                 let how = Paired { relative_step, difference };
-                let model = paired(model, directions, &self.graph, how).map_err(refused)?;
+                let model = paired(model, directions, &task, how).map_err(refused)?;
                 Ok(Made { model, shadow: None })
             }
         }
@@ -170,11 +178,11 @@ impl Source<'_> {
         let Some((eps, _)) = made.shadow else {
             return influences(&mut session, sample.view(), self.directions.len());
         };
-        let output = &self.classifier.output;
+        let ClassScores { output, kind } = self.class_scores()?;
         let mut column = Vec::new();
         for batch in batches(sample.view()) {
             let (o, shifted) = (plain.class_scores(batch, output)?, session.class_scores(batch, output)?);
-            column.extend(influence_of_pair(self.classifier.kind, o.view(), shifted.view(), eps)?);
+            column.extend(influence_of_pair(*kind, o.view(), shifted.view(), eps)?);
         }
         Ok(vec![column])
     }
@@ -187,20 +195,24 @@ impl Source<'_> {
 /// # Errors
 /// [`InfluenceGraphError`]. Where a file does not stand the proof, whatever was in its place stays.
 pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Exported, InfluenceGraphError> {
-    let classifier = Classifier::read_with(&options.model, &options.classifier)?;
-    classifier.check_differentiable()?;
-    let names = class_names(&classifier, options.class_names.as_deref(), &[], None)?;
-    names.say(observer);
-    let vectors = directions::read(&options.vectors, &classifier)?;
-    let pseudo_labels = PseudoLabels::top(options.expected_top_k);
-    let graph = InfluenceOptions {
-        per_class: options.per_class,
-        embedding: options.embedding,
-        ..classifier.influence_options(pseudo_labels)
+    let of = TaskModel::read(&options.model, &options.task)?;
+    of.check_differentiable()?;
+    let names = match of.classes {
+        0 => Vec::new(),
+        classes => {
+            let names = class_names(&of.network, classes, options.class_names.as_deref(), &[], None)?;
+            names.say(observer);
+            names.names
+        }
     };
+    let vectors = directions::read(&options.vectors, &of.network)?;
     let directions = vectors.iter().map(direction).collect::<Result<Vec<_>, _>>()?;
-    let form = options.form.unwrap_or_else(|| default_form(&classifier, &directions));
-    let source = Source { classifier: &classifier, options, names: names.names, form, graph, directions };
+    let form = options.form.unwrap_or_else(|| default_form(&of.network, &directions));
+    let classes = class_outputs(options, &of)?;
+    let source = Source { of: &of, options, names, form, classes, directions };
+    if form == ExportForm::Shadow {
+        source.class_scores()?;
+    }
     if form != ExportForm::Tangent && options.sample.is_none() && options.step.is_none() {
         return Err(InfluenceGraphError::NoStep);
     }
@@ -213,11 +225,11 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
         }
         Err(other) => return Err(other.into()),
     };
-    let recipe = recipe(options, &classifier)?;
+    let recipe = recipe(options, &of.network)?;
     let measured = match (&options.sample, &recipe, &library) {
         (Some(data), Some(recipe), Some(library)) => {
             let sample = images::sample(data, recipe, options.threads, observer)?;
-            Some(measure(&source, &vectors, pseudo_labels, sample, library, observer)?)
+            Some(measure(&source, &vectors, sample, library, observer)?)
         }
         _ => None,
     };
@@ -226,7 +238,7 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     let first = source.differences().first().copied().unwrap_or(Difference::OneSided);
     let difference = chosen.map_or(first, |c| c.difference);
     let Made { mut model, shadow } = source.make(difference, step.unwrap_or(f64::NAN))?;
-    describe(&mut model, &source, &vectors, pseudo_labels, recipe.as_ref(), measured.as_ref());
+    describe(&mut model, &source, &vectors, recipe.as_ref(), measured.as_ref());
     let sample = measured.as_ref().map(|m| &m.sample);
     // Nobody shall deploy what has not stood the proof.
     let written = model.write_proven(&options.out, &WriteOptions::default(), |written| match &library {
@@ -250,10 +262,24 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     })
 }
 
+/// The outputs that only a classifier's graph has.
+fn class_outputs(options: &ExportOptions, of: &TaskModel) -> Result<Option<ClassOutputs>, InfluenceGraphError> {
+    let ExportOptions { per_class, embedding, .. } = *options;
+    if !per_class && !embedding {
+        return Ok(None);
+    }
+    match (of.task.name.as_str(), of.task.bindings.first()) {
+        (SINGLE_LABEL, Some((_, logits))) => {
+            Ok(Some(ClassOutputs { logits: logits.clone(), classes: of.classes, per_class, embedding }))
+        }
+        (task, _) => Err(InfluenceGraphError::NoClassScores { task: task.to_owned() }),
+    }
+}
+
 /// Paired, where every weight takes a small step.
-fn default_form(classifier: &Classifier, directions: &[Direction]) -> ExportForm {
+fn default_form(network: &Network, directions: &[Direction]) -> ExportForm {
     let weights = directions.iter().flat_map(|d| d.keys()).map(String::as_str);
-    if takes_a_step(classifier, weights) { ExportForm::Paired } else { ExportForm::Tangent }
+    if takes_a_step(network, weights) { ExportForm::Paired } else { ExportForm::Tangent }
 }
 
 /// What the sample has shown.
@@ -271,25 +297,22 @@ struct Measured {
 fn measure(
     source: &Source<'_>,
     vectors: &[SolvedVector],
-    pseudo_labels: PseudoLabels,
     sample: Array4<f32>,
     library: &Library,
     observer: &dyn Observer,
 ) -> Result<Measured, InfluenceGraphError> {
     let options = source.options;
-    let at = Where { plugin: options.plugin.as_deref(), device: &options.device, threads: options.threads };
+    let of = (&source.of.network, &source.of.task);
+    let at = Where { library, plugin: options.plugin.as_deref(), device: &options.device, threads: options.threads };
     let evaluator = Evaluator::new(library, session_options(options))?;
-    let by_plugin = by_plugin(source.classifier, vectors, pseudo_labels, sample.view(), &at, observer)?;
+    let by_plugin = by_plugin(of, vectors, sample.view(), &at, observer)?;
     let itself = source.form == ExportForm::Tangent && options.tangent.rank.is_none();
     let exact = match by_plugin {
         // The exact tangent graph says nothing about itself.
-        None if !itself => {
-            let plain = InfluenceOptions { per_class: false, embedding: false, ..source.graph.clone() };
-            by_tangent(source.classifier, &source.directions, &plain, sample.view(), &evaluator, observer)?
-        }
+        None if !itself => by_tangent(of, &source.directions, sample.view(), &evaluator, observer)?,
         found => found,
     };
-    let mut plain = evaluator.open_file(source.classifier.file())?;
+    let mut plain = evaluator.open_file(source.of.network.file())?;
     let mut influences = |difference, step| source.influences(difference, step, &evaluator, &mut plain, &sample);
     if source.form == ExportForm::Tangent {
         let Some(judge) = exact else { return Ok(Measured { sample, chosen: None, against: None, unproven: None }) };
@@ -318,13 +341,13 @@ fn session_options(options: &ExportOptions) -> SessionOptions {
 }
 
 /// The resolved recipe; `None` where the model's image size is free and no sample says which.
-fn recipe(options: &ExportOptions, classifier: &Classifier) -> Result<Option<Recipe>, InfluenceGraphError> {
+fn recipe(options: &ExportOptions, network: &Network) -> Result<Option<Recipe>, InfluenceGraphError> {
     let first = options.sample.as_ref().and_then(|data| data.load(0).ok());
     let size = first.map(|image| Size { height: image.height(), width: image.width() });
-    match classifier.recipe(&options.preprocess, size) {
+    match network.recipe(&options.preprocess, size) {
         Ok(recipe) => Ok(Some(recipe)),
         // The size is all that is missing; a recipe that contradicts itself is an error.
-        Err(_) if options.sample.is_none() && classifier.input.iter().skip(1).any(Option::is_none) => Ok(None),
+        Err(_) if options.sample.is_none() && network.input.iter().skip(1).any(Option::is_none) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -334,11 +357,10 @@ fn describe(
     model: &mut Model,
     source: &Source<'_>,
     vectors: &[SolvedVector],
-    pseudo_labels: PseudoLabels,
     recipe: Option<&Recipe>,
     measured: Option<&Measured>,
 ) {
-    let mut metadata = provenance::of_vectors(source.classifier, vectors, pseudo_labels);
+    let mut metadata = provenance::of_vectors(&source.of.network, &source.of.task, vectors);
     metadata.0.insert("classes".to_owned(), serde_json::json!(source.names).to_string());
     if let Some(recipe) = recipe.and_then(|recipe| serde_json::to_string(recipe).ok()) {
         metadata.0.insert("preprocessing".to_owned(), recipe);
@@ -372,14 +394,14 @@ fn prove(
     let options = source.options;
     let noise = match sample {
         Some(_) => None,
-        None => images::noise(source.classifier),
+        None => images::noise(&source.of.network),
     };
     let Some(batch) = sample.or(noise.as_ref()).and_then(|images| batches(images.view()).next()) else {
         observer.say("the model's image size is free, so the file is written without being run: `--sample` tells it");
         return Ok(None);
     };
     let open = |path: &Path| Session::open(library, path, session_options(options));
-    let (mut plain, mut written) = (open(source.classifier.file())?, open(written)?);
+    let (mut plain, mut written) = (open(source.of.network.file())?, open(written)?);
     let own = match (source.form, difference) {
         (ExportForm::Shadow, _) => Own::Shifted,
         (ExportForm::Tangent, _) | (ExportForm::Paired, Difference::OneSided | Difference::Held) => Own::Kept,
@@ -393,7 +415,7 @@ fn prove(
     ];
     let alone = source.form == ExportForm::Shadow;
     let added: Vec<&str> = wanted.iter().filter(|(is, _)| *is && !alone).map(|(_, name)| *name).collect();
-    let outputs = float_outputs(&source.classifier.model.graph);
+    let outputs = float_outputs(&source.of.network.model.graph);
     let (bit_for_bit, difference) = compare(&options.out, &mut plain, &mut written, batch, (&outputs, &added), own)?;
     Ok(Some(Proof {
         onnxruntime: library.version().to_string(),

@@ -1,8 +1,8 @@
 //! Images to choose a step on, and images to prove a graph on.
 
 use super::InfluenceGraphError;
-use crate::classifier::Classifier;
 use crate::data::{Dataset, Loader, LoaderOptions, Recipe};
+use crate::network::Network;
 use crate::observe::Observer;
 use isal_onnx::DataType;
 use ndarray::{Array4, Axis};
@@ -42,9 +42,9 @@ pub(super) fn sample(
 }
 
 /// Noise in [0, 1) of the model's input size, or bytes where it takes those; `None` where that size is free.
-pub(super) fn noise(classifier: &Classifier) -> Option<Array4<f32>> {
-    let &[batch, a, b, c] = classifier.input.as_slice() else { return None };
-    let bytes = classifier.input_type == DataType::Uint8;
+pub(super) fn noise(network: &Network) -> Option<Array4<f32>> {
+    let &[batch, a, b, c] = network.input.as_slice() else { return None };
+    let bytes = network.input_type == DataType::Uint8;
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     Some(Array4::from_shape_simple_fn((batch.unwrap_or(PROOF), a?, b?, c?), || {
         if bytes { f32::from(random.random::<u8>()) } else { random.random::<f32>() }

@@ -3,17 +3,14 @@
 //! Of several vectors a property lists one value each, in the order of the directions, or one value where all agree.
 
 use super::step::{Agreement, Judge};
-use crate::classifier::Classifier;
-use crate::influence::{OutputKind, PseudoLabels, SolvedVector};
+use crate::influence::SolvedVector;
+use crate::network::Network;
 use crate::scores::SIGN;
+use crate::task::Task;
 use isal_onnx::influence::InfluenceMetadata;
 
 /// The properties that follow from the model and the vectors.
-pub(super) fn of_vectors(
-    classifier: &Classifier,
-    vectors: &[SolvedVector],
-    pseudo_labels: PseudoLabels,
-) -> InfluenceMetadata {
+pub(super) fn of_vectors(network: &Network, task: &Task, vectors: &[SolvedVector]) -> InfluenceMetadata {
     let each = |value: &dyn Fn(&SolvedVector) -> String| {
         let values: Vec<String> = vectors.iter().map(value).collect();
         match values.first() {
@@ -21,18 +18,13 @@ pub(super) fn of_vectors(
             _ => values.join(", "),
         }
     };
-    let kind = match classifier.kind {
-        OutputKind::Logits => "logits",
-        OutputKind::Probabilities => "probabilities",
-    };
     let mut metadata = InfluenceMetadata::default();
     for (key, value) in [
         ("isal", env!("CARGO_PKG_VERSION").to_owned()),
         ("sign", SIGN.to_owned()),
-        ("model sha256", classifier.sha256.clone()),
-        ("class scores", classifier.output.clone()),
-        ("class scores kind", kind.to_owned()),
-        ("top k", classifier.influence_options(pseudo_labels).top_k.to_string()),
+        ("model sha256", network.sha256.clone()),
+        ("task", task.text()),
+        ("pseudo-labels", task.pseudo_labels.clone()),
         ("directions", vectors.len().to_string()),
         ("s sha256", vectors.iter().map(SolvedVector::sha256).collect::<Vec<_>>().join(", ")),
         ("scope", each(&|v| v.provenance.scope.clone())),

@@ -3,11 +3,12 @@
 use super::evaluate::{Evaluator, influences};
 use super::step::{Agreement, Judge, Unproven, choose};
 use super::{InfluenceGraphError, PairedDifference, STEPS, direction, provenance};
-use crate::classifier::Classifier;
-use crate::influence::{Contraction, PseudoLabels, SolvedVector};
+use crate::influence::SolvedVector;
+use crate::network::Network;
 use crate::observe::Observer;
 use crate::runtime::{Library, SessionOptions};
 use crate::sweep::InfluenceGraph;
+use crate::task::Task;
 use isal_onnx::Model;
 use isal_onnx::influence::{Difference, Direction, InfluenceMetadata, Paired, TangentOptions, paired, tangent};
 use ndarray::Array4;
@@ -32,11 +33,11 @@ pub enum SweepForm {
 #[derive(Debug)]
 pub struct Sample<'a> {
     /// The model.
-    pub classifier: &'a Classifier,
+    pub network: &'a Network,
+    /// Its task.
+    pub task: &'a Task,
     /// The solved vector.
     pub vector: &'a SolvedVector,
-    /// Which labels stand in.
-    pub pseudo_labels: PseudoLabels,
     /// Which graph.
     pub form: SweepForm,
     /// Preprocessed pool images.
@@ -60,7 +61,6 @@ impl Sample<'_> {
         path: &Path,
         library: &Library,
         session_options: SessionOptions,
-        contraction: Contraction,
         observer: &dyn Observer,
     ) -> Result<(InfluenceGraph, InfluenceMetadata), InfluenceGraphError> {
         let s = direction(self.vector)?;
@@ -82,39 +82,34 @@ impl Sample<'_> {
             }
         };
         let unproven = self.unproven.judge(found, observer)?;
-        provenance::of_vectors(self.classifier, std::slice::from_ref(self.vector), self.pseudo_labels)
-            .store(&mut built);
+        provenance::of_vectors(self.network, self.task, std::slice::from_ref(self.vector)).store(&mut built);
         provenance::of_agreement(&agreement, &judge, self.exact.len(), unproven).store(&mut built);
         built.write(path).map_err(|source| InfluenceGraphError::model(path, source))?;
         let metadata = InfluenceMetadata::of(&built).unwrap_or_default();
-        let session = evaluator.open_file(path)?;
-        Ok((InfluenceGraph { session, output: self.classifier.output.clone(), contraction }, metadata))
+        Ok((InfluenceGraph::open(library, &built, path, session_options)?, metadata))
     }
 
     fn paired(&self, s: &Direction, difference: Difference, relative_step: f64) -> Result<Model, InfluenceGraphError> {
-        let options = self.classifier.influence_options(self.pseudo_labels);
         let how = Paired { relative_step, difference };
-        paired(&self.classifier.model, std::slice::from_ref(s), &options, how)
-            .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
+        paired(&self.network.model, std::slice::from_ref(s), &self.task.parts(), how)
+            .map_err(|source| InfluenceGraphError::model(&self.network.path, source))
     }
 
     fn tangent(&self, s: &Direction, how: TangentOptions) -> Result<Model, InfluenceGraphError> {
-        let options = self.classifier.influence_options(self.pseudo_labels);
-        tangent(&self.classifier.model, std::slice::from_ref(s), &options, how)
-            .map_err(|source| InfluenceGraphError::model(&self.classifier.path, source))
+        tangent(&self.network.model, std::slice::from_ref(s), &self.task.parts(), how)
+            .map_err(|source| InfluenceGraphError::model(&self.network.path, source))
     }
 }
 
-/// The properties of a graph at `path` that was built for this model, vector, pseudo-labels and form.
+/// The graph at `path`, where it was built for this model, vector and form, and its properties.
 pub fn saved(
     path: &Path,
-    classifier: &Classifier,
+    network: &Network,
     vector: &SolvedVector,
-    pseudo_labels: PseudoLabels,
     form: SweepForm,
-) -> Option<InfluenceMetadata> {
-    let metadata = InfluenceMetadata::of(&isal_onnx::Model::read(path).ok()?)?;
-    let top_k = classifier.influence_options(pseudo_labels).top_k.to_string();
+) -> Option<(Model, InfluenceMetadata)> {
+    let model = Model::read(path).ok()?;
+    let metadata = InfluenceMetadata::of(&model)?;
     let same_form = match form {
         SweepForm::Paired { difference } => {
             let one_of =
@@ -127,8 +122,7 @@ pub fn saved(
         }
     };
     let same = same_form
-        && metadata.get("model sha256") == Some(&classifier.sha256)
-        && metadata.get("s sha256") == Some(&vector.sha256())
-        && metadata.get("top k") == Some(&top_k);
-    same.then_some(metadata)
+        && metadata.get("model sha256") == Some(&network.sha256)
+        && metadata.get("s sha256") == Some(&vector.sha256());
+    same.then_some((model, metadata))
 }

@@ -216,15 +216,8 @@ impl PluginEngine {
     /// # Errors
     /// [`PluginError::Call`]; [`PluginError::Answer`] when it is no matrix.
     pub fn class_scores(&self, images: ArrayView4<f32>) -> Result<Array2<f32>, PluginError> {
-        let n = images.shape()[0];
         let place = self.bound.first().copied().unwrap_or(0);
-        let (name, _, values) = self.forward_list(images)?.get::<f32>(place)?;
-        let dims = values.shape().to_vec();
-        // `[N, C, 1, 1]` is a matrix too.
-        let columns: usize = dims.iter().skip(1).product();
-        let matrix = values.into_shape_with_order((n, columns));
-        let reason = |_| format!("value `{name}` has dims {dims:?}, expected [{n}, C]");
-        matrix.map_err(|e| PluginError::Answer { call: "forward", reason: reason(e) })
+        matrix("forward", self.forward_list(images)?.get::<f32>(place)?.2)
     }
 
     fn forward_list<T: Element, D: Dimension>(&self, images: ArrayView<T, D>) -> Result<List, PluginError> {
@@ -455,7 +448,7 @@ impl GradientEngine for PluginEngine {
 }
 
 /// An array as a matrix: further axes of size 1 are no matter.
-pub(super) fn matrix<T>(call: &'static str, values: ArrayD<T>) -> Result<Array2<T>, PluginError> {
+fn matrix<T>(call: &'static str, values: ArrayD<T>) -> Result<Array2<T>, PluginError> {
     let dims = values.shape().to_vec();
     let reason = || PluginError::Answer { call, reason: format!("expected two axes, found {dims:?}") };
     let rows = dims.first().copied().ok_or_else(reason)?;

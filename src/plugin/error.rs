@@ -1,6 +1,7 @@
 //! Why a plugin could not be used.
 
 use crate::influence::EngineError;
+use isal_plugin_abi::Status;
 use std::path::PathBuf;
 
 /// Why a plugin could not be found, opened or called.
@@ -61,6 +62,9 @@ pub enum PluginError {
 impl From<PluginError> for EngineError {
     fn from(error: PluginError) -> Self {
         match error {
+            PluginError::Call { status, message, .. } if status == Status::NOT_FINITE.0 => {
+                EngineError::NotFinite { message }
+            }
             PluginError::Call { call, message, .. } => EngineError::Plugin { call, message },
             PluginError::Answer { call, reason } => EngineError::Plugin { call, message: reason },
             other => EngineError::Plugin { call: "load", message: other.to_string() },

@@ -1,12 +1,11 @@
 //! Training through the plugin: a step, and the state that steps change.
 
 use super::arrays::{Given, GivenBatch, List};
-use super::engine::matrix;
 use super::library::call;
 use super::{PluginEngine, PluginError};
 use crate::influence::Annotations;
 use isal_plugin_abi::{self as abi, Arrays, Bytes, Decay};
-use ndarray::{Array2, ArrayD, ArrayView4};
+use ndarray::{ArrayD, ArrayView4};
 
 /// A step of stochastic gradient descent on the mean loss over a batch:
 /// `g <- grad + weight_decay * theta`, `b <- momentum * b + g` (`b <- g` the first time),
@@ -62,7 +61,7 @@ impl PluginEngine {
         step: &TrainStep,
         images: ArrayView4<f32>,
         annotations: &Annotations,
-    ) -> Result<(f64, Array2<f32>), PluginError> {
+    ) -> Result<(f64, ArrayD<f32>), PluginError> {
         let step = abi::TrainStep {
             learning_rate: step.learning_rate,
             momentum: step.momentum,
@@ -80,7 +79,7 @@ impl PluginEngine {
             let (batch, count) = (arrays.as_ptr(), arrays.len());
             train(self.model, &raw const step, batch, count, &raw mut loss, &raw mut out, m)
         })?;
-        Ok((loss, matrix("train_step", List::new(&self.plugin, out).get(0)?.2)?))
+        Ok((loss, List::new(&self.plugin, out).get(0)?.2))
     }
 
     /// Everything training changes: parameters, running statistics, and the momentum buffers once there are any.

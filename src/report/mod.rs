@@ -28,10 +28,8 @@ pub struct Picture {
     pub id: String,
     /// Place in the selection, from 1.
     pub rank: usize,
-    /// Name of the pseudo-label.
-    pub pseudo_label: String,
-    /// Probability of it, where it is known.
-    pub confidence: Option<f64>,
+    /// What the model takes it for.
+    pub caption: String,
     /// Influence, where the strategy has one.
     pub influence: Option<f64>,
     /// The image as PNG bytes; `None` where it could not be decoded again.
@@ -112,7 +110,7 @@ impl Page {
 
     fn write_pictures(&self, page: &mut String) -> std::fmt::Result {
         write!(page, "<h2>The images, the first to label first</h2><p class=\"note\">Under each: its rank, ")?;
-        write!(page, "what the model takes it for and with which probability, its influence, its name.</p>")?;
+        write!(page, "what the model takes it for and how sure it is, its influence, its name.</p>")?;
         write!(page, "<div class=\"grid\">")?;
         for picture in &self.pictures {
             let id = escape(&picture.id);
@@ -121,10 +119,7 @@ impl Page {
                 let data = base64::engine::general_purpose::STANDARD.encode(png);
                 write!(page, "<img alt=\"{id}\" src=\"data:image/png;base64,{data}\">")?;
             }
-            write!(page, "<figcaption><b>{}.</b> {}", picture.rank, escape(&picture.pseudo_label))?;
-            if let Some(confidence) = picture.confidence {
-                write!(page, " ({:.0} %)", 100.0 * confidence)?;
-            }
+            write!(page, "<figcaption><b>{}.</b> {}", picture.rank, escape(&picture.caption))?;
             if let Some(influence) = picture.influence {
                 write!(page, "<br>influence {}", figure(influence))?;
             }
@@ -194,8 +189,7 @@ mod tests {
         let picture = Picture {
             id: "<script>alert(1)</script>\"onerror=".into(),
             rank: 1,
-            pseudo_label: "<b>".into(),
-            confidence: Some(0.5),
+            caption: "<b>".into(),
             influence: Some(-1.0),
             png: Some(vec![1, 2, 3]),
         };

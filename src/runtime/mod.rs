@@ -9,7 +9,6 @@ mod session;
 
 pub use library::{Library, SUPPORTED};
 pub use provider::{ExecutionProvider, Settled};
-pub(crate) use session::without_axes_of_one;
 pub use session::{Session, SessionOptions, threads_for};
 
 use std::path::PathBuf;

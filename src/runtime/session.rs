@@ -121,7 +121,7 @@ impl Session {
     /// image to fill up, whose rows are dropped.
     ///
     /// # Errors
-    /// [`RuntimeError::Run`] when the model fails, has no such output, or an output is neither float nor int64.
+    /// [`RuntimeError::Run`] when the model fails, has no such output, or an output is neither of floats nor of whole numbers or booleans.
     pub fn run(&mut self, images: ArrayView4<f32>, outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, RuntimeError> {
         let count = images.len_of(Axis(0));
         let Some(size) = self.batch.filter(|size| *size != count && count > 0) else {
@@ -189,7 +189,7 @@ impl Session {
 }
 
 /// Class scores `[N, C]` from `[N, C]`, `[N, C, 1, 1]`, `[N, 1, C]` and the like.
-pub(crate) fn without_axes_of_one(scores: ArrayD<f32>) -> Option<Array2<f32>> {
+fn without_axes_of_one(scores: ArrayD<f32>) -> Option<Array2<f32>> {
     let (images, rest) = scores.shape().split_first().filter(|(_, rest)| !rest.is_empty())?;
     let mut wide = rest.iter().filter(|size| **size != 1);
     let shape = (*images, wide.next().copied().unwrap_or(1));
@@ -227,6 +227,8 @@ fn floats(value: &DynValue) -> Result<ArrayD<f32>, ort::Error> {
         Some(TensorElementType::Float16) => value.try_extract_array::<half::f16>()?.mapv(half::f16::to_f32),
         Some(TensorElementType::Float64) => value.try_extract_array::<f64>()?.mapv(|x| x as f32),
         Some(TensorElementType::Int64) => value.try_extract_array::<i64>()?.mapv(|x| x as f32),
+        Some(TensorElementType::Int32) => value.try_extract_array::<i32>()?.mapv(|x| x as f32),
+        Some(TensorElementType::Bool) => value.try_extract_array::<bool>()?.mapv(|x| f32::from(u8::from(x))),
         _ => value.try_extract_array::<f32>()?.to_owned(),
     })
 }

@@ -1,6 +1,7 @@
-//! The columns of a score table: the one list from which files are written, read and checked.
+//! The columns of a score table: the one list from which files are written, read and checked. Those of the beliefs are the
+//! task's own and stand between the influence and the rest.
 
-use super::{SameAs, ScoreRow};
+use super::{BeliefColumn, BeliefKind, SameAs, ScoreRow};
 use crate::data::Content;
 use parquet::basic::Type;
 use parquet::column::reader::ColumnReader;
@@ -49,86 +50,101 @@ pub(super) enum Cell {
 }
 
 /// A column, and where its values stand in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ColumnSpec {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) optional: bool,
-    /// The value in a row.
-    get: fn(&ScoreRow) -> Cell,
-    /// Puts a value into a row; `None` where the row cannot have it.
-    set: fn(&mut ScoreRow, Cell) -> Option<()>,
+    field: Field,
 }
 
-/// Names of columns that are read alone.
-pub(super) const INFLUENCE: &str = "influence";
-pub(super) const CONTENT: &str = "content";
+/// The part of a row that a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Id,
+    Influence,
+    Belief(usize),
+    Label,
+    Content,
+    SameAs,
+}
 
-/// The columns, in the order of the fields of [`ScoreRow`].
-pub(super) const COLUMNS: [ColumnSpec; 9] = [
-    ColumnSpec {
-        name: "id",
-        kind: Kind::Text,
-        optional: false,
-        get: |row| Cell::Text(row.id.as_str().into()),
-        set: |row, cell| text(&cell).map(|id| row.id = id.to_owned()),
-    },
-    ColumnSpec {
-        name: INFLUENCE,
-        kind: Kind::Double,
-        optional: true,
-        get: |row| row.influence.map_or(Cell::Absent, Cell::Double),
-        set: |row, cell| present(cell, double).map(|influence| row.influence = influence),
-    },
-    ColumnSpec {
-        name: "pseudo_label",
-        kind: Kind::U32,
-        optional: false,
-        get: |row| Cell::U32(row.pseudo_label),
-        set: |row, cell| u32(cell).map(|label| row.pseudo_label = label),
-    },
-    ColumnSpec {
-        name: "confidence",
-        kind: Kind::Double,
-        optional: false,
-        get: |row| Cell::Double(row.confidence),
-        set: |row, cell| double(cell).map(|confidence| row.confidence = confidence),
-    },
-    ColumnSpec {
-        name: "entropy",
-        kind: Kind::Double,
-        optional: false,
-        get: |row| Cell::Double(row.entropy),
-        set: |row, cell| double(cell).map(|entropy| row.entropy = entropy),
-    },
-    ColumnSpec {
-        name: "margin",
-        kind: Kind::Double,
-        optional: false,
-        get: |row| Cell::Double(row.margin),
-        set: |row, cell| double(cell).map(|margin| row.margin = margin),
-    },
-    ColumnSpec {
-        name: "label",
-        kind: Kind::U32,
-        optional: true,
-        get: |row| row.label.map_or(Cell::Absent, Cell::U32),
-        set: |row, cell| present(cell, u32).map(|label| row.label = label),
-    },
-    ColumnSpec {
-        name: CONTENT,
-        kind: Kind::U64,
-        optional: false,
-        get: |row| Cell::U64(row.content.bits()),
-        set: |row, cell| u64(cell).map(|bits| row.content = Content::from_bits(bits)),
-    },
-    ColumnSpec {
-        name: "same_as",
-        kind: Kind::Text,
-        optional: true,
-        get: |row| row.same_as.map_or(Cell::Absent, |set| Cell::Text(set.name().into())),
-        set: |row, cell| present(cell, |cell| SameAs::named(text(&cell)?)).map(|set| row.same_as = set),
-    },
-];
+/// Names of the columns that every table has.
+pub(super) const ID: &str = "id";
+pub(super) const INFLUENCE: &str = "influence";
+pub(super) const LABEL: &str = "label";
+pub(super) const CONTENT: &str = "content";
+pub(super) const SAME_AS: &str = "same_as";
+
+/// Whether a belief cannot be called so.
+pub fn is_taken(name: &str) -> bool {
+    [ID, INFLUENCE, LABEL, CONTENT, SAME_AS].contains(&name)
+}
+
+/// The columns of a table with these beliefs, in their order.
+pub(super) fn columns(beliefs: &[BeliefColumn]) -> Vec<ColumnSpec> {
+    let column = |name: &str, kind, optional, field| ColumnSpec { name: name.to_owned(), kind, optional, field };
+    let mut columns =
+        vec![column(ID, Kind::Text, false, Field::Id), column(INFLUENCE, Kind::Double, true, Field::Influence)];
+    columns.extend(beliefs.iter().enumerate().map(|(place, belief)| {
+        let kind = match belief.kind {
+            BeliefKind::Number => Kind::Double,
+            BeliefKind::Whole => Kind::U32,
+        };
+        column(&belief.name, kind, false, Field::Belief(place))
+    }));
+    columns.extend([
+        column(LABEL, Kind::U32, true, Field::Label),
+        column(CONTENT, Kind::U64, false, Field::Content),
+        column(SAME_AS, Kind::Text, true, Field::SameAs),
+    ]);
+    columns
+}
+
+impl ColumnSpec {
+    /// The value in a row.
+    pub(super) fn get(&self, row: &ScoreRow) -> Cell {
+        match self.field {
+            Field::Id => Cell::Text(row.id.as_str().into()),
+            Field::Influence => row.influence.map_or(Cell::Absent, Cell::Double),
+            Field::Belief(place) => {
+                let belief = row.beliefs.get(place).copied().unwrap_or(f64::NAN);
+                match self.kind {
+                    Kind::U32 => Cell::U32(whole(belief)),
+                    _ => Cell::Double(belief),
+                }
+            }
+            Field::Label => row.label.map_or(Cell::Absent, Cell::U32),
+            Field::Content => Cell::U64(row.content.bits()),
+            Field::SameAs => row.same_as.map_or(Cell::Absent, |set| Cell::Text(set.name().into())),
+        }
+    }
+
+    /// Puts a value into a row; `None` where the row cannot have it.
+    fn set(&self, row: &mut ScoreRow, cell: Cell) -> Option<()> {
+        match self.field {
+            Field::Id => text(&cell).map(|id| row.id = id.to_owned()),
+            Field::Influence => present(cell, double).map(|influence| row.influence = influence),
+            Field::Belief(_) => match self.kind {
+                Kind::U32 => u32(cell).map(|whole| if whole == UNKNOWN { f64::NAN } else { f64::from(whole) }),
+                _ => double(cell),
+            }
+            .map(|belief| row.beliefs.push(belief)),
+            Field::Label => present(cell, u32).map(|label| row.label = label),
+            Field::Content => u64(cell).map(|bits| row.content = Content::from_bits(bits)),
+            Field::SameAs => present(cell, |cell| SameAs::named(text(&cell)?)).map(|set| row.same_as = set),
+        }
+    }
+}
+
+/// A whole number that is not known.
+const UNKNOWN: u32 = u32::MAX;
+
+/// A belief as a whole number.
+fn whole(belief: f64) -> u32 {
+    let fits = belief >= 0.0 && belief < f64::from(UNKNOWN) && belief.fract() == 0.0;
+    if fits { belief as u32 } else { UNKNOWN }
+}
 
 fn text(cell: &Cell) -> Option<&str> {
     match cell {
@@ -163,14 +179,9 @@ fn present<T>(cell: Cell, value: impl FnOnce(Cell) -> Option<T>) -> Option<Optio
     if cell == Cell::Absent { Some(None) } else { value(cell).map(Some) }
 }
 
-/// Where in [`COLUMNS`] a column is.
-pub(super) fn place(name: &str) -> usize {
-    COLUMNS.iter().position(|column| column.name == name).unwrap_or(COLUMNS.len())
-}
-
 /// The columns as a Parquet schema.
-pub(super) fn schema() -> String {
-    let columns = COLUMNS.iter().map(|ColumnSpec { name, kind, optional, .. }| {
+pub(super) fn schema(columns: &[ColumnSpec]) -> String {
+    let columns = columns.iter().map(|ColumnSpec { name, kind, optional, .. }| {
         let repetition = if *optional { "OPTIONAL" } else { "REQUIRED" };
         format!("{repetition} {} {name}{};", kind.physical(), kind.note())
     });
@@ -210,7 +221,7 @@ impl Values {
     pub(super) fn of(column: &ColumnSpec, rows: &[ScoreRow]) -> Values {
         let mut values = Values::none(column);
         for row in rows {
-            let cell = (column.get)(row);
+            let cell = column.get(row);
             if column.optional {
                 values.levels.push(i16::from(cell != Cell::Absent));
             }
@@ -281,25 +292,10 @@ impl Values {
         for row in rows {
             let absent = self.optional && levels.next() == Some(0);
             let cell = if absent { Some(Cell::Absent) } else { cells.next() };
-            cell.and_then(|cell| (column.set)(row, cell)).ok_or_else(|| {
+            cell.and_then(|cell| column.set(row, cell)).ok_or_else(|| {
                 ParquetError::General(format!("column `{}` lacks values or has some that mean nothing", column.name))
             })?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_columns_are_the_fields_of_a_row_in_their_order() {
-        let row = serde_json::to_value(ScoreRow::default()).expect("an object");
-        let fields: Vec<&String> = row.as_object().expect("an object").keys().collect();
-        assert_eq!(fields, COLUMNS.iter().map(|column| column.name).collect::<Vec<_>>());
-        for (at, column) in COLUMNS.iter().enumerate() {
-            assert_eq!(place(column.name), at);
-        }
     }
 }

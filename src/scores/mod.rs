@@ -3,6 +3,7 @@
 //! The more negative `influence`, the more labelling that image is expected to lower the loss on the
 //! reference set. Every file carries that sentence and the provenance of its numbers.
 
+mod beliefs;
 mod columns;
 mod known;
 mod parquet;
@@ -12,6 +13,8 @@ mod stored;
 mod table_file;
 mod text;
 
+pub use beliefs::{BeliefColumn, BeliefKind, belief};
+pub use columns::is_taken;
 pub use known::{KnownImages, SameAs};
 pub use parts::{Finished, Part, Parts};
 pub use rows::Rows;
@@ -26,20 +29,14 @@ use std::path::{Path, PathBuf};
 pub const SIGN: &str = "more negative influence = labelling the image is expected to lower the reference loss more";
 
 /// What one pool image got.
-#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScoreRow {
     /// Sample id, as the data source gives it.
     pub id: String,
     /// Influence on the reference loss; see [`SIGN`]. Absent when the strategy needed none.
     pub influence: Option<f64>,
-    /// The model's most likely class.
-    pub pseudo_label: u32,
-    /// Probability of that class.
-    pub confidence: f64,
-    /// Entropy of the prediction, in nats.
-    pub entropy: f64,
-    /// Probability of the most likely class less that of the second.
-    pub margin: f64,
+    /// What the model believes, a number for each of the table's [`BeliefColumn`]s; NaN where it is not known.
+    pub beliefs: Vec<f64>,
     /// The true label where the pool happens to have one. Never used for scoring.
     pub label: Option<u32>,
     /// What the image shows; equal for images of equal pixels. In Parquet its 64 bits as an unsigned number, in text 16
@@ -54,6 +51,8 @@ pub struct ScoreRow {
 pub struct ScoreTable {
     /// Model and data hashes, solver, damping, scope, engine, the sign's meaning.
     pub provenance: IndexMap<String, String>,
+    /// What the beliefs of the rows are.
+    pub columns: Vec<BeliefColumn>,
     /// One row an image that could be scored.
     pub rows: Vec<ScoreRow>,
 }
@@ -143,7 +142,7 @@ impl ScoreTable {
     /// # Errors
     /// [`ScoreError`].
     pub fn write(&self, path: &Path) -> Result<(), ScoreError> {
-        write(&self.provenance, Rows::Memory(&self.rows), path)
+        write(&self.provenance, Rows::Memory(&self.columns, &self.rows), path)
     }
 
     /// Reads a Parquet table back.
@@ -163,16 +162,18 @@ mod tests {
         let row = |id: &str, influence, label| ScoreRow {
             id: id.to_owned(),
             influence,
-            pseudo_label: 3,
-            confidence: 0.1 + 0.2,
-            entropy: 1.0 / 3.0,
-            margin: f64::MIN_POSITIVE,
+            beliefs: vec![3.0, 0.1 + 0.2, f64::MIN_POSITIVE],
             label,
             content: Content::from_bits(u64::MAX - id.len() as u64),
             same_as: label.map(|label| if label == 7 { SameAs::Reference } else { SameAs::Labelled }),
         };
         ScoreTable {
             provenance: IndexMap::from([("sign".to_owned(), SIGN.to_owned())]),
+            columns: vec![
+                BeliefColumn::whole("pseudo_label"),
+                BeliefColumn::number("confidence"),
+                BeliefColumn::number("loss"),
+            ],
             rows: vec![
                 row("a,\"quoted\"/ä.png", Some(-1.0e-300), Some(7)),
                 row("b", None, None),
@@ -192,17 +193,18 @@ mod tests {
     #[test]
     fn an_empty_table_is_a_valid_file() {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let empty = ScoreTable { rows: Vec::new(), ..table() };
         for name in ["scores.parquet", "scores.csv", "scores.jsonl"] {
-            ScoreTable::default().write(&folder.path().join(name)).expect(name);
+            empty.write(&folder.path().join(name)).expect(name);
         }
         let read = ScoreTable::read_parquet(&folder.path().join("scores.parquet")).expect("read");
-        assert!(read.rows.is_empty());
+        assert_eq!(read, empty);
         let header = |table: &ScoreTable| {
             let path = folder.path().join("header.csv");
             table.write(&path).expect("written");
             std::fs::read_to_string(&path).expect("read").lines().next().map(str::to_owned)
         };
-        assert_eq!(header(&ScoreTable::default()), header(&table()), "the header does not hang on the rows");
+        assert_eq!(header(&empty), header(&table()), "the header does not hang on the rows");
     }
 
     #[test]
@@ -210,9 +212,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let csv_path = folder.path().join("scores.csv");
         table().write(&csv_path).expect("csv");
-        let mut reader = csv::Reader::from_path(&csv_path).expect("opened");
-        let rows: Vec<ScoreRow> = reader.deserialize().collect::<Result<_, _>>().expect("csv rows");
-        assert_eq!(rows, table().rows);
+        let text = std::fs::read_to_string(&csv_path).expect("read");
+        let expected = "id,influence,pseudo_label,confidence,loss,label,content,same_as\n\
+                        \"a,\"\"quoted\"\"/ä.png\",-1e-300,3,0.30000000000000004,2.2250738585072014e-308,7,\
+                        ffffffffffffffee,reference\n\
+                        b,,3,0.30000000000000004,2.2250738585072014e-308,,fffffffffffffffe,\n";
+        assert!(text.starts_with(expected), "{text}");
 
         let jsonl_path = folder.path().join("scores.jsonl");
         table().write(&jsonl_path).expect("jsonl");
@@ -220,7 +225,19 @@ mod tests {
         let first: serde_json::Value = serde_json::from_str(text.lines().next().expect("a line")).expect("json");
         assert_eq!(first["id"], "a,\"quoted\"/ä.png");
         assert_eq!(first["influence"].as_f64(), Some(-1.0e-300));
+        assert_eq!((first["pseudo_label"].as_u64(), first["loss"].as_f64()), (Some(3), Some(f64::MIN_POSITIVE)));
+        assert_eq!((first["content"].as_str(), &first["label"]), (Some("ffffffffffffffee"), &serde_json::json!(7)));
         assert_eq!(text.lines().count(), 3, "a newline in an id does not break a line");
+    }
+
+    #[test]
+    fn a_whole_number_that_is_not_known_stays_so() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("scores.parquet");
+        let mut table = table();
+        table.rows[0].beliefs[0] = f64::NAN;
+        table.write(&path).expect("written");
+        assert!(ScoreTable::read_parquet(&path).expect("read").rows[0].beliefs[0].is_nan());
     }
 
     #[test]

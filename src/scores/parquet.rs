@@ -1,6 +1,6 @@
 //! A score table as Parquet: one column a field, provenance in the key-value metadata.
 
-use super::columns::{COLUMNS, Values, schema};
+use super::columns::{ColumnSpec, Values, columns, schema};
 use super::table_file::{CHUNK, Column};
 use super::{Rows, ScoreError, ScoreRow, ScoreTable, Stored};
 use indexmap::IndexMap;
@@ -32,18 +32,20 @@ pub(super) fn write(
         .set_key_value_metadata(Some(metadata))
         .set_write_batch_size(CHUNK)
         .build();
-    let schema = Arc::new(parse_message_type(&schema()).map_err(failed)?);
+    let specs = columns(rows.columns());
+    let schema = Arc::new(parse_message_type(&schema(&specs)).map_err(failed)?);
     let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties)).map_err(failed)?;
     match rows {
-        Rows::Memory(rows) => {
+        Rows::Memory(_, rows) => {
             for rows in rows.chunks(GROUP) {
                 let mut group = writer.next_row_group().map_err(failed)?;
-                write_group(rows, &mut group).map_err(failed)?;
+                write_group(&specs, rows, &mut group).map_err(failed)?;
                 group.close().map_err(failed)?;
             }
         }
         Rows::Files(stored) => {
-            let mut columns: Vec<Column> = COLUMNS.iter().map(|column| stored.column(column.name)).collect();
+            let mut columns: Vec<(Column, Values)> =
+                specs.iter().filter_map(|column| stored.column(&column.name)).collect();
             for start in (0..stored.len()).step_by(GROUP) {
                 let mut group = writer.next_row_group().map_err(failed)?;
                 copy_group(&mut columns, GROUP.min(stored.len() - start), &mut group, &failed)?;
@@ -59,18 +61,17 @@ pub(super) fn write(
 /// own in the files, and no group is ever in memory. Batches of [`CHUNK`] are what a writer makes of a whole column too, so
 /// that the pages, and with them the bytes, are those of [`write_group`].
 fn copy_group<W: Write + Send>(
-    columns: &mut [Column],
+    columns: &mut [(Column, Values)],
     rows: usize,
     group: &mut SerializedRowGroupWriter<'_, W>,
     failed: &impl Fn(ParquetError) -> ScoreError,
 ) -> Result<(), ScoreError> {
-    for (from, column) in columns.iter_mut().zip(&COLUMNS) {
+    for (from, values) in columns {
         let mut to = next_column(group).map_err(failed)?;
-        let mut values = Values::none(column);
         let mut left = rows;
         while left > 0 {
             values.clear();
-            let read = from.read(CHUNK.min(left), &mut values)?;
+            let read = from.read(CHUNK.min(left), values)?;
             if read == 0 {
                 return Err(failed(ParquetError::General(format!("{left} rows were lost since they were scored"))));
             }
@@ -83,10 +84,11 @@ fn copy_group<W: Write + Send>(
 }
 
 fn write_group<W: Write + Send>(
+    columns: &[ColumnSpec],
     rows: &[ScoreRow],
     group: &mut SerializedRowGroupWriter<'_, W>,
 ) -> Result<(), ParquetError> {
-    for column in &COLUMNS {
+    for column in columns {
         let mut to = next_column(group)?;
         Values::of(column, rows).write(&mut to)?;
         to.close()?;
@@ -107,5 +109,5 @@ pub(super) fn read(path: &Path) -> Result<ScoreTable, ScoreError> {
     for chunk in stored.chunks() {
         rows.extend(chunk?);
     }
-    Ok(ScoreTable { provenance, rows })
+    Ok(ScoreTable { provenance, columns: stored.columns().to_vec(), rows })
 }

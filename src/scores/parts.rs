@@ -3,7 +3,7 @@
 //! A part covers a fixed range of pool positions and is a small score table of its own, so a sweep that
 //! starts again reads the parts that are there, scores the rest, and ends with the same table.
 
-use super::{Rows, ScoreError, ScoreRow, Stored};
+use super::{BeliefColumn, Rows, ScoreError, ScoreRow, Stored};
 use crate::durable::DurableError;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub struct Finished {
 pub struct Parts {
     folder: PathBuf,
     key: String,
+    /// What the beliefs of the rows are.
+    columns: Vec<BeliefColumn>,
     size: usize,
     /// Positions in the pool that the sweep covers; it begins where a part begins.
     covered: Range<usize>,
@@ -41,17 +43,24 @@ pub struct Parts {
 
 impl Parts {
     /// The parts of a sweep over the positions `covered` of a pool, `size` a part, in `folder`. `key` says all that the
-    /// scores depend on; parts of another key are left alone and not read.
+    /// scores depend on; parts of another key are left alone and not read. `columns` are the beliefs of the rows.
     ///
     /// # Errors
     /// [`ScoreError::Durable`] when the folder cannot be made.
-    pub fn open(folder: &Path, key: &str, size: usize, covered: Range<usize>) -> Result<Parts, ScoreError> {
+    pub fn open(
+        folder: &Path,
+        key: &str,
+        columns: &[BeliefColumn],
+        size: usize,
+        covered: Range<usize>,
+    ) -> Result<Parts, ScoreError> {
         std::fs::create_dir_all(folder).map_err(|source| DurableError::Io {
             doing: "create the folder",
             path: folder.to_path_buf(),
             source,
         })?;
-        Ok(Parts { folder: folder.to_path_buf(), key: key.to_owned(), size: size.max(1), covered })
+        let (folder, key, columns) = (folder.to_path_buf(), key.to_owned(), columns.to_vec());
+        Ok(Parts { folder, key, columns, size: size.max(1), covered })
     }
 
     /// Ranges of pool positions, one a part.
@@ -68,7 +77,7 @@ impl Parts {
     pub fn finished(&self, range: &Range<usize>) -> Option<Finished> {
         // A part that cannot be read, or is another sweep's, is simply scored again.
         let (stored, provenance) = Stored::open(&self.path(range)).ok()?;
-        if provenance.get(KEY) != Some(&self.key) {
+        if provenance.get(KEY) != Some(&self.key) || stored.columns() != self.columns {
             return None;
         }
         let skipped: Vec<(String, String)> = serde_json::from_str(provenance.get(SKIPPED)?).ok()?;
@@ -85,13 +94,13 @@ impl Parts {
         let skipped = serde_json::to_string(&part.skipped)
             .map_err(|e| ScoreError::Text { path: path.clone(), source: Box::new(e) })?;
         let provenance = [(KEY.to_owned(), self.key.clone()), (SKIPPED.to_owned(), skipped)].into_iter().collect();
-        super::write(&provenance, Rows::Memory(&part.rows), &path)?;
+        super::write(&provenance, Rows::Memory(&self.columns, &part.rows), &path)?;
         Ok(Finished { rows: part.rows.len(), skipped: part.skipped })
     }
 
     /// The rows of all parts, which are finished and have `rows` in all.
     pub fn stored(&self, rows: usize) -> Stored {
-        Stored::new(self.ranges().map(|range| self.path(&range)).collect(), rows)
+        Stored::new(self.ranges().map(|range| self.path(&range)).collect(), self.columns.clone(), rows)
     }
 }
 
@@ -102,7 +111,7 @@ mod tests {
     #[test]
     fn a_part_is_read_back_only_by_the_sweep_that_wrote_it() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let parts = Parts::open(folder.path(), "model a", 2, 0..5).expect("opened");
+        let parts = Parts::open(folder.path(), "model a", &[], 2, 0..5).expect("opened");
         let ranges: Vec<_> = parts.ranges().collect();
         assert_eq!(ranges, [0..2, 2..4, 4..5]);
         let part = Part { rows: Vec::new(), skipped: vec![("x.png".to_owned(), "truncated".to_owned())] };
@@ -110,14 +119,14 @@ mod tests {
         assert_eq!(written, Finished { rows: 0, skipped: part.skipped });
         assert_eq!(parts.finished(&ranges[2]), Some(written));
         assert_eq!(parts.finished(&ranges[0]), None, "never written");
-        let other = Parts::open(folder.path(), "model b", 2, 0..5).expect("opened");
+        let other = Parts::open(folder.path(), "model b", &[], 2, 0..5).expect("opened");
         assert_eq!(other.finished(&ranges[2]), None, "another sweep's");
     }
 
     #[test]
     fn a_part_that_lacks_images_is_scored_again() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let parts = Parts::open(folder.path(), "k", 3, 0..3).expect("opened");
+        let parts = Parts::open(folder.path(), "k", &[], 3, 0..3).expect("opened");
         parts.write(&(0..3), Part::default()).expect("written");
         assert_eq!(parts.finished(&(0..3)), None);
     }

@@ -1,24 +1,37 @@
 //! Score rows, wherever they are.
 
-use super::columns::{COLUMNS, CONTENT, Data, INFLUENCE, Values, place};
+use super::columns::{CONTENT, Data, INFLUENCE};
 use super::table_file::CHUNK;
-use super::{ScoreError, ScoreRow, Stored};
+use super::{BeliefColumn, ScoreError, ScoreRow, Stored};
 use crate::data::Content;
 
 /// The rows of a score table, in pool order: all at hand, or in files that every pass reads anew.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
-    /// In memory.
-    Memory(&'a [ScoreRow]),
+    /// In memory, with what their beliefs are.
+    Memory(&'a [BeliefColumn], &'a [ScoreRow]),
     /// In files.
     Files(&'a Stored),
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// What the beliefs of the rows are.
+    pub fn columns(self) -> &'a [BeliefColumn] {
+        match self {
+            Rows::Memory(columns, _) => columns,
+            Rows::Files(stored) => stored.columns(),
+        }
+    }
+
+    /// The place of a belief among those of a row.
+    pub fn belief(self, name: &str) -> Option<usize> {
+        self.columns().iter().position(|column| column.name == name)
+    }
+
     /// How many there are.
     pub fn len(self) -> usize {
         match self {
-            Rows::Memory(rows) => rows.len(),
+            Rows::Memory(_, rows) => rows.len(),
             Rows::Files(stored) => stored.len(),
         }
     }
@@ -34,7 +47,7 @@ impl Rows<'_> {
     /// What `visit` says; [`ScoreError`] from the files.
     pub fn each<E: From<ScoreError>>(self, mut visit: impl FnMut(&ScoreRow) -> Result<(), E>) -> Result<(), E> {
         match self {
-            Rows::Memory(rows) => rows.iter().try_for_each(visit),
+            Rows::Memory(_, rows) => rows.iter().try_for_each(visit),
             Rows::Files(stored) => stored.chunks().try_for_each(|chunk| chunk?.iter().try_for_each(&mut visit)),
         }
     }
@@ -45,7 +58,7 @@ impl Rows<'_> {
     /// [`ScoreError`] from the files.
     pub fn any(self, mut test: impl FnMut(&ScoreRow) -> bool) -> Result<bool, ScoreError> {
         match self {
-            Rows::Memory(rows) => Ok(rows.iter().any(test)),
+            Rows::Memory(_, rows) => Ok(rows.iter().any(test)),
             Rows::Files(stored) => {
                 for chunk in stored.chunks() {
                     if chunk?.iter().any(&mut test) {
@@ -63,9 +76,9 @@ impl Rows<'_> {
     /// [`ScoreError`] from the files.
     pub fn influences(self, mut visit: impl FnMut(f64)) -> Result<(), ScoreError> {
         match self {
-            Rows::Memory(rows) => rows.iter().filter_map(|row| row.influence).for_each(visit),
+            Rows::Memory(_, rows) => rows.iter().filter_map(|row| row.influence).for_each(visit),
             Rows::Files(stored) => {
-                let (mut column, mut values) = (stored.column(INFLUENCE), Values::none(&COLUMNS[place(INFLUENCE)]));
+                let Some((mut column, mut values)) = stored.column(INFLUENCE) else { return Ok(()) };
                 while column.read(CHUNK, &mut values)? > 0 {
                     if let Data::Double(influences) = &values.data {
                         influences.iter().copied().for_each(&mut visit);
@@ -83,9 +96,9 @@ impl Rows<'_> {
     /// [`ScoreError`] from the files.
     pub fn contents(self, mut visit: impl FnMut(Content)) -> Result<(), ScoreError> {
         match self {
-            Rows::Memory(rows) => rows.iter().for_each(|row| visit(row.content)),
+            Rows::Memory(_, rows) => rows.iter().for_each(|row| visit(row.content)),
             Rows::Files(stored) => {
-                let (mut column, mut values) = (stored.column(CONTENT), Values::none(&COLUMNS[place(CONTENT)]));
+                let Some((mut column, mut values)) = stored.column(CONTENT) else { return Ok(()) };
                 while column.read(CHUNK, &mut values)? > 0 {
                     if let Data::U64(contents) = &values.data {
                         contents.iter().for_each(|bits| visit(Content::from_bits(bits.cast_unsigned())));

@@ -1,7 +1,8 @@
 //! Score rows that lie in Parquet files: gone through piece by piece, as often as is asked, and never in memory all at once.
 
-use super::ScoreError;
+use super::columns::{Values, columns};
 use super::table_file::{Chunks, Column, TableFile};
+use super::{BeliefColumn, ScoreError};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,14 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stored {
     files: Vec<PathBuf>,
+    columns: Vec<BeliefColumn>,
     rows: usize,
 }
 
 impl Stored {
-    /// The rows of `files`, which are `rows` in all.
-    pub(super) fn new(files: Vec<PathBuf>, rows: usize) -> Stored {
-        Stored { files, rows }
+    /// The rows of `files`, which are `rows` in all and have these beliefs.
+    pub(super) fn new(files: Vec<PathBuf>, columns: Vec<BeliefColumn>, rows: usize) -> Stored {
+        Stored { files, columns, rows }
     }
 
     /// The rows of one file, and its provenance.
@@ -24,13 +26,22 @@ impl Stored {
     /// [`ScoreError::Content`] where it is no score table.
     pub fn open(path: &Path) -> Result<(Stored, IndexMap<String, String>), ScoreError> {
         let file = TableFile::open(path)?;
-        Ok((Stored::new(vec![path.to_path_buf()], file.rows()), file.provenance()))
+        let stored = Stored::new(vec![path.to_path_buf()], file.beliefs().to_vec(), file.rows());
+        Ok((stored, file.provenance()))
     }
 
-    /// Adds the rows of other files after these.
+    /// Adds the rows of other files, of the same beliefs, after these.
     pub fn append(&mut self, other: Stored) {
+        if self.files.is_empty() {
+            self.columns = other.columns;
+        }
         self.files.extend(other.files);
         self.rows += other.rows;
+    }
+
+    /// What the beliefs of the rows are.
+    pub fn columns(&self) -> &[BeliefColumn] {
+        &self.columns
     }
 
     /// How many there are.
@@ -44,12 +55,15 @@ impl Stored {
     }
 
     pub(super) fn chunks(&self) -> Chunks<'_> {
-        Chunks::of(&self.files, self.rows)
+        Chunks::of(&self.files, &self.columns, self.rows)
     }
 
-    /// The column of this name.
-    pub(super) fn column(&self, name: &str) -> Column<'_> {
-        Column::of(&self.files, name)
+    /// The column of this name, and room for its values.
+    pub(super) fn column(&self, name: &str) -> Option<(Column<'_>, Values)> {
+        let all = columns(&self.columns);
+        let place = all.iter().position(|column| column.name == name)?;
+        let values = Values::none(all.get(place)?);
+        Some((Column::of(&self.files, &self.columns, place), values))
     }
 }
 
@@ -64,15 +78,17 @@ mod tests {
         let row = |i: u32| ScoreRow {
             id: format!("class {}/ä {i:06}.png", i % 7),
             influence: (!i.is_multiple_of(5)).then(|| if i.is_multiple_of(11) { f64::NAN } else { f64::from(i).sin() }),
-            pseudo_label: i % 10,
-            confidence: f64::from(i % 100) / 100.0,
-            entropy: f64::from(i).sqrt(),
-            margin: 0.5,
+            beliefs: vec![f64::from(i % 10), f64::from(i % 100) / 100.0, f64::from(i).sqrt(), 0.5],
             label: i.is_multiple_of(3).then_some(u32::MAX - i),
             content: Content::from_bits(u64::from(i % 4_000) << 40),
             same_as: SameAs::ALL.get(i as usize % 6).copied(),
         };
         (0..count).map(row).collect()
+    }
+
+    fn columns() -> Vec<BeliefColumn> {
+        let numbers = ["confidence", "entropy", "margin"].map(BeliefColumn::number);
+        std::iter::once(BeliefColumn::whole("pseudo_label")).chain(numbers).collect()
     }
 
     /// The rows in files of these lengths.
@@ -81,7 +97,7 @@ mod tests {
         for (number, length) in lengths.iter().cycle().enumerate() {
             let (these, after) = left.split_at(*length.min(&left.len()));
             let path = folder.join(format!("{number}.parquet"));
-            write(&IndexMap::new(), Rows::Memory(these), &path).expect("written");
+            write(&IndexMap::new(), Rows::Memory(&columns(), these), &path).expect("written");
             stored.append(Stored::open(&path).expect("a table").0);
             left = after;
             if left.is_empty() {
@@ -102,7 +118,7 @@ mod tests {
         for name in ["whole.parquet", "whole.csv", "whole.jsonl"] {
             let (memory, files) = (folder.path().join(name), folder.path().join(format!("joined-{name}")));
             assert!(ScoreFormat::of(&memory).is_ok());
-            write(&provenance, Rows::Memory(&rows), &memory).expect("written");
+            write(&provenance, Rows::Memory(&columns(), &rows), &memory).expect("written");
             write(&provenance, Rows::Files(&stored), &files).expect("written");
             let read = |path: &Path| std::fs::read(path).expect("read");
             assert!(read(&memory) == read(&files), "{name} differs");
@@ -110,7 +126,7 @@ mod tests {
         let read = ScoreTable::read_parquet(&folder.path().join("joined-whole.parquet")).expect("read");
         let bits = |row: &ScoreRow| {
             let known = (row.content, row.same_as);
-            (row.id.clone(), row.influence.map(f64::to_bits), row.label, row.entropy.to_bits(), known)
+            (row.id.clone(), row.influence.map(f64::to_bits), row.label, row.beliefs[2].to_bits(), known)
         };
         assert!(read.rows.iter().map(bits).eq(rows.iter().map(bits)), "the rows come back");
     }
@@ -130,20 +146,20 @@ mod tests {
             .expect("read");
             ids
         };
-        assert_eq!(ids(view), ids(Rows::Memory(&rows)));
+        assert_eq!(ids(view), ids(Rows::Memory(&columns(), &rows)));
         let influences = |view: Rows| {
             let mut influences = Vec::new();
             view.influences(|influence| influences.push(influence.to_bits())).expect("read");
             influences
         };
-        assert_eq!(influences(view), influences(Rows::Memory(&rows)));
+        assert_eq!(influences(view), influences(Rows::Memory(&columns(), &rows)));
         let contents = |view: Rows| {
             let mut contents = Vec::new();
             view.contents(|content| contents.push(content)).expect("read");
             contents
         };
         assert_eq!(contents(view), rows.iter().map(|row| row.content).collect::<Vec<_>>());
-        assert_eq!(contents(view), contents(Rows::Memory(&rows)));
+        assert_eq!(contents(view), contents(Rows::Memory(&columns(), &rows)));
         let mut seen = 0;
         let found = view.any(|row| {
             seen += 1;
@@ -157,7 +173,8 @@ mod tests {
     fn files_that_lost_rows_or_are_other_tables_are_refused() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let stored = stored(folder.path(), &rows(3_000), &[1_000]);
-        write(&IndexMap::new(), Rows::Memory(&rows(400)), &folder.path().join("2.parquet")).expect("written");
+        write(&IndexMap::new(), Rows::Memory(&columns(), &rows(400)), &folder.path().join("2.parquet"))
+            .expect("written");
         let pass = Rows::Files(&stored).each(|_| Ok::<(), ScoreError>(()));
         assert!(pass.is_err_and(|e| e.to_string().contains("lost")), "a pass");
         let whole = folder.path().join("whole.parquet");
@@ -177,6 +194,10 @@ mod tests {
         assert!(said.contains("no column `influence`"), "{said}");
         let said = of_schema("message scores { REQUIRED BYTE_ARRAY id (UTF8); REQUIRED DOUBLE influence; }");
         assert!(said.contains("column `influence` is required DOUBLE, expected optional DOUBLE"), "{said}");
+        let odd = "message scores { REQUIRED BYTE_ARRAY id (UTF8); OPTIONAL DOUBLE influence; OPTIONAL DOUBLE confidence; \
+                   OPTIONAL INT32 label (UINT_32); REQUIRED INT64 content (UINT_64); OPTIONAL BYTE_ARRAY same_as (UTF8); }";
+        let said = of_schema(odd);
+        assert!(said.contains("`confidence` is optional DOUBLE, expected a required DOUBLE or INT32"), "{said}");
         let earlier = "message scores { REQUIRED BYTE_ARRAY id (UTF8); OPTIONAL DOUBLE influence; REQUIRED INT32 pseudo_label \
                        (UINT_32); REQUIRED DOUBLE confidence; REQUIRED DOUBLE entropy; REQUIRED DOUBLE margin; OPTIONAL INT32 \
                        label (UINT_32); }";

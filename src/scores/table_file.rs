@@ -1,8 +1,9 @@
 //! A Parquet score table, opened: what it says of itself, and its columns a piece at a time.
 
-use super::columns::{COLUMNS, CONTENT, Values, place};
-use super::{ScoreError, ScoreRow};
+use super::columns::{CONTENT, ColumnSpec, Values, columns, is_taken};
+use super::{BeliefColumn, BeliefKind, ScoreError, ScoreRow};
 use indexmap::IndexMap;
+use parquet::basic::Type;
 use parquet::column::reader::ColumnReader;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -16,8 +17,10 @@ pub(super) const CHUNK: usize = 1024;
 pub(super) struct TableFile {
     path: PathBuf,
     reader: SerializedFileReader<File>,
-    /// Where in the file each of [`COLUMNS`] is.
-    places: [usize; COLUMNS.len()],
+    /// What the beliefs of its rows are.
+    beliefs: Vec<BeliefColumn>,
+    /// Where in the file each column is.
+    places: Vec<usize>,
 }
 
 impl TableFile {
@@ -31,26 +34,49 @@ impl TableFile {
         let reader = SerializedFileReader::new(file).map_err(refused)?;
         let content = |reason| ScoreError::Content { path: path.to_path_buf(), reason };
         let schema = reader.metadata().file_metadata().schema_descr();
-        let mut places = [0; COLUMNS.len()];
-        for (place, column) in places.iter_mut().zip(&COLUMNS) {
+        // A column that is not one of every table's is a belief.
+        let own = schema.columns().iter().filter(|column| !is_taken(&column.path().string()));
+        let beliefs: Vec<BeliefColumn> = own
+            .map(|column| {
+                let (name, of, required) =
+                    (column.path().string(), column.physical_type(), column.max_def_level() == 0);
+                match (of, required && column.max_rep_level() == 0) {
+                    (Type::DOUBLE, true) => Ok(BeliefColumn { name, kind: BeliefKind::Number }),
+                    (Type::INT32, true) => Ok(BeliefColumn { name, kind: BeliefKind::Whole }),
+                    _ => {
+                        let found = if required { "required" } else { "optional" };
+                        Err(format!("column `{name}` is {found} {of}, expected a required DOUBLE or INT32"))
+                    }
+                }
+            })
+            .collect::<Result<_, _>>()
+            .map_err(content)?;
+        let mut places = Vec::new();
+        for column in columns(&beliefs) {
             let found = schema.columns().iter().position(|of| of.path().string() == column.name);
-            let missing = || match column.name {
+            let missing = || match column.name.as_str() {
                 // All before it were there.
                 CONTENT => "it has no column `content`: an earlier version wrote it; score the pool again".to_owned(),
                 name => format!("not a score table: no column `{name}`"),
             };
-            *place = found.ok_or_else(|| content(missing()))?;
-            let of = schema.column(*place);
+            let place = found.ok_or_else(|| content(missing()))?;
+            let of = schema.column(place);
             let physical = column.kind.physical();
             let found = (of.physical_type(), of.max_def_level(), of.max_rep_level());
             if found != (physical, i16::from(column.optional), 0) {
                 let kind = |optional: bool| if optional { "optional" } else { "required" };
                 let (found, wanted) = (format!("{} {}", kind(found.1 > 0), found.0), physical);
-                let (name, expected) = (column.name, kind(column.optional));
+                let (name, expected) = (&column.name, kind(column.optional));
                 return Err(content(format!("column `{name}` is {found}, expected {expected} {wanted}")));
             }
+            places.push(place);
         }
-        Ok(TableFile { path: path.to_path_buf(), reader, places })
+        Ok(TableFile { path: path.to_path_buf(), reader, beliefs, places })
+    }
+
+    /// What the beliefs of its rows are.
+    pub(super) fn beliefs(&self) -> &[BeliefColumn] {
+        &self.beliefs
     }
 
     /// Its rows, as it says.
@@ -64,7 +90,7 @@ impl TableFile {
         pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect()
     }
 
-    /// The column at `place` of [`COLUMNS`] in a row group.
+    /// The column at `place` of the table's in a row group.
     fn column(&self, group: usize, place: usize) -> Result<ColumnReader, ScoreError> {
         let failed = |source| ScoreError::Parquet { path: self.path.clone(), source };
         let group = self.reader.get_row_group(group).map_err(failed)?;
@@ -76,11 +102,17 @@ impl TableFile {
 /// The row groups of files, one after the other.
 struct Groups<'a> {
     files: std::slice::Iter<'a, PathBuf>,
+    /// The beliefs that every file has.
+    beliefs: &'a [BeliefColumn],
     /// The file, and its next group.
     open: Option<(TableFile, usize)>,
 }
 
-impl Groups<'_> {
+impl<'a> Groups<'a> {
+    fn of(files: &'a [PathBuf], beliefs: &'a [BeliefColumn]) -> Self {
+        Groups { files: files.iter(), beliefs, open: None }
+    }
+
     /// What `take` makes of the next group; `None` after the last.
     fn next<R>(
         &mut self,
@@ -94,7 +126,12 @@ impl Groups<'_> {
                 return take(file, *group - 1).map(Some);
             }
             let Some(path) = self.files.next() else { return Ok(None) };
-            self.open = Some((TableFile::open(path)?, 0));
+            let file = TableFile::open(path)?;
+            if file.beliefs() != self.beliefs {
+                let reason = "its columns are other than those of the files before it".to_owned();
+                return Err(ScoreError::Content { path: path.clone(), reason });
+            }
+            self.open = Some((file, 0));
         }
     }
 
@@ -117,9 +154,9 @@ pub(super) struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    /// The column of this name.
-    pub(super) fn of(files: &'a [PathBuf], name: &str) -> Self {
-        Column { groups: Groups { files: files.iter(), open: None }, place: place(name), reader: None }
+    /// The column at this place.
+    pub(super) fn of(files: &'a [PathBuf], beliefs: &'a [BeliefColumn], place: usize) -> Self {
+        Column { groups: Groups::of(files, beliefs), place, reader: None }
     }
 
     /// Adds the next `most` rows to `values`, fewer where there are no more. Gives how many there were.
@@ -144,23 +181,24 @@ impl<'a> Column<'a> {
 }
 
 /// All columns of one row group.
-struct Columns(Vec<ColumnReader>);
+struct Columns(Vec<(ColumnSpec, ColumnReader)>);
 
 impl Columns {
     fn of(file: &TableFile, group: usize) -> Result<Columns, ScoreError> {
-        (0..COLUMNS.len()).map(|place| file.column(group, place)).collect::<Result<_, _>>().map(Columns)
+        let specs = columns(file.beliefs()).into_iter().enumerate();
+        specs.map(|(place, spec)| Ok((spec, file.column(group, place)?))).collect::<Result<_, _>>().map(Columns)
     }
 
     /// The next rows, [`CHUNK`] at most; empty after the last.
     fn next(&mut self) -> Result<Vec<ScoreRow>, ParquetError> {
         let mut rows = Vec::new();
-        for (place, (reader, column)) in self.0.iter_mut().zip(&COLUMNS).enumerate() {
+        for (place, (column, reader)) in self.0.iter_mut().enumerate() {
             let mut values = Values::none(column);
             let read = values.read(reader, CHUNK)?;
             if place == 0 {
                 rows.resize(read, ScoreRow::default());
             } else if read != rows.len() {
-                let (first, name) = (rows.len(), column.name);
+                let (first, name) = (rows.len(), &column.name);
                 return Err(ParquetError::General(format!("{first} values of `id` and {read} of `{name}`")));
             }
             values.put(column, &mut rows)?;
@@ -179,9 +217,9 @@ pub(super) struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    /// The rows of `files`, which are `rows` in all.
-    pub(super) fn of(files: &'a [PathBuf], rows: usize) -> Self {
-        Chunks { groups: Groups { files: files.iter(), open: None }, columns: None, left: rows, failed: false }
+    /// The rows of `files`, which are `rows` in all and have these beliefs.
+    pub(super) fn of(files: &'a [PathBuf], beliefs: &'a [BeliefColumn], rows: usize) -> Self {
+        Chunks { groups: Groups::of(files, beliefs), columns: None, left: rows, failed: false }
     }
 
     fn read(&mut self) -> Result<Option<Vec<ScoreRow>>, ScoreError> {

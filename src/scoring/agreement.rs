@@ -1,40 +1,59 @@
 //! Whether the plugin and ONNX Runtime compute the same network, asked before a sweep and not after.
 
 use super::ScoringError;
-use crate::influence::{GradientEngine, InfluenceError, OutputKind, probabilities};
+use crate::plugin::PluginEngine;
 use crate::runtime::Session;
-use ndarray::{Array2, ArrayView2, ArrayView4};
+use isal_onnx::{Model, ValueInfo};
+use ndarray::{ArrayView4, ArrayViewD};
 
-/// Largest difference of two outputs, relative to the scale of the first, that is rounding and nothing else.
+/// Largest difference of two values, relative to the scale of the first, that is rounding and nothing else.
 /// Measured over the torchvision families it stays under 1e-4; ten times that is a different network.
 const TOLERANCE: f64 = 1e-3;
 
-/// Runs a batch through both and compares.
+/// The model with the values that the engine's loss reads as its only outputs.
+pub(super) fn ending_at(model: &Model, engine: &PluginEngine) -> Model {
+    let mut ending = model.clone();
+    let mut outputs: Vec<ValueInfo> = Vec::new();
+    for value in engine.bound() {
+        if outputs.iter().all(|output| output.name != value.name) {
+            let declared = model.graph.outputs.iter().find(|output| output.name == value.name).cloned();
+            let value_type = model.graph.value_type(&value.name);
+            outputs.push(declared.unwrap_or(ValueInfo { name: value.name.clone(), value_type }));
+        }
+    }
+    ending.graph.outputs = outputs;
+    ending.graph.prune();
+    ending
+}
+
+/// Runs a batch through both and compares every value that the loss reads.
 ///
 /// # Errors
 /// [`ScoringError::Disagreement`] with the difference; whatever either says.
-pub fn check<E: GradientEngine>(
-    engine: &mut E,
+pub(super) fn check(
+    engine: &PluginEngine,
     session: &mut Session,
     images: ArrayView4<f32>,
-    output: &str,
-    kind: OutputKind,
 ) -> Result<f64, ScoringError> {
-    let ours = engine.forward(images)?;
-    let ours = match kind {
-        OutputKind::Logits => ours,
-        OutputKind::Probabilities => softmax(ours.view())?,
-    };
-    let theirs = session.class_scores(images, output)?;
-    let difference = relative_difference(ours.view(), theirs.view());
-    if difference.is_nan() || difference > TOLERANCE {
-        return Err(ScoringError::Disagreement { difference, tolerance: TOLERANCE });
+    let names: Vec<String> = session.outputs().to_vec();
+    let theirs = session.run(images, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let ours = engine.forward_all(images)?;
+    let mut worst = 0.0_f64;
+    for (name, theirs) in names.iter().zip(&theirs) {
+        let difference = match ours.iter().find(|array| array.name == *name) {
+            Some(ours) => relative_difference(ours.values.view(), theirs.view()),
+            None => f64::NAN,
+        };
+        if difference.is_nan() || difference > TOLERANCE {
+            return Err(ScoringError::Disagreement { value: name.clone(), difference, tolerance: TOLERANCE });
+        }
+        worst = worst.max(difference);
     }
-    Ok(difference)
+    Ok(worst)
 }
 
 /// Largest absolute difference over the largest absolute value; NaN when the shapes differ or a value is NaN.
-fn relative_difference(a: ArrayView2<f32>, b: ArrayView2<f32>) -> f64 {
+fn relative_difference(a: ArrayViewD<f32>, b: ArrayViewD<f32>) -> f64 {
     if a.shape() != b.shape() {
         return f64::NAN;
     }
@@ -51,16 +70,6 @@ fn relative_difference(a: ArrayView2<f32>, b: ArrayView2<f32>) -> f64 {
     largest / scale
 }
 
-/// [`probabilities`] of every row, as float32 like the model's own.
-fn softmax(logits: ArrayView2<f32>) -> Result<Array2<f32>, InfluenceError> {
-    let mut p = Array2::zeros(logits.dim());
-    for (n, (mut row, o)) in p.outer_iter_mut().zip(logits.outer_iter()).enumerate() {
-        let values = probabilities(OutputKind::Logits, o, n)?;
-        row.iter_mut().zip(values).for_each(|(entry, p)| *entry = p as f32);
-    }
-    Ok(p)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,12 +77,12 @@ mod tests {
 
     #[test]
     fn differences_are_relative_to_the_scale_and_nan_never_passes() {
-        let a = array![[100.0_f32, 0.0], [1.0, 2.0]];
+        let a = array![[100.0_f32, 0.0], [1.0, 2.0]].into_dyn();
         let mut b = a.clone();
         b[[0, 1]] = 0.01;
         assert!((relative_difference(a.view(), b.view()) - 1e-4).abs() < 1e-9);
         b[[1, 1]] = f32::NAN;
         assert!(relative_difference(a.view(), b.view()).is_nan());
-        assert!(relative_difference(a.view(), array![[1.0_f32]].view()).is_nan());
+        assert!(relative_difference(a.view(), array![[1.0_f32]].into_dyn().view()).is_nan());
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn settle(
     of.shift_remove(BATCH_SIZE);
     let saved = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Sweep>(&bytes).ok());
     let saved = saved.filter(|saved| saved.schema == SCHEMA && saved.of == of && saved.batch_size > 0);
-    let fixed = prepared.classifier.input.first().copied().flatten();
+    let fixed = prepared.network.input.first().copied().flatten();
     let (batch_size, tried) = match (options.batch_size.or(fixed), saved, options.shard) {
         (Some(given), _, _) => (given, Vec::new()),
         (None, Some(saved), _) => (saved.batch_size, saved.tried),

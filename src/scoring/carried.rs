@@ -1,40 +1,36 @@
 //! What an influence graph carries in its metadata, so that the file alone is enough to score a pool with.
 //!
-//! Properties under `isal.influence.` besides those that say how the graph was made: `classes` (a JSON list in the order
-//! of the class scores), `preprocessing` (the resolved recipe as JSON), `class scores kind`, and where `s` comes from.
+//! Properties under `isal.influence.` besides those that say how the graph was made: `task`, `classes` (a JSON list in the
+//! order of the model's), `preprocessing` (the resolved recipe as JSON), `pseudo-labels`, and where `s` comes from. Pseudo-labels
+//! and beliefs are outputs.
 
 use super::engines::describe_vector;
-use super::prepared::{Prepared, provenance, recipe_text};
+use super::prepared::{Prepared, TASK, provenance, recipe_text};
 use super::{ScoreOptions, ScoringError};
-use crate::classifier::Classifier;
 use crate::data::{Preprocess, Recipe};
-use crate::influence::{OutputKind, PseudoLabels, SolvedVector};
-use isal_onnx::Model;
-use isal_onnx::influence::InfluenceMetadata;
+use crate::families::{self, Setting};
+use crate::influence::SolvedVector;
+use crate::network::{Network, NetworkError};
+use crate::task::Task;
+use isal_onnx::influence::{InfluenceMetadata, PSEUDO_LABEL};
+use isal_onnx::{Model, ValueInfo};
 use std::path::Path;
 
 /// What an influence graph of this model and vector is to carry. Stored in the *model*, whose metadata every graph built
 /// from it keeps.
-pub(super) fn properties(prepared: &Prepared, vector: &SolvedVector) -> InfluenceMetadata {
+pub(super) fn properties(prepared: &Prepared, task: &Task, vector: &SolvedVector) -> InfluenceMetadata {
     let mut properties = describe_vector(vector);
     properties.insert("classes".into(), serde_json::json!(prepared.classes).to_string());
     properties.insert("preprocessing".into(), recipe_text(&prepared.recipe));
-    properties.insert("class scores".into(), prepared.classifier.output.clone());
-    properties.insert("class scores kind".into(), kind_text(prepared.classifier.kind).into());
+    properties.insert(TASK.into(), task.text());
+    properties.insert("pseudo-labels".into(), task.pseudo_labels.clone());
     InfluenceMetadata(properties)
 }
 
 /// Whether a graph has them all. What the form itself writes (scope, solver, lambda) follows from the vector's hash.
 pub(super) fn holds(found: &InfluenceMetadata, wanted: &InfluenceMetadata) -> bool {
-    let compared = ["classes", "preprocessing", "class scores", "class scores kind", "s sha256"];
+    let compared = ["classes", "preprocessing", TASK, "s sha256"];
     compared.iter().all(|key| found.get(key).is_some() && found.get(key) == wanted.get(key))
-}
-
-fn kind_text(kind: OutputKind) -> &'static str {
-    match kind {
-        OutputKind::Logits => "logits",
-        OutputKind::Probabilities => "probabilities",
-    }
 }
 
 /// An influence graph, read.
@@ -50,44 +46,57 @@ impl Carried {
     /// [`ScoringError::NotAnInfluenceGraph`] with what is missing or contradicts itself.
     pub(super) fn read(path: &Path, options: &ScoreOptions) -> Result<Carried, ScoringError> {
         let refused = |reason: String| ScoringError::NotAnInfluenceGraph { path: path.to_path_buf(), reason };
-        let model = Model::read(path)
-            .map_err(|source| crate::classifier::ClassifierError::Model { path: path.to_path_buf(), source })?;
+        let model = Model::read(path).map_err(|source| NetworkError::model(path, source))?;
         let metadata = InfluenceMetadata::of(&model).ok_or_else(|| {
             refused("is no influence graph: it has no metadata property `isal.influence.form`".to_owned())
         })?;
+        if metadata.get(TASK).is_none() && metadata.get("class scores").is_some() {
+            let again =
+                "was written by an earlier version: make it again, by `isal score pool` or `isal export influence`";
+            return Err(refused(again.to_owned()));
+        }
         let property = |key: &str| {
             let lacks =
                 || refused(format!("lacks the metadata property `isal.influence.{key}`, so it cannot be used alone"));
             metadata.get(key).ok_or_else(lacks)
         };
-        let mut classifier = Classifier::of(model, path, Some(property("class scores")?))?;
-        classifier.kind = match property("class scores kind")? {
-            "logits" => OutputKind::Logits,
-            "probabilities" => OutputKind::Probabilities,
-            other => return Err(refused(format!("has class scores of the unknown kind `{other}`"))),
-        };
-        // What the graph computes beside the model hides a final Softmax where the outputs are means of two passes.
-        classifier.sha256 = property("model sha256")?.to_owned();
+        let task = property(TASK)?.to_owned();
+        let mut network = Network::of(model, path)?;
+        network.sha256 = property("model sha256")?.to_owned();
         let classes: Vec<String> = serde_json::from_str(property("classes")?)
             .map_err(|e| refused(format!("has a property `isal.influence.classes` that is no list of names: {e}")))?;
-        if classes.len() != classifier.classes {
-            let (found, expected) = (classes.len(), classifier.classes);
-            return Err(refused(format!("carries {found} class names for {expected} class scores")));
-        }
         let text = property("preprocessing")?;
         let recipe: Recipe = serde_json::from_str(text)
             .map_err(|e| refused(format!("has a property `isal.influence.preprocessing` that is no recipe: {e}")))?;
-        let resolved = classifier.recipe(&spelt_out(&recipe), Some(recipe.size))?;
+        let resolved = network.recipe(&spelt_out(&recipe), Some(recipe.size))?;
         if resolved != recipe {
             return Err(refused("carries preprocessing that does not fit its own input".to_owned()));
         }
-        let top_k: usize = property("top k")?
-            .parse()
-            .map_err(|_| refused("has a property `isal.influence.top k` that is no number".to_owned()))?;
         let source = ("influence graph", path.display().to_string());
-        let provenance = provenance(source, &classifier, text, options);
-        let pseudo_labels = PseudoLabels::top(top_k);
-        Ok(Carried { prepared: Prepared { classifier, recipe, classes, pseudo_labels, provenance }, metadata })
+        let provenance = provenance(source, &network, &task, text, options);
+        let believed = network.model.graph.outputs.iter().filter_map(|output| {
+            let name = output.name.strip_prefix(PSEUDO_LABEL)?.strip_prefix('.')?.to_owned();
+            Some(ValueInfo { name, ..output.clone() })
+        });
+        let annotations: Vec<ValueInfo> = believed.collect();
+        // A row of a number a class says how many there are.
+        let mut rows =
+            annotations.iter().filter_map(|annotation| match annotation.value_type.as_ref()?.shape.as_deref()? {
+                [_, each] => each.known().filter(|_| !classes.is_empty()),
+                _ => None,
+            });
+        if let Some(expected) = rows.next().filter(|expected| *expected != classes.len()) {
+            let found = classes.len();
+            return Err(refused(format!("carries {found} class names for {expected} classes")));
+        }
+        let setting = Setting {
+            annotations,
+            classes: classes.clone(),
+            class_order: "the influence graph".to_owned(),
+            recipe: recipe.clone(),
+        };
+        let family = families::of(families::named_in(&task), setting);
+        Ok(Carried { prepared: Prepared { network, recipe, family, classes, provenance }, metadata })
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn scored(
         batch_size,
         threads: (options.threads > 0).then_some(options.threads),
         strict: options.strict,
-        classes: prepared.classes.clone(),
+        classes: prepared.family.goes_by_labels().then(|| prepared.classes.clone()),
         known: known::known_images(options, prepared, observer)?,
     };
     provenance
@@ -62,7 +62,8 @@ pub(super) fn scored(
         positions.sort_unstable();
         let images = pool.subset(&positions)?;
         let key = format!("{looked_at} images drawn");
-        let parts = scores::Parts::open(scratch.path(), &key, part_size(batch_size), 0..positions.len())?;
+        let size = part_size(batch_size);
+        let parts = scores::Parts::open(scratch.path(), &key, scorer.columns(), size, 0..positions.len())?;
         let swept = sweep(&images, &prepared.recipe, scorer, &parts, &sweep_options, observer)?;
         let mut scored = Vec::with_capacity(swept.rows.len());
         Rows::Files(&swept.rows).each(|row| {
@@ -90,18 +91,20 @@ pub(super) fn scored(
     for (id, reason) in &skipped {
         observer.say(&format!("warning: pool image `{id}` left out: {reason}"));
     }
-    Ok(Scored { passed_over, ..Scored::new(provenance, ScoredRows::Memory(rows), path, skipped, Some(times)) })
+    Ok(Scored {
+        passed_over,
+        ..Scored::new(provenance, ScoredRows::Memory(scorer.columns().to_vec(), rows), path, skipped, Some(times))
+    })
 }
 
 /// The next `most` images of the pool in the order in which they are drawn, after `last`, with their positions.
 fn draw(options: &ScoreOptions, most: usize, last: Option<&Ranked<usize>>) -> Result<Vec<Ranked<usize>>, ScoringError> {
     let pool = options.pool.dataset();
+    let keys = options.strategy.keys(&[])?;
     let mut ranking = Ranking::of(most);
     for at in 0..pool.len() {
-        let number = f64::NAN;
-        let unscored =
-            ScoreRow { id: pool.id(at), confidence: number, entropy: number, margin: number, ..ScoreRow::default() };
-        let key = options.strategy.key(&unscored)?;
+        let unscored = ScoreRow { id: pool.id(at), ..ScoreRow::default() };
+        let key = keys.of(&unscored)?;
         if last.is_none_or(|last| last.is_before(key, &unscored.id)) {
             ranking.offer(key, &unscored.id, None, || at);
         }

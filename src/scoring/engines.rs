@@ -3,54 +3,51 @@
 use super::prepared::{Prepared, data_sha256};
 use super::solving::{self, SAMPLE, Solving};
 use super::stages::{Scored, runtime, sweep_stage};
-use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, ihvp, labelled_accuracy};
-use crate::classifier::ClassifierError;
+use super::{Engine, ModelSource, ScoreOptions, ScoringError, SolveKey, carried, fit, ihvp};
 use crate::data::{Labelled, Loader, LoaderOptions, Split};
-use crate::influence::{GradientEngine as _, PseudoLabels, SolvedVector};
+use crate::influence::{Annotations, GradientEngine as _, SolvedVector};
 use crate::influence_graph::{self, SweepForm, Unproven};
 use crate::observe::Observer;
-use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
-use crate::runtime::{Library, Session};
-use crate::sweep::{InfluenceGraph, Native, Scorer};
-use crate::task::Task;
+use crate::plugin::{LoadOptions, Plugin, PluginEngine};
+use crate::runtime::{Library, SessionOptions};
+use crate::sweep::{InfluenceGraph, Native, Predictor, Scorer};
+use crate::task::{OWN, Task};
 use indexmap::IndexMap;
 use isal_onnx::influence::InfluenceMetadata;
 use std::collections::BTreeMap;
+
+/// Images of the pool that show whether its losses have gradients.
+const LOOKED_AT: usize = 8;
+/// A gradient of this share of another is rounding: of float32 outputs, a few times over.
+const ROUNDING: f64 = 1e-5;
 
 /// Solves for `s`, or takes the saved one, and sweeps with the engine that was asked for.
 pub(super) fn with_influence(
     from: &ModelSource,
     options: &ScoreOptions,
-    prepared: &Prepared,
+    (prepared, task): (&Prepared, &Task),
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
     let strategy = options.strategy.row().name;
     let labelled = from.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
-    let labelled = Split::<Labelled>::new(labelled.dataset().with_classes(&prepared.classes)?)?;
+    let labelled = Split::<Labelled>::new(prepared.family.as_the_model_counts(labelled.dataset())?)?;
     let (labelled, reference) = solving::split(&labelled, &from.reference)?;
-    prepared.classifier.check_differentiable()?;
+    let network = &prepared.network;
+    network.check_differentiable(task.values())?;
     let curvature = from.curvature.draw(&from.solver, labelled.dataset(), options.pool.dataset())?;
     let plugin = Plugin::find(from.plugin.as_deref())?;
     let described = plugin.describe()?;
     let description = format!("{} {} ({})", described.name, described.version, described.backend);
-    let parameters = prepared
-        .classifier
-        .model
-        .graph
-        .parameters(&from.scope)
-        .map_err(|source| ClassifierError::Model { path: from.model.clone(), source })?;
     let load = LoadOptions {
-        parameters,
-        task: Some(
-            Task::single_label(&prepared.classifier.logits, prepared.classifier.classes).map_err(PluginError::from)?,
-        ),
+        parameters: network.parameters(&from.scope)?,
+        task: Some(task.clone()),
         device: from.device.clone(),
         threads: u32::try_from(options.threads).unwrap_or(0),
         ..LoadOptions::default()
     };
-    let mut engine = PluginEngine::from_model(&plugin, &prepared.classifier.model, &load)?;
+    let mut engine = PluginEngine::from_model(&plugin, &network.model, &load)?;
     let key = SolveKey {
-        model_sha256: prepared.classifier.sha256.clone(),
+        model_sha256: network.sha256.clone(),
         labelled_sha256: data_sha256(labelled.dataset(), &prepared.recipe),
         reference_sha256: data_sha256(reference.dataset(), &prepared.recipe),
         pool_sha256: data_sha256(
@@ -60,14 +57,16 @@ pub(super) fn with_influence(
         labelled_samples: labelled.dataset().len(),
         curvature: [curvature.labelled.len(), curvature.pool.len()],
         scope: from.scope.to_string(),
-        loss_output: prepared.classifier.logits.clone(),
+        loss: task.loss_text(),
         solver: from.solver.clone(),
         versions: BTreeMap::from([
             ("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
             ("plugin".to_owned(), description.clone()),
         ]),
     };
-    let accuracy = labelled_accuracy::settle(options, prepared, labelled.dataset(), &mut engine, &key, observer)?;
+    let (library, session_options) = runtime(options, observer)?;
+    let mut predictor = Predictor::open(&library, network, task, session_options)?;
+    let fit = fit::settle(options, prepared, labelled.dataset(), &mut predictor, &key, observer)?;
     let path = options.out.join("s.safetensors");
     let vector = match ihvp::saved(&path, &key, &engine) {
         Some(vector) => {
@@ -75,9 +74,12 @@ pub(super) fn with_influence(
             vector
         }
         None => {
+            check_gradient(options, prepared, task, &mut engine, &mut predictor)?;
             let solving = Solving {
                 options,
                 prepared,
+                task,
+                library: &library,
                 curvature: &curvature,
                 reference: reference.dataset(),
                 key: &key,
@@ -88,9 +90,9 @@ pub(super) fn with_influence(
     };
     let mut provenance = prepared.provenance.clone();
     provenance.extend(describe_vector(&vector));
-    provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
+    provenance.insert("pseudo-labels".into(), task.pseudo_labels.clone());
     let s = engine.upload(&vector.s)?;
-    let mut native = Native { engine: &mut engine, s, contraction: prepared.contraction_of_logits() };
+    let mut native = Native { engine: &engine, s, predictor: &mut predictor };
     let scored = match from.engine.unwrap_or_else(|| fitting(prepared, &vector)) {
         Engine::Native => {
             provenance.insert("engine".into(), format!("native ({description}) on {}", from.device));
@@ -101,68 +103,96 @@ pub(super) fn with_influence(
                 Engine::Tangent => SweepForm::Tangent { rank: from.tangent_rank },
                 _ => SweepForm::Paired { difference: from.difference },
             };
-            let form = (form, from.unproven);
-            let mut scorer = graph_scorer(options, prepared, &vector, form, &mut native, &mut provenance, observer)?;
+            let wanted = Graph { prepared, task, vector: &vector, form, unproven: from.unproven };
+            let running = (&library, session_options);
+            let mut scorer = wanted.scorer(options, running, &mut native, &mut provenance, observer)?;
             let mut scored = sweep_stage(options, prepared, &mut scorer, provenance, observer)?;
             scored.files.insert("influence graph", options.out.join("influence.onnx"));
             scored
         }
     };
     let files = IndexMap::from([("s and the reference gradient", path)]);
-    Ok(Scored { files: files.into_iter().chain(scored.files).collect(), labelled: Some(accuracy), ..scored })
+    Ok(Scored { files: files.into_iter().chain(scored.files).collect(), fit, ..scored })
+}
+
+/// Refuses a loss that is at its least wherever the model's own belief is taken for the label, as squares are. Of graphs that a
+/// user brings a few images of the pool show it, before anything is solved: under the belief of another image the gradient is of
+/// the usual size, under their own it is rounding.
+fn check_gradient(
+    options: &ScoreOptions,
+    prepared: &Prepared,
+    task: &Task,
+    engine: &mut PluginEngine,
+    predictor: &mut Predictor,
+) -> Result<(), ScoringError> {
+    let refused = || ScoringError::NoGradient { task: task.name.clone() };
+    if !prepared.family.learns_from_belief() {
+        return Err(refused());
+    }
+    let pool = options.pool.dataset();
+    let loader = LoaderOptions { batch_size: LOOKED_AT, ..LoaderOptions::default() };
+    let batch = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(LOOKED_AT), &loader)?.next();
+    let Some(batch) = batch.filter(|_| task.name == OWN) else { return Ok(()) };
+    let images = batch?.images;
+    let believed = predictor.decode(images.view())?;
+    let others: Vec<usize> = (1..believed.images()).chain([0]).collect();
+    let mut norm = |annotations: &Annotations| -> Result<f64, ScoringError> {
+        let (_, gradient) = engine.gradient(images.view(), annotations)?;
+        Ok(engine.dot(&gradient, &gradient)?.sqrt())
+    };
+    let (own, usual) = (norm(&believed)?, norm(&believed.select(&others))?);
+    if own <= ROUNDING * usual { Err(refused()) } else { Ok(()) }
 }
 
 /// The paired graph where a small step survives in every weight.
 fn fitting(prepared: &Prepared, vector: &SolvedVector) -> Engine {
     let names = vector.parameters.iter().map(|p| p.name.as_str());
-    if influence_graph::takes_a_step(&prepared.classifier, names) { Engine::Paired } else { Engine::Tangent }
+    if influence_graph::takes_a_step(&prepared.network, names) { Engine::Paired } else { Engine::Tangent }
 }
 
-/// The influence graph on ONNX Runtime: the one on disk where it was made from the same vector, else a new one.
-fn graph_scorer(
-    options: &ScoreOptions,
-    prepared: &Prepared,
-    vector: &SolvedVector,
-    (form, unproven): (SweepForm, Unproven),
-    native: &mut dyn Scorer,
-    provenance: &mut IndexMap<String, String>,
-    observer: &dyn Observer,
-) -> Result<InfluenceGraph, ScoringError> {
-    let (library, session_options) = runtime(options, observer)?;
-    let path = options.out.join("influence.onnx");
-    let contraction = prepared.contraction();
-    let carried = carried::properties(prepared, vector);
-    let saved = influence_graph::saved(&path, &prepared.classifier, vector, prepared.pseudo_labels, form)
-        .filter(|found| carried::holds(found, &carried))
-        // One that was let pass is not taken where none is.
-        .filter(|found| unproven == Unproven::Used || found.get("unproven").is_none());
-    let (scorer, metadata) = match saved {
-        Some(metadata) => {
-            let session = Session::open(&library, &path, session_options)?;
-            (InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction }, metadata)
-        }
-        None => {
-            let pool = options.pool.dataset();
-            let loader = LoaderOptions { batch_size: SAMPLE, ..LoaderOptions::default() };
-            let batch = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(SAMPLE), &loader)?.next();
-            let images = batch.ok_or(ScoringError::NoScores { images: 0 })??.images;
-            let exact = native.score(images.view())?.influence.unwrap_or_default();
-            let mut classifier = prepared.classifier.clone();
-            carried.store(&mut classifier.model);
-            let sample = influence_graph::Sample {
-                classifier: &classifier,
-                vector,
-                pseudo_labels: prepared.pseudo_labels,
-                form,
-                images,
-                exact,
-                unproven,
-            };
-            sample.build(&path, &library, session_options, contraction, observer)?
-        }
-    };
-    describe_graph(&metadata, &library, &scorer, provenance);
-    Ok(scorer)
+/// The influence graph of a sweep.
+struct Graph<'a> {
+    prepared: &'a Prepared,
+    task: &'a Task,
+    vector: &'a SolvedVector,
+    form: SweepForm,
+    unproven: Unproven,
+}
+
+impl Graph<'_> {
+    /// It on ONNX Runtime: the one on disk where it was made from the same vector, else a new one.
+    fn scorer(
+        &self,
+        options: &ScoreOptions,
+        (library, session_options): (&Library, SessionOptions),
+        native: &mut dyn Scorer,
+        provenance: &mut IndexMap<String, String>,
+        observer: &dyn Observer,
+    ) -> Result<InfluenceGraph, ScoringError> {
+        let Graph { prepared, task, vector, form, unproven } = *self;
+        let path = options.out.join("influence.onnx");
+        let carried = carried::properties(prepared, task, vector);
+        let saved = influence_graph::saved(&path, &prepared.network, vector, form)
+            .filter(|(_, found)| carried::holds(found, &carried))
+            // One that was let pass is not taken where none is.
+            .filter(|(_, found)| unproven == Unproven::Used || found.get("unproven").is_none());
+        let (scorer, metadata) = match saved {
+            Some((graph, metadata)) => (InfluenceGraph::open(library, &graph, &path, session_options)?, metadata),
+            None => {
+                let pool = options.pool.dataset();
+                let loader = LoaderOptions { batch_size: SAMPLE, ..LoaderOptions::default() };
+                let batch = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(SAMPLE), &loader)?.next();
+                let images = batch.ok_or(ScoringError::NoScores { images: 0 })??.images;
+                let exact = native.score(images.view())?.influence.unwrap_or_default();
+                let mut network = prepared.network.clone();
+                carried.store(&mut network.model);
+                let sample = influence_graph::Sample { network: &network, task, vector, form, images, exact, unproven };
+                sample.build(&path, library, session_options, observer)?
+            }
+        };
+        describe_graph(&metadata, library, &scorer, provenance);
+        Ok(scorer)
+    }
 }
 
 /// Which graph computes the influence, and on what.
@@ -174,7 +204,7 @@ pub(super) fn describe_graph(
 ) {
     let form = metadata.get("form").unwrap_or_default();
     provenance.insert("engine".into(), format!("{form} graph on ONNX Runtime {}", library.version()));
-    provenance.insert("execution provider".into(), scorer.session.provider().to_string());
+    provenance.insert("execution provider".into(), scorer.provider().to_string());
     for (property, line) in [
         ("difference", "difference"),
         ("relative step", "relative step"),
@@ -217,12 +247,4 @@ pub(super) fn describe_vector(vector: &SolvedVector) -> IndexMap<String, String>
     put("reference images", made.reference_samples.to_string());
     put("reference loss", format!("{:.6}", made.reference_loss));
     provenance
-}
-
-/// Which labels stand in for the unknown ones.
-pub(super) fn pseudo_label_text(pseudo_labels: PseudoLabels, classes: usize) -> String {
-    match pseudo_labels {
-        PseudoLabels::ArgMax => "arg-max".to_owned(),
-        expected => format!("expected gradient over the {} most likely classes", expected.effective(classes)),
-    }
 }

@@ -6,11 +6,13 @@ use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::durable::DurableError;
 use crate::influence::{ArtefactError, EngineError, InfluenceError};
 use crate::influence_graph::InfluenceGraphError;
+use crate::network::NetworkError;
 use crate::plugin::PluginError;
 use crate::runtime::{ExecutionProvider, RuntimeError};
 use crate::scores::ScoreError;
 use crate::select::SelectError;
 use crate::sweep::SweepError;
+use crate::task::ModelError;
 use std::path::PathBuf;
 
 /// Why a pool could not be scored.
@@ -19,7 +21,7 @@ use std::path::PathBuf;
 pub enum ScoringError {
     /// The model file, or a graph built from it.
     #[error(transparent)]
-    Classifier(#[from] ClassifierError),
+    Model(#[from] ModelError),
     /// The strategy needs influence, and influence needs labelled images.
     #[error("strategy `{strategy}` needs labelled images to solve for the influence")]
     NoLabels {
@@ -34,6 +36,14 @@ pub enum ScoringError {
         /// The solver.
         solver: &'static str,
     },
+    /// A loss that is at its least wherever the model's own belief is taken for the label.
+    #[error(
+        "the loss of the task `{task}` has no gradient at what the model itself believes, so every influence is zero: give graphs of your own (`--loss`, `--decode`) whose pseudo-label is something else than the prediction, or take a strategy without influence"
+    )]
+    NoGradient {
+        /// The task.
+        task: String,
+    },
     /// A file that cannot score a pool alone.
     #[error("`{}` {reason}", path.display())]
     NotAnInfluenceGraph {
@@ -44,9 +54,11 @@ pub enum ScoringError {
     },
     /// The plugin's interpreter and ONNX Runtime compute different things.
     #[error(
-        "the plugin and ONNX Runtime disagree on this model: relative difference {difference:.1e}, tolerance {tolerance:.0e}"
+        "the plugin and ONNX Runtime disagree on `{value}` of this model: relative difference {difference:.1e}, tolerance {tolerance:.0e}"
     )]
     Disagreement {
+        /// The value.
+        value: String,
         /// Largest difference over the output scale.
         difference: f64,
         /// What is taken as rounding.
@@ -129,6 +141,18 @@ impl ScoringError {
             ScoringError::Graph(error) => matches!(error, InfluenceGraphError::Interrupted),
             _ => false,
         }
+    }
+}
+
+impl From<NetworkError> for ScoringError {
+    fn from(error: NetworkError) -> Self {
+        ModelError::from(error).into()
+    }
+}
+
+impl From<ClassifierError> for ScoringError {
+    fn from(error: ClassifierError) -> Self {
+        ModelError::from(error).into()
     }
 }
 

@@ -1,19 +1,17 @@
 //! A scoring host: an influence graph and ONNX Runtime, no plugin, no labels, no libtorch.
 
 use super::carried::Carried;
-use super::engines::{describe_graph, pseudo_label_text};
+use super::engines::describe_graph;
 use super::prepared::Prepared;
 use super::stages::{Scored, predictions, runtime, sweep_stage};
 use super::{ScoreOptions, ScoringError};
-use crate::classifier::ClassifierError;
 use crate::data::{Dataset, Loader, LoaderOptions};
-use crate::durable::DurableError;
 use crate::influence::spearman;
 use crate::influence_graph::AGREEMENT;
 use crate::observe::Observer;
-use crate::runtime::{ExecutionProvider, Session, SessionOptions};
+use crate::runtime::{ExecutionProvider, SessionOptions};
 use crate::select::Needs;
-use crate::sweep::{InfluenceGraph, Scorer};
+use crate::sweep::{InfluenceGraph, Predictor, Scorer};
 use std::path::Path;
 
 /// What of the metadata becomes provenance of the scores, in the order in which the run that wrote the file has it.
@@ -48,13 +46,11 @@ pub(super) fn sweep_alone(
         return without_influence(path, carried, options, observer);
     }
     let (library, session_options) = runtime(options, observer)?;
-    let session = Session::open(&library, path, session_options)?;
-    let mut scorer =
-        InfluenceGraph { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
-    if scorer.session.provider() != ExecutionProvider::Cpu {
+    let model = &prepared.network.model;
+    let mut scorer = InfluenceGraph::open(&library, model, path, session_options)?;
+    if scorer.provider() != ExecutionProvider::Cpu {
         let cpu = SessionOptions { provider: ExecutionProvider::Cpu, ..session_options };
-        let session = Session::open(&library, path, cpu)?;
-        let mut on_cpu = InfluenceGraph { session, output: scorer.output.clone(), contraction: scorer.contraction };
+        let mut on_cpu = InfluenceGraph::open(&library, model, path, cpu)?;
         check_precision(options.pool.dataset(), prepared, &mut scorer, &mut on_cpu)?;
     }
     let mut provenance = prepared.provenance.clone();
@@ -67,7 +63,7 @@ pub(super) fn sweep_alone(
         };
         provenance.insert(key.to_owned(), value);
     }
-    provenance.insert("pseudo-labels".into(), pseudo_label_text(prepared.pseudo_labels, prepared.classifier.classes));
+    provenance.extend(carried.metadata.get("pseudo-labels").map(|text| ("pseudo-labels".to_owned(), text.to_owned())));
     describe_graph(&carried.metadata, &library, &scorer, &mut provenance);
     sweep_stage(options, prepared, &mut scorer, provenance, observer)
 }
@@ -94,27 +90,18 @@ fn check_precision(
     if agreement >= AGREEMENT || found.len() < 2 {
         return Ok(());
     }
-    let provider = scorer.session.provider();
+    let provider = scorer.provider();
     Err(ScoringError::Precision { provider, spearman: agreement, wanted: AGREEMENT })
 }
 
-/// Predictions alone: ONNX Runtime computes every output a file has, so what the class scores do not need is cut off first.
+/// Predictions alone.
 fn without_influence(
     path: &Path,
     carried: &Carried,
     options: &ScoreOptions,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
-    let mut model = carried.prepared.classifier.model.clone();
-    model.graph.outputs.retain(|output| output.name == carried.prepared.classifier.output);
-    model.graph.prune();
-    let scratch = tempfile::tempdir_in(&options.out).map_err(|source| DurableError::Io {
-        doing: "create a temporary folder in",
-        path: options.out.clone(),
-        source,
-    })?;
-    let plain = scratch.path().join(path.file_name().unwrap_or_else(|| "predictions.onnx".as_ref()));
-    model.write(&plain).map_err(|source| ClassifierError::Model { path: plain.clone(), source })?;
-    drop(model);
-    predictions(&plain, &carried.prepared, options, observer)
+    let (library, session_options) = runtime(options, observer)?;
+    let mut predictor = Predictor::of(&library, &carried.prepared.network.model, path, session_options)?;
+    predictions(&mut predictor, &library, &carried.prepared, options, observer)
 }

@@ -27,8 +27,8 @@ pub struct SolveKey {
     pub curvature: [usize; 2],
     /// Scope as the user gave it.
     pub scope: String,
-    /// The model's value that the loss is taken of.
-    pub loss_output: String,
+    /// The loss, and the values of the model that it is taken of.
+    pub loss: String,
     /// Solver and options.
     pub solver: SolverOptions,
     /// Versions of what takes part, by name.
@@ -46,7 +46,7 @@ pub fn saved<E: GradientEngine>(path: &Path, key: &SolveKey, engine: &E) -> Opti
         && made.pool_sha256 == key.pool_sha256
         && made.curvature_drawn == key.curvature
         && made.scope == key.scope
-        && made.loss_output == key.loss_output
+        && made.loss == key.loss
         && made.solve.options == key.solver
         && made.versions == key.versions)
         .then_some(vector)
@@ -106,7 +106,7 @@ pub fn solve_and_save<E: GradientEngine>(
             reference_loss: v.loss,
             reference_gradient_norm: v.norm,
             scope: key.scope.clone(),
-            loss_output: key.loss_output.clone(),
+            loss: key.loss.clone(),
             solve: solution.report,
             versions: key.versions.clone(),
         },

@@ -1,18 +1,20 @@
 //! Slices of a pool that were scored apart, joined into the table that an unbroken sweep would have written.
 
 use super::outcome::{self, Outcome, Written};
-use super::prepared::JPEG_LEAST_SIDE;
+use super::prepared::{JPEG_LEAST_SIDE, TASK};
 use super::shard::{Shard, ShardFacts};
 use super::stages::{Scored, ScoredRows, scores_path};
 use super::tally::Tally;
 use super::{ScoringError, refuse_no_scores};
 use crate::data::{Dataset, OpenOptions};
 use crate::durable::FolderLock;
+use crate::families::{self, Family, Setting};
 use crate::observe::Observer;
 use crate::scores::{Rows, Stored};
 use crate::select::{Duplicates, StrategyOptions, select};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Provenance that names a file where the slice was scored; machines may call the same file by other names.
 const NAMES: [&str; 2] = ["model", "influence graph"];
@@ -130,7 +132,7 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
     let _lock = FolderLock::take(&options.out)?;
     let Joined { provenance, rows, skipped, classes, named } = joined(slices);
     let view = Rows::Files(&rows);
-    refuse_no_scores(view, options.strategy.row().needs)?;
+    refuse_no_scores(view, &options.strategy)?;
     let selection = select(view, options.budget, &options.strategy, options.duplicates)?;
     // Before anything is written: the score file may be named as one that is read here.
     let tally = Tally::of(view, Some(&selection))?;
@@ -138,7 +140,10 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
     let path = scores_path(options.scores.as_deref(), &options.out)?;
     let scored = Scored::new(provenance, ScoredRows::Files(rows), path, skipped, None);
     scored.keep()?;
-    outcome::write(&Written { out: &options.out, pool: pool.as_ref(), classes: &classes }, scored, tally, selection)
+    let family = family(&scored.provenance, &classes, &options.out)?;
+    let written =
+        Written { out: &options.out, pool: pool.as_ref(), classes: &classes, family: family.as_ref(), drawing: None };
+    outcome::write(&written, scored, tally, selection)
 }
 
 /// Sorts slices by number and refuses any that is missing, doubled or of another sweep.
@@ -219,6 +224,21 @@ fn joined(slices: Vec<Slice>) -> Joined {
         whole.skipped.extend(facts.skipped);
     }
     whole
+}
+
+/// How the beliefs of the slices are shown.
+fn family(
+    provenance: &IndexMap<String, String>,
+    classes: &[String],
+    path: &Path,
+) -> Result<Arc<dyn Family>, ScoringError> {
+    let line = |key: &str| provenance.get(key).map_or("", String::as_str);
+    let recipe = serde_json::from_str(line("preprocessing")).map_err(|error| MergeError::NotAShard {
+        path: path.to_path_buf(),
+        reason: format!("its preprocessing is no recipe: {error}"),
+    })?;
+    let setting = Setting { annotations: Vec::new(), classes: classes.to_vec(), class_order: String::new(), recipe };
+    Ok(families::of(families::named_in(line(TASK)), setting))
 }
 
 /// The pool for the thumbnails: the one given, or where it was, if it is still the same. It is decoded as it was scored.

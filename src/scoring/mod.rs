@@ -11,10 +11,10 @@ mod curvature;
 mod draw;
 mod engines;
 mod error;
+mod fit;
 mod host;
 mod ihvp;
 mod known;
-mod labelled_accuracy;
 mod merge;
 mod options;
 mod outcome;
@@ -30,18 +30,18 @@ mod wording;
 pub use curvature::{CurvatureImages, CurvatureOptions};
 pub use error::ScoringError;
 pub use ihvp::SolveKey;
-pub use labelled_accuracy::{LabelledAccuracy, OtherOrder};
 pub use merge::{MergeError, MergeOptions, merge};
 pub use options::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source};
 pub use outcome::Outcome;
-pub use samples::{Samples, Targets};
+pub use samples::{Annotated, Samples};
 pub use shard::Shard;
 pub use usable::NoneUsable;
 
 use crate::durable::FolderLock;
 use crate::observe::Observer;
 use crate::scores::{Rows, ScoreRow};
-use crate::select::{Needs, Selection, select};
+use crate::select::{Needs, Selection, StrategyOptions, select};
+use crate::sweep::Predictor;
 use carried::Carried;
 use outcome::Written;
 use prepared::prepare;
@@ -54,31 +54,41 @@ use tally::Tally;
 pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Outcome, ScoringError> {
     let _lock = FolderLock::take(&options.out)?;
     let needs_influence = options.strategy.row().needs == Needs::Influence;
-    let (prepared, scored) = match &options.source {
+    let (prepared, task, scored) = match &options.source {
         Source::Model(from) => {
-            let prepared = prepare(from, options, observer)?;
+            let (prepared, task) = prepare(from, options, observer)?;
             usable::check(options, &prepared.recipe, observer)?;
-            let scored = if needs_influence {
-                engines::with_influence(from, options, &prepared, observer)?
+            if needs_influence {
+                let scored = engines::with_influence(from, options, (&prepared, &task), observer)?;
+                (prepared, Some(task), scored)
             } else {
-                stages::predictions(prepared.classifier.file(), &prepared, options, observer)?
-            };
-            (prepared, scored)
+                let (library, session_options) = stages::runtime(options, observer)?;
+                let mut predictor = Predictor::open(&library, &prepared.network, &task, session_options)?;
+                let scored = stages::predictions(&mut predictor, &library, &prepared, options, observer)?;
+                (prepared, Some(task), scored)
+            }
         }
         Source::Influence(path) => {
             let carried = Carried::read(path, options)?;
             usable::check(options, &carried.prepared.recipe, observer)?;
             let scored = host::sweep_alone(path, &carried, options, observer)?;
-            (carried.prepared, scored)
+            (carried.prepared, None, scored)
         }
     };
     scored.keep()?;
-    let written = Written { out: &options.out, pool: Some(options.pool.dataset()), classes: &prepared.classes };
+    let drawing = outcome::Drawing { prepared: &prepared, task: task.as_ref(), options };
+    let written = Written {
+        out: &options.out,
+        pool: Some(options.pool.dataset()),
+        classes: &prepared.classes,
+        family: prepared.family.as_ref(),
+        drawing: Some(&drawing),
+    };
     if let Some(shard) = options.shard {
         return outcome::write_shard(&written, shard, scored);
     }
     let rows = scored.rows.view();
-    refuse_no_scores(rows, options.strategy.row().needs)?;
+    refuse_no_scores(rows, &options.strategy)?;
     // Where all that was drawn is known, there is nothing to select from.
     let mut selection = if rows.is_empty() && scored.passed_over.known() > 0 {
         Selection::nothing(options.strategy, options.budget)
@@ -95,11 +105,13 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     outcome::write(&written, scored, tally, selection)
 }
 
-/// Refuses a table in which no image has the number that the strategy goes by.
-fn refuse_no_scores(rows: Rows, needs: Needs) -> Result<(), ScoringError> {
-    let finite = |row: &ScoreRow| match needs {
+/// Refuses a table in which no image has the number that the strategy goes by, or any belief where it goes by none.
+fn refuse_no_scores(rows: Rows, strategy: &StrategyOptions) -> Result<(), ScoringError> {
+    let keys = strategy.keys(rows.columns())?;
+    let finite = |row: &ScoreRow| match strategy.row().needs {
         Needs::Influence => row.influence.is_none_or(f64::is_finite),
-        Needs::Beliefs | Needs::Nothing => row.confidence.is_finite(),
+        Needs::Belief { .. } => keys.of(row).is_ok_and(f64::is_finite),
+        Needs::Nothing => row.beliefs.is_empty() || row.beliefs.iter().any(|belief| belief.is_finite()),
     };
     if !rows.is_empty() && !rows.any(finite)? {
         return Err(ScoringError::NoScores { images: rows.len() });

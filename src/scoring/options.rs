@@ -1,12 +1,12 @@
 //! The options of a scoring run.
 
 use super::{CurvatureOptions, Shard};
-use crate::classifier::ClassifierOptions;
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::runtime::ExecutionProvider;
 use crate::select::{Duplicates, StrategyOptions};
+use crate::task::ModelOptions;
 use isal_onnx::Scope;
 use std::path::PathBuf;
 
@@ -38,19 +38,19 @@ pub enum Engine {
 /// What the scores come from.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A trained classifier; for influence, with labelled images and the plugin.
+    /// A trained model; for influence, with labelled images and the plugin.
     Model(Box<ModelSource>),
     /// An influence graph that an earlier run wrote. ONNX Runtime is all that it needs.
     Influence(PathBuf),
 }
 
-/// A classifier, and how to compute influence from it.
+/// A model, and how to compute influence from it.
 #[derive(Debug, Clone)]
 pub struct ModelSource {
-    /// The trained classifier.
+    /// The trained model.
     pub model: PathBuf,
-    /// Its class scores and its inputs besides the images.
-    pub classifier: ClassifierOptions,
+    /// Its task, and its inputs besides the images.
+    pub task: ModelOptions,
     /// A file with the names of the classes in the order of the class scores, one a line.
     pub class_names: Option<PathBuf>,
     /// Labelled images the model was trained on; needed for influence.
@@ -65,8 +65,6 @@ pub struct ModelSource {
     pub curvature: CurvatureOptions,
     /// Parameters that take part.
     pub scope: Scope,
-    /// 1: the arg-max pseudo-label; more: the expected gradient over the most likely classes.
-    pub expected_top_k: usize,
     /// What computes the influence; where not given, the paired graph for float32 weights, else the tangent graph.
     pub engine: Option<Engine>,
     /// Which difference the paired graph takes.

@@ -1,15 +1,19 @@
 //! The files that a scoring run leaves for people and for programs: `run.json`, `selection.json`, `report.html`.
 
-use super::labelled_accuracy::LabelledAccuracy;
+use super::prepared::Prepared;
 use super::stages::Scored;
 use super::tally::Tally;
-use super::{ScoringError, Shard, wording};
-use crate::data::{Dataset, Image};
+use super::{ScoreOptions, ScoringError, Shard, wording};
+use crate::data::{Dataset, Image, Loader, LoaderOptions};
 use crate::durable;
+use crate::families::{Family, Fit};
+use crate::influence::Annotations;
 use crate::report::{Page, Picture, Summary, THUMBNAILS};
-use crate::scores::SIGN;
+use crate::runtime::{ExecutionProvider, Library, SessionOptions};
+use crate::scores::{SIGN, belief};
 use crate::select::{LeftOut, Selected, Selection};
-use crate::sweep::SweepTimes;
+use crate::sweep::{Predictor, SweepTimes};
+use crate::task::Task;
 use image::{ExtendedColorType, ImageEncoder as _};
 use indexmap::IndexMap;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
@@ -34,7 +38,7 @@ pub struct Outcome {
     pub provenance: IndexMap<String, String>,
     /// How right the model is on the labelled images, where they were looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub labelled: Option<LabelledAccuracy>,
+    pub labelled: Option<Fit>,
     /// Pool images that could not be scored, with the reason.
     pub skipped: Vec<(String, String)>,
     /// Pool images left out of the selection because they show what another image shows; absent of a shard.
@@ -52,6 +56,47 @@ pub(super) struct Written<'a> {
     /// The images, for thumbnails.
     pub(super) pool: Option<&'a Dataset>,
     pub(super) classes: &'a [String],
+    /// How beliefs are shown.
+    pub(super) family: &'a dyn Family,
+    /// What draws them over images; `None` where there is no model at hand.
+    pub(super) drawing: Option<&'a Drawing<'a>>,
+}
+
+/// What it takes to see a belief anew.
+pub(super) struct Drawing<'a> {
+    pub(super) prepared: &'a Prepared,
+    /// `None` of an influence graph, which holds its own decode graph.
+    pub(super) task: Option<&'a Task>,
+    pub(super) options: &'a ScoreOptions,
+}
+
+impl Drawing<'_> {
+    /// What the model believes of these images of the pool, where that is drawn; nothing where it cannot be had: a report
+    /// does without.
+    fn believed(&self, positions: &[usize]) -> HashMap<usize, Annotations> {
+        self.try_believed(positions).unwrap_or_default()
+    }
+
+    fn try_believed(&self, positions: &[usize]) -> Result<HashMap<usize, Annotations>, ScoringError> {
+        let Drawing { prepared, task, options } = self;
+        let library = Library::load(options.onnxruntime.as_deref())?;
+        let on_cpu = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
+        let network = &prepared.network;
+        let mut predictor = match task {
+            Some(task) => Predictor::open(&library, network, task, on_cpu)?,
+            None => Predictor::of(&library, &network.model, &network.path, on_cpu)?,
+        };
+        let loader = LoaderOptions { batch_size: 16, ..LoaderOptions::default() };
+        let pool = options.pool.dataset().clone();
+        let mut believed = HashMap::new();
+        for batch in Loader::over(pool, prepared.recipe.clone(), positions.to_vec(), &loader)? {
+            let batch = batch?;
+            let annotations = predictor.decode(batch.images.view())?;
+            let each = batch.indices.iter().enumerate().map(|(n, index)| (*index, annotations.slice(n, n + 1)));
+            believed.extend(each);
+        }
+        Ok(believed)
+    }
 }
 
 /// Writes everything and describes it.
@@ -89,7 +134,7 @@ fn finish(
 ) -> Result<Outcome, ScoringError> {
     let path = written.out.join("run.json");
     files.insert("run", path.clone());
-    let Scored { provenance, skipped, times, labelled, .. } = scored;
+    let Scored { provenance, skipped, times, fit: labelled, .. } = scored;
     let left_out = selection.as_ref().map(|selection| selection.left_out);
     let schema = "isal-run/1";
     let outcome =
@@ -99,13 +144,16 @@ fn finish(
 }
 
 fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection, summary: Summary) -> Page {
-    let class = |label: u32| written.classes.get(label as usize).cloned().unwrap_or_else(|| label.to_string());
-    let mut classes: IndexMap<String, (usize, usize)> = written.classes.iter().map(|c| (c.clone(), (0, 0))).collect();
+    let class = |label: usize| written.classes.get(label).cloned().unwrap_or_else(|| label.to_string());
+    let mut classes: IndexMap<String, (usize, usize)> = IndexMap::new();
+    if !tally.pseudo_labels.is_empty() {
+        classes.extend(written.classes.iter().map(|class| (class.clone(), (0, 0))));
+    }
     for (label, images) in &tally.pseudo_labels {
         classes.entry(class(*label)).or_default().0 += images;
     }
-    for chosen in &selection.selected {
-        classes.entry(class(chosen.pseudo_label)).or_default().1 += 1;
+    for label in selection.selected.iter().filter_map(|chosen| chosen.belief(belief::PSEUDO_LABEL)) {
+        classes.entry(class(label as usize)).or_default().1 += 1;
     }
     let shown: Vec<&Selected> = selection.selected.iter().take(THUMBNAILS).collect();
     let wanted: HashSet<&str> = shown.iter().map(|s| s.id.as_str()).collect();
@@ -113,22 +161,29 @@ fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection,
         .filter_map(|i| Some((written.pool?.id(i), i)))
         .filter(|(id, _)| wanted.contains(id.as_str()))
         .collect();
+    let believed = match written.drawing.filter(|_| written.family.draws()) {
+        Some(drawing) => drawing.believed(&places.values().copied().collect::<Vec<_>>()),
+        None => HashMap::new(),
+    };
     let pictures = shown
         .par_iter()
         .map(|chosen| Picture {
             id: chosen.id.clone(),
             rank: chosen.rank,
-            pseudo_label: class(chosen.pseudo_label),
-            confidence: chosen.confidence,
+            caption: written.family.caption(&|name| chosen.belief(name)),
             influence: chosen.influence,
-            png: places.get(&chosen.id).and_then(|i| thumbnail(&written.pool?.load(*i).ok()?)),
+            png: places.get(&chosen.id).and_then(|i| {
+                let image = rgb(&written.pool?.load(*i).ok()?)?;
+                let drawn = believed.get(i).and_then(|believed| written.family.overlay(&image, believed));
+                thumbnail(drawn.unwrap_or(image))
+            }),
         })
         .collect();
     Page { summary, pictures, histogram: tally.histogram, classes, provenance: scored.provenance.clone() }
 }
 
-/// The image as PNG, no side longer than [`THUMBNAIL_SIDE`].
-fn thumbnail(image: &Image) -> Option<Vec<u8>> {
+/// The image in colour, without transparency.
+fn rgb(image: &Image) -> Option<image::RgbImage> {
     let (width, height) = (u32::try_from(image.width()).ok()?, u32::try_from(image.height()).ok()?);
     let colour = match image.channels() {
         1 => image::DynamicImage::ImageLuma8(image::GrayImage::from_raw(width, height, image.pixels().to_vec())?),
@@ -136,9 +191,16 @@ fn thumbnail(image: &Image) -> Option<Vec<u8>> {
         4 => image::DynamicImage::ImageRgba8(image::RgbaImage::from_raw(width, height, image.pixels().to_vec())?),
         _ => return None,
     };
-    let small =
-        if width.max(height) > THUMBNAIL_SIDE { colour.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE) } else { colour };
-    let small = small.to_rgb8();
+    Some(colour.into_rgb8())
+}
+
+/// The image as PNG, no side longer than [`THUMBNAIL_SIDE`].
+fn thumbnail(image: image::RgbImage) -> Option<Vec<u8>> {
+    let large = image.width().max(image.height()) > THUMBNAIL_SIDE;
+    let small = match large {
+        true => image::DynamicImage::ImageRgb8(image).thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE).into_rgb8(),
+        false => image,
+    };
     let mut png = Vec::new();
     image::codecs::png::PngEncoder::new(&mut png)
         .write_image(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8)

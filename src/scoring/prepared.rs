@@ -2,14 +2,19 @@
 
 use super::usable::first_usable;
 use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
-use crate::classifier::{Classifier, class_names};
+use crate::classifier::class_names;
 use crate::data::{Dataset, Image, Recipe, Size, Split};
-use crate::influence::{Contraction, OutputKind, PseudoLabels};
+use crate::families::{self, Family, Setting};
+use crate::network::Network;
 use crate::observe::Observer;
 use crate::scores::SIGN;
+use crate::task::{Task, TaskModel};
 use indexmap::IndexMap;
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
+/// Provenance: the task, as [`Task::text`] says it.
+pub(super) const TASK: &str = "task";
 /// Provenance: images a batch.
 pub(super) const BATCH_SIZE: &str = "batch size";
 /// Provenance: pixels that the shorter side of a JPEG keeps, where they are decoded at a fraction of their size.
@@ -17,50 +22,66 @@ pub(super) const JPEG_LEAST_SIDE: &str = "jpeg least side";
 
 /// Everything up to the sweep: what will score, and where its numbers come from.
 pub(super) struct Prepared {
-    pub(super) classifier: Classifier,
+    pub(super) network: Network,
     pub(super) recipe: Recipe,
+    /// How annotations are read and beliefs are shown.
+    pub(super) family: Arc<dyn Family>,
+    /// Names of the classes; empty where the task has none.
     pub(super) classes: Vec<String>,
-    pub(super) pseudo_labels: PseudoLabels,
     pub(super) provenance: IndexMap<String, String>,
 }
 
-/// Reads a classifier.
+/// Reads a model with its task.
 pub(super) fn prepare(
     from: &ModelSource,
     options: &ScoreOptions,
     observer: &dyn Observer,
-) -> Result<Prepared, ScoringError> {
-    let classifier = Classifier::read_with(&from.model, &from.classifier)?;
+) -> Result<(Prepared, Task), ScoringError> {
+    let TaskModel { network, task, classes, .. } = TaskModel::read(&from.model, &from.task)?;
     let size = |_, image: Image| Ok(Size { height: image.height(), width: image.width() });
     let sample = first_usable("pool", options.pool.dataset(), observer, size)?;
-    let recipe = classifier.recipe(&from.preprocess, sample)?;
-    let names =
-        class_names(&classifier, from.class_names.as_deref(), &of_known_class(from), Some(options.pool.dataset()))?;
-    names.say(observer);
-    let pseudo_labels = PseudoLabels::top(from.expected_top_k);
+    let recipe = network.recipe(&from.preprocess, sample)?;
     let model = ("model", from.model.display().to_string());
-    let mut provenance = provenance(model, &classifier, &recipe_text(&recipe), options);
-    for given in &classifier.given {
+    let mut provenance = provenance(model, &network, &task.text(), &recipe_text(&recipe), options);
+    for given in &network.given {
         provenance.insert(format!("input {}", given.name), given.text.clone());
     }
-    provenance.insert("class names".into(), names.source);
-    Ok(Prepared { classifier, recipe, classes: names.names, pseudo_labels, provenance })
+    let mut setting = Setting {
+        annotations: task.annotations().cloned().collect(),
+        classes: Vec::new(),
+        class_order: String::new(),
+        recipe: recipe.clone(),
+    };
+    if classes > 0 {
+        // The folders of images are classes of a task of one class an image alone.
+        let (labelled, pool) = match from.task.is_single_label() {
+            true => (of_known_class(from), Some(options.pool.dataset())),
+            false => (Vec::new(), None),
+        };
+        let names = class_names(&network, classes, from.class_names.as_deref(), &labelled, pool)?;
+        names.say(observer);
+        provenance.insert("class names".into(), names.source.clone());
+        setting = Setting { classes: names.names, class_order: names.source, ..setting };
+    }
+    let classes = setting.classes.clone();
+    let family = families::of(&task.name, setting);
+    Ok((Prepared { network, recipe, family, classes, provenance }, task))
 }
 
 /// The first lines of every provenance; `source` says which file was read.
 pub(super) fn provenance(
     source: (&str, String),
-    classifier: &Classifier,
+    network: &Network,
+    task: &str,
     preprocessing: &str,
     options: &ScoreOptions,
 ) -> IndexMap<String, String> {
-    let class_scores = format!("{} ({:?}), {} classes", classifier.output, classifier.kind, classifier.classes);
     [
         ("sign", SIGN.to_owned()),
         ("isal", env!("CARGO_PKG_VERSION").to_owned()),
         source,
-        ("model sha256", classifier.sha256.clone()),
-        ("class scores", class_scores),
+        ("model sha256", network.sha256.clone()),
+        (TASK, task.to_owned()),
         ("preprocessing", preprocessing.to_owned()),
         ("pool sha256", options.pool.dataset().fingerprint()),
         // The place in the order; the sweep fills it in.
@@ -79,17 +100,6 @@ fn of_known_class(from: &ModelSource) -> Vec<&Dataset> {
         known.push(reference);
     }
     known
-}
-
-impl Prepared {
-    /// Of the plugin's outputs: its model ends at the logits, whatever the file's own output is.
-    pub(super) fn contraction_of_logits(&self) -> Contraction {
-        Contraction { output: OutputKind::Logits, ..self.contraction() }
-    }
-
-    pub(super) fn contraction(&self) -> Contraction {
-        Contraction { output: self.classifier.kind, pseudo_labels: self.pseudo_labels, per_class: false }
-    }
 }
 
 /// A recipe as provenance holds it, and as an influence graph carries it.

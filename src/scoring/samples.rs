@@ -1,9 +1,11 @@
 //! Images as the solvers see them: batches that can be visited again and again.
 
-use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe, Skipped};
-use crate::influence::{Annotations, Batches, InMemory, InfluenceError, Visitor, one_hot};
-use crate::task::CLASS_WEIGHTS;
-use ndarray::{Array2, Array4, Axis};
+use crate::data::{Batch, Dataset, Loader, LoaderOptions, Recipe, Skipped};
+use crate::families::Family;
+use crate::influence::{Annotations, Batches, InMemory, InfluenceError, Visitor};
+use crate::sweep::Predictor;
+use ndarray::{Array4, Axis};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Decoded sets up to this size stay in memory; a solver passes over the labelled set dozens of times.
 const KEEP_BYTES: usize = 512 << 20;
@@ -24,29 +26,32 @@ struct OnDisk {
     dataset: Dataset,
     recipe: Recipe,
     options: LoaderOptions,
-    targets: Targets,
+    annotated: Annotated,
 }
 
-/// The class weights that the loss of an image is taken under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Targets {
-    /// One for its label, of so many classes.
-    Labels(usize),
-    /// Alike for each of so many classes: what the Gauss-Newton matrix, which needs no label, takes of an image.
-    Alike(usize),
+/// Where the annotations come from that the loss of an image is taken under.
+#[derive(Clone)]
+pub enum Annotated {
+    /// What is known of the images.
+    Known(Arc<dyn Family>),
+    /// What the model believes of them.
+    Believed(Arc<Mutex<Predictor>>),
 }
 
-impl Targets {
-    /// Those of these images, `[N, classes]`.
-    fn of(self, labels: &[Option<u32>]) -> Result<Annotations, InfluenceError> {
-        let weights = match self {
-            Targets::Labels(classes) => {
-                let labels: Vec<usize> = labels.iter().map(|l| l.map_or(usize::MAX, |l| l as usize)).collect();
-                one_hot(&labels, classes)?
+impl Annotated {
+    /// Those of a batch of `dataset`.
+    fn of(&self, dataset: &Dataset, batch: &Batch) -> Result<Annotations, InfluenceError> {
+        match self {
+            Annotated::Known(family) => {
+                let read = |index: &usize| family.annotations(dataset, *index).map_err(boxed);
+                let each: Vec<Annotations> = batch.indices.iter().map(read).collect::<Result<_, _>>()?;
+                Annotations::join(&each.iter().collect::<Vec<_>>())
             }
-            Targets::Alike(classes) => Array2::from_elem((labels.len(), classes), 1.0 / classes.max(1) as f32),
-        };
-        Ok(Annotations::numbers(CLASS_WEIGHTS, weights))
+            Annotated::Believed(predictor) => {
+                let mut predictor = predictor.lock().unwrap_or_else(PoisonError::into_inner);
+                predictor.decode(batch.images.view()).map_err(boxed)
+            }
+        }
     }
 }
 
@@ -54,11 +59,11 @@ impl Samples {
     /// Decodes every image once: those that can be used take part from then on, the others are listed.
     ///
     /// # Errors
-    /// An image without the label that `targets` ask for, or with one past the classes; a bad image where `options.strict`.
+    /// An image without the annotation that its loss needs, or with another; a bad image where `options.strict`.
     pub fn read(
         dataset: &Dataset,
         recipe: &Recipe,
-        targets: Targets,
+        annotated: Annotated,
         options: &LoaderOptions,
         mut loaded: impl FnMut(usize) -> bool,
     ) -> Result<Samples, InfluenceError> {
@@ -66,17 +71,14 @@ impl Samples {
         let mut loader = Loader::new(dataset.clone(), recipe.clone(), options).map_err(boxed)?;
         let (_, c, h, w) = recipe.batch_shape(0);
         let mut images = Array4::zeros((0, c, h, w));
-        let (mut labels, mut usable) = (Vec::new(), Vec::new());
+        let (mut annotations, mut usable) = (Vec::new(), Vec::new());
         for batch in &mut loader {
             let batch = batch.map_err(boxed)?;
-            for (index, label) in batch.indices.iter().zip(&batch.labels) {
-                if label.is_none() && matches!(targets, Targets::Labels(_)) {
-                    return Err(InfluenceError::Data(format!("`{}` has no label", dataset.id(*index)).into()));
-                }
-                labels.push(*label);
-                usable.push(*index);
-            }
+            // All of them are asked for, so that one that is missing is found before anything is solved.
+            let of_batch = annotated.of(dataset, &batch)?;
+            usable.extend(&batch.indices);
             if keep {
+                annotations.push(of_batch);
                 let expected = images.shape().to_vec();
                 images.append(Axis(0), batch.images.view()).map_err(|_| InfluenceError::Shape {
                     what: "images of a batch",
@@ -89,20 +91,20 @@ impl Samples {
             }
         }
         let skipped = loader.into_skipped();
-        let weights = targets.of(&labels)?;
         let kind = if keep {
-            Kind::Memory(InMemory::new(images, weights, options.batch_size)?)
+            let annotations = Annotations::join(&annotations.iter().collect::<Vec<_>>())?;
+            Kind::Memory(InMemory::new(images, annotations, options.batch_size)?)
         } else {
             let dataset = dataset.subset(&usable).map_err(boxed)?;
             // What decoded once must decode again: a set that changes under a solve is an error.
             let options = LoaderOptions { strict: true, ..options.clone() };
-            Kind::Disk(OnDisk { dataset, recipe: recipe.clone(), options, targets })
+            Kind::Disk(OnDisk { dataset, recipe: recipe.clone(), options, annotated })
         };
         Ok(Samples { kind, skipped })
     }
 }
 
-fn boxed(error: DataError) -> InfluenceError {
+fn boxed(error: impl std::error::Error + Send + Sync + 'static) -> InfluenceError {
     InfluenceError::Data(Box::new(error))
 }
 
@@ -135,7 +137,7 @@ impl OnDisk {
             Loader::over(self.dataset.clone(), self.recipe.clone(), positions, &self.options).map_err(boxed)?;
         for batch in loader {
             let batch = batch.map_err(boxed)?;
-            visitor(batch.images.view(), &self.targets.of(&batch.labels)?)?;
+            visitor(batch.images.view(), &self.annotated.of(&self.dataset, &batch)?)?;
         }
         Ok(())
     }

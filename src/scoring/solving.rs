@@ -2,14 +2,19 @@
 
 use super::curvature::Drawn;
 use super::prepared::Prepared;
-use super::{ReferenceSet, Samples, ScoreOptions, ScoringError, SolveKey, Targets, agreement, ihvp};
+use super::samples::{Annotated, Samples};
+use super::{ReferenceSet, ScoreOptions, ScoringError, SolveKey, agreement, ihvp};
 use crate::data::{DataError, Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::error_chain::in_one_line;
 use crate::influence::{Batches as _, GradientEngine, InfluenceError, Joined, SolvedVector, SolverOptions};
+use crate::network::NetworkError;
 use crate::observe::{Observer, Stage};
 use crate::plugin::PluginEngine;
-use crate::runtime::{ExecutionProvider, Library, RuntimeError, Session, SessionOptions};
+use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use crate::sweep::{Predictor, influences};
+use crate::task::Task;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 /// Images a batch where none was asked for. Not what the sweep's probe finds: `s` must not hang on how busy a machine was.
 const BATCH: usize = 64;
@@ -18,6 +23,9 @@ const BATCH: usize = 64;
 pub(super) struct Solving<'a> {
     pub(super) options: &'a ScoreOptions,
     pub(super) prepared: &'a Prepared,
+    pub(super) task: &'a Task,
+    /// ONNX Runtime, which the plugin is held against, and which says what the model believes of images without annotations.
+    pub(super) library: &'a Library,
     pub(super) curvature: &'a Drawn,
     pub(super) reference: &'a Dataset,
     pub(super) key: &'a SolveKey,
@@ -44,17 +52,20 @@ pub(super) fn solve_stage(
     engine: &mut PluginEngine,
     observer: &dyn Observer,
 ) -> Result<SolvedVector, ScoringError> {
-    let Solving { options, prepared, key, path, .. } = *solving;
+    let Solving { options, prepared, task, library, key, path, .. } = *solving;
     let loader = LoaderOptions {
         batch_size: options.batch_size.unwrap_or(BATCH),
         threads: (options.threads > 0).then_some(options.threads),
         strict: options.strict,
         ..LoaderOptions::default()
     };
-    let classes = prepared.classifier.classes;
-    let read = |dataset: &Dataset, what: &str, targets: Targets| -> Result<Samples, ScoringError> {
+    let on_cpu = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
+    let predictor = Predictor::open(library, &prepared.network, task, on_cpu)?;
+    let known = Annotated::Known(Arc::clone(&prepared.family));
+    let believed = Annotated::Believed(Arc::new(Mutex::new(predictor)));
+    let read = |dataset: &Dataset, what: &str, annotated: &Annotated| -> Result<Samples, ScoringError> {
         let stage = Stage::begin(observer, &format!("reading {what} images"), dataset.len() as u64, "images");
-        let samples = Samples::read(dataset, &prepared.recipe, targets, &loader, |n| {
+        let samples = Samples::read(dataset, &prepared.recipe, annotated.clone(), &loader, |n| {
             observer.advance(n as u64);
             !observer.interrupted()
         });
@@ -68,17 +79,16 @@ pub(super) fn solve_stage(
     let Drawn { labelled, pool } = solving.curvature;
     let of_pool = options.pool.dataset();
     let (pool, sample) = (of_pool.subset(pool)?, of_pool.subset(&sampled(&key.solver, of_pool))?);
-    let mut labelled = read(labelled, "labelled", Targets::Labels(classes))?;
-    let mut pool = read(&pool, "pool", Targets::Alike(classes))?;
-    let mut sample = read(&sample, "sample", Targets::Alike(classes))?;
-    let mut reference = read(solving.reference, "reference", Targets::Labels(classes))?;
-    check_agreement(options, prepared, engine, &mut reference, observer)?;
+    let mut labelled = read(labelled, "labelled", &known)?;
+    let mut pool = read(&pool, "pool", &believed)?;
+    let mut sample = read(&sample, "sample", &believed)?;
+    let mut reference = read(solving.reference, "reference", &known)?;
+    check_agreement(solving, engine, &mut reference, on_cpu)?;
 
-    let contraction = prepared.contraction_of_logits();
-    let mut influences = |engine: &mut PluginEngine, s: &<PluginEngine as GradientEngine>::Vector| {
+    let mut of_sample = |engine: &mut PluginEngine, s: &<PluginEngine as GradientEngine>::Vector| {
         let mut found = Vec::with_capacity(sample.samples());
-        sample.visit(&mut |images, _| {
-            found.extend(contraction.score_images(engine, images, s)?.influence);
+        sample.visit(&mut |images, annotations| {
+            found.extend(influences(engine, images, annotations, s)?);
             if observer.interrupted() { Err(InfluenceError::Cancelled) } else { Ok(()) }
         })?;
         Ok(found)
@@ -88,32 +98,26 @@ pub(super) fn solve_stage(
         curvature: &mut Joined { first: &mut labelled, second: &mut pool },
         of_pool: pool_samples,
         reference: &mut reference,
-        sample: &mut influences,
+        sample: &mut of_sample,
     };
     ihvp::solve_and_save(engine, images, key, path, observer)
 }
 
-/// Compares the plugin with ONNX Runtime on a few images; says so where ONNX Runtime is not to be had.
+/// Compares the plugin with ONNX Runtime on a few images: the values that the loss reads.
 fn check_agreement(
-    options: &ScoreOptions,
-    prepared: &Prepared,
-    engine: &mut PluginEngine,
+    solving: &Solving,
+    engine: &PluginEngine,
     samples: &mut Samples,
-    observer: &dyn Observer,
+    on_cpu: SessionOptions,
 ) -> Result<(), ScoringError> {
-    let library = match Library::load(options.onnxruntime.as_deref()) {
-        Ok(library) => library,
-        Err(RuntimeError::Missing { .. }) if options.onnxruntime.is_none() => {
-            observer.say("warning: ONNX Runtime is not there, so the plugin's outputs are not compared with it");
-            return Ok(());
-        }
-        Err(other) => return Err(other.into()),
-    };
-    let session_options = SessionOptions { provider: ExecutionProvider::Cpu, threads: options.threads };
-    let mut session = Session::open(&library, prepared.classifier.file(), session_options)?;
     let positions: Vec<usize> = (0..samples.samples().min(8)).collect();
     let (images, _) = samples.gather(&positions)?;
-    agreement::check(engine, &mut session, images.view(), &prepared.classifier.output, prepared.classifier.kind)?;
+    let folder = tempfile::tempdir().map_err(|source| NetworkError::Temporary { source })?;
+    let (model, path) =
+        (agreement::ending_at(&solving.prepared.network.model, engine), folder.path().join("values.onnx"));
+    model.write(&path).map_err(|source| NetworkError::model(&path, source))?;
+    let mut session = Session::open(solving.library, &path, on_cpu)?;
+    agreement::check(engine, &mut session, images.view())?;
     Ok(())
 }
 

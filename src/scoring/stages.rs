@@ -1,12 +1,12 @@
 //! The sweep as a stage: parts that are there are not scored again.
 
-use super::labelled_accuracy::LabelledAccuracy;
 use super::prepared::Prepared;
 use super::shard::ShardFacts;
 use super::{ScoreOptions, ScoringError, batch_size, draw, known};
+use crate::families::Fit;
 use crate::observe::Observer;
-use crate::runtime::{Library, Session, SessionOptions};
-use crate::scores::{self, Parts, Rows, ScoreFormat, ScoreRow, Stored};
+use crate::runtime::{Library, SessionOptions};
+use crate::scores::{self, BeliefColumn, Parts, Rows, ScoreFormat, ScoreRow, Stored};
 use crate::select::{LeftOut, Needs};
 use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, Swept, part_size, sweep};
 use indexmap::IndexMap;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Where scored rows are.
 pub(super) enum ScoredRows {
     /// So few that they are all at hand.
-    Memory(Vec<ScoreRow>),
+    Memory(Vec<BeliefColumn>, Vec<ScoreRow>),
     /// In the files of the parts, or of the slices of a pool.
     Files(Stored),
 }
@@ -23,7 +23,7 @@ pub(super) enum ScoredRows {
 impl ScoredRows {
     pub(super) fn view(&self) -> Rows<'_> {
         match self {
-            ScoredRows::Memory(rows) => Rows::Memory(rows),
+            ScoredRows::Memory(columns, rows) => Rows::Memory(columns, rows),
             ScoredRows::Files(stored) => Rows::Files(stored),
         }
     }
@@ -38,7 +38,7 @@ pub(super) struct Scored {
     pub(super) path: PathBuf,
     pub(super) skipped: Vec<(String, String)>,
     /// How right the model is on the labelled images, where they were looked at.
-    pub(super) labelled: Option<LabelledAccuracy>,
+    pub(super) fit: Option<Fit>,
     /// Images that were drawn and then not scored, because they need no label.
     pub(super) passed_over: LeftOut,
     /// Absent when the table was there already.
@@ -58,7 +58,7 @@ impl Scored {
     ) -> Scored {
         let files = IndexMap::from([("scores", path.clone())]);
         let times = times.filter(|times| times.images > 0);
-        Scored { provenance, rows, path, skipped, labelled: None, passed_over: LeftOut::default(), times, files }
+        Scored { provenance, rows, path, skipped, fit: None, passed_over: LeftOut::default(), times, files }
     }
 
     /// Writes the score file. That is for when nothing of the sweep is held any more, so that what it takes to write a file
@@ -88,25 +88,23 @@ pub(super) fn runtime(
     Ok((library, SessionOptions { provider: settled.provider, threads: options.threads }))
 }
 
-/// Sweeps the pool with the model at `path` for its predictions alone.
+/// Sweeps the pool for what the model believes alone.
 pub(super) fn predictions(
-    path: &Path,
+    predictor: &mut Predictor,
+    library: &Library,
     prepared: &Prepared,
     options: &ScoreOptions,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
-    let (library, session_options) = runtime(options, observer)?;
-    let session = Session::open(&library, path, session_options)?;
     let mut provenance = prepared.provenance.clone();
     provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));
-    provenance.insert("execution provider".into(), session.provider().to_string());
-    let mut scorer =
-        Predictor { session, output: prepared.classifier.output.clone(), contraction: prepared.contraction() };
-    // A shard cannot know what is drawn from the whole.
+    provenance.insert("execution provider".into(), predictor.provider().to_string());
+    // What the strategy goes by is asked for before the sweep. A shard cannot know what is drawn from the whole.
+    options.strategy.keys(predictor.columns())?;
     if options.strategy.row().needs == Needs::Nothing && options.shard.is_none() {
-        return draw::scored(options, prepared, &mut scorer, provenance, observer);
+        return draw::scored(options, prepared, predictor, provenance, observer);
     }
-    sweep_stage(options, prepared, &mut scorer, provenance, observer)
+    sweep_stage(options, prepared, predictor, provenance, observer)
 }
 
 /// Sweeps the pool, or takes the parts that the same sweep left.
@@ -124,12 +122,13 @@ pub(super) fn sweep_stage(
     let positions = options.shard.map_or(0..total, |shard| shard.positions(total, batch_size));
     let path = scores_path(options.scores.as_deref(), &options.out)?;
     let key = serde_json::to_string(&provenance).unwrap_or_default();
-    let parts = Parts::open(&options.out.join("parts"), &key, part_size(batch_size), positions.clone())?;
+    let parts =
+        Parts::open(&options.out.join("parts"), &key, scorer.columns(), part_size(batch_size), positions.clone())?;
     let sweep_options = SweepOptions {
         batch_size,
         threads: (options.threads > 0).then_some(options.threads),
         strict: options.strict,
-        classes: prepared.classes.clone(),
+        classes: prepared.family.goes_by_labels().then(|| prepared.classes.clone()),
         known,
     };
     let Swept { rows, skipped, times } =

@@ -2,7 +2,7 @@
 
 use super::ScoringError;
 use crate::report::{Extent, Histogram};
-use crate::scores::{Rows, ScoreError};
+use crate::scores::{Rows, ScoreError, belief};
 use crate::select::Selection;
 use indexmap::IndexMap;
 use std::collections::HashSet;
@@ -61,13 +61,13 @@ pub(super) struct Tally {
     pub(super) influence: Mean,
     /// and how many of the finite ones are below zero.
     pub(super) negative: usize,
-    /// Over the probabilities that the model gives its predictions.
+    /// Over how sure the model is of its predictions, where its task says that.
     pub(super) confidence: Mean,
     /// Over the whole table, and over the selected images.
     pub(super) pool: Right,
     pub(super) selected: Right,
-    /// How many of each pseudo-label, in the order in which they first come.
-    pub(super) pseudo_labels: IndexMap<u32, usize>,
+    /// How many of each pseudo-label, in the order in which they first come; none of a task without classes of images.
+    pub(super) pseudo_labels: IndexMap<usize, usize>,
     /// Influence over the pool and the selection; `None` where no row has any.
     pub(super) histogram: Option<Histogram>,
 }
@@ -87,6 +87,7 @@ impl Tally {
             pseudo_labels: IndexMap::new(),
             histogram: None,
         };
+        let (label, confidence) = (rows.belief(belief::PSEUDO_LABEL), rows.belief(belief::CONFIDENCE));
         let (mut extent, mut with_influence) = (Extent::expecting(rows.len()), false);
         rows.each(|row| {
             if let Some(influence) = row.influence {
@@ -95,14 +96,18 @@ impl Tally {
                 tally.influence.add(influence);
                 tally.negative += usize::from(influence.is_finite() && influence < 0.0);
             }
-            tally.confidence.add(row.confidence);
-            if let Some(label) = row.label {
-                tally.pool.count(label == row.pseudo_label);
-                if chosen.contains(row.id.as_str()) {
-                    tally.selected.count(label == row.pseudo_label);
+            let believed = |place: Option<usize>| row.beliefs.get(place?).copied();
+            believed(confidence).into_iter().for_each(|confidence| tally.confidence.add(confidence));
+            if let Some(believed) = believed(label).filter(|label| label.is_finite()).map(|label| label as usize) {
+                if let Some(label) = row.label {
+                    let right = label as usize == believed;
+                    tally.pool.count(right);
+                    if chosen.contains(row.id.as_str()) {
+                        tally.selected.count(right);
+                    }
                 }
+                *tally.pseudo_labels.entry(believed).or_default() += 1;
             }
-            *tally.pseudo_labels.entry(row.pseudo_label).or_default() += 1;
             Ok::<(), ScoreError>(())
         })?;
         if with_influence && let Some(selection) = selection {

@@ -2,10 +2,10 @@
 
 use super::Shard;
 use super::known::KNOWN;
-use super::labelled_accuracy::LabelledAccuracy;
 use super::stages::Scored;
 use super::tally::Tally;
 use crate::report::{Summary, figure, grouped};
+use crate::scores::belief;
 use crate::select::{LeftOut, Needs, Selection};
 use indexmap::IndexMap;
 
@@ -24,7 +24,7 @@ pub(super) fn of_selection(scored: &Scored, tally: &Tally, selection: &Selection
     let mut findings = vec![reason(scored, selection)];
     findings.extend(about_influence(tally, selection));
     findings.extend(about_the_model(tally, selection));
-    findings.extend(scored.labelled.as_ref().and_then(LabelledAccuracy::finding));
+    findings.extend(scored.fit.as_ref().and_then(|fit| fit.finding.clone()));
     findings.extend(about_the_left_out(selection));
     let mut warnings: Vec<String> = about_the_model_or_s(scored).collect();
     warnings.extend(about_what_is_missing(scored, selection));
@@ -97,7 +97,7 @@ fn about_the_model(tally: &Tally, selection: &Selection) -> Vec<String> {
     // A strategy that draws has nothing scored but what it drew.
     let drawn = selection.strategy.row().needs == Needs::Nothing;
     let mut said = Vec::new();
-    let sure: Vec<f64> = selection.selected.iter().filter_map(|s| s.confidence).filter(|c| c.is_finite()).collect();
+    let sure: Vec<f64> = selection.selected.iter().filter_map(|s| s.belief(belief::CONFIDENCE)).collect();
     if let Some(pool) = tally.confidence.mean().filter(|_| !sure.is_empty()) {
         let selected = 100.0 * sure.iter().sum::<f64>() / sure.len() as f64;
         let beside = if drawn { String::new() } else { format!(", and {:.1} % over the pool", 100.0 * pool) };
@@ -176,7 +176,7 @@ fn about_what_is_missing(scored: &Scored, selection: &Selection) -> Vec<String> 
 
 /// What the labelled images say against the model or the order of its classes, and what is wrong with `s`.
 fn about_the_model_or_s(scored: &Scored) -> impl Iterator<Item = String> {
-    let classes = scored.labelled.as_ref().and_then(|labelled| labelled.warning());
+    let classes = scored.fit.as_ref().and_then(|fit| fit.warning.clone());
     let unproven = scored.provenance.get("unproven").map(|reason| format!("used though unproven: {reason}."));
     classes.map(|warning| format!("{warning}.")).into_iter().chain(not_converged(&scored.provenance)).chain(unproven)
 }
@@ -188,9 +188,10 @@ fn left_out(scored: &Scored) -> Option<String> {
 }
 
 fn few_references(scored: &Scored, classes: usize) -> Option<String> {
-    let few = reference_images(scored).filter(|images| *images < FEW_A_CLASS * classes)?;
+    let few = reference_images(scored).filter(|images| *images < FEW_A_CLASS * classes.max(1))?;
+    let of = if classes > 0 { format!(" for {classes} classes") } else { String::new() };
     Some(format!(
-        "{few} reference images for {classes} classes are few, so the scores are noisy; give a larger reference set with `--reference`."
+        "{few} reference images{of} are few, so the scores are noisy; give a larger reference set with `--reference`."
     ))
 }
 
@@ -276,7 +277,7 @@ fn not_converged(provenance: &IndexMap<String, String>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::data::Content;
-    use crate::scores::{Rows, ScoreRow};
+    use crate::scores::{BeliefColumn, Rows, ScoreRow};
     use crate::scoring::stages::ScoredRows;
     use crate::select::{Duplicates, StrategyOptions, select};
 
@@ -285,22 +286,21 @@ mod tests {
         let row = |id: &str, influence: f64, confidence: f64| ScoreRow {
             id: id.to_owned(),
             influence: Some(influence),
-            pseudo_label: 0,
-            confidence,
-            entropy: 1.0 - confidence,
-            margin: confidence,
+            beliefs: vec![0.0, confidence],
             label: None,
             content: Content::from_bits(u64::from(id.as_bytes()[0])),
             same_as: None,
         };
         let rows = vec![row("a", -3.0, 0.5), row("b", -1.0, 0.7), row("c", 2.0, 0.9), row("d", 4.0, 0.9)];
+        let columns = vec![BeliefColumn::whole("pseudo_label"), BeliefColumn::number("confidence")];
         let options = StrategyOptions::named(strategy).expect("a strategy");
-        let selection = select(Rows::Memory(&rows), budget, &options, Duplicates::default()).expect("a selection");
-        let tally = Tally::of(Rows::Memory(&rows), Some(&selection)).expect("a tally");
+        let view = Rows::Memory(&columns, &rows);
+        let selection = select(view, budget, &options, Duplicates::default()).expect("a selection");
+        let tally = Tally::of(view, Some(&selection)).expect("a tally");
         let provenance = [(KNOWN, "400 labelled")].iter().chain(provenance);
         let provenance = provenance.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let skipped = (0..skipped).map(|n| (n.to_string(), "bad".to_owned())).collect();
-        let scored = Scored::new(provenance, ScoredRows::Memory(rows), "scores.csv".into(), skipped, None);
+        let scored = Scored::new(provenance, ScoredRows::Memory(columns, rows), "scores.csv".into(), skipped, None);
         of_selection(&scored, &tally, &selection, 10)
     }
 
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(said.headline, "Label this one of 4 images next");
         assert_eq!(
             said.findings[0],
-            "They are chosen by `least-confidence` (lowest probability of the most likely class first)."
+            "They are chosen by `least-confidence` (lowest probability of the most likely label first)."
         );
         assert!(said.findings[1].contains("The more negative"), "the influences there are go unexplained: {said:?}");
     }

@@ -2,16 +2,12 @@
 //! section 3.1). Cost: one forward pass. When not to use: with many classes, where the tail of the distribution
 //! outweighs the confusion between the likely ones; `margin` looks at those alone.
 
-use super::strategy::{Needs, NoOptions, StrategyOptions, StrategyRow};
-use crate::scores::ScoreRow;
+use super::strategy::{First, Needs, NoOptions, StrategyOptions, StrategyRow};
+use crate::scores::belief;
 
 pub(super) const ROW: StrategyRow = StrategyRow {
     name: "entropy",
     about: "highest entropy of the prediction first",
-    needs: Needs::Beliefs,
+    needs: Needs::Belief { name: belief::ENTROPY, first: First::Highest },
     options: || StrategyOptions::Entropy(NoOptions {}),
 };
-
-pub(super) fn key(row: &ScoreRow) -> f64 {
-    -row.entropy
-}

@@ -2,16 +2,12 @@
 //! classifiers, SIGIR 1994). Cost: one forward pass. When not to use: where classes are so unequal in number
 //! that rare ones are always predicted with low confidence.
 
-use super::strategy::{Needs, NoOptions, StrategyOptions, StrategyRow};
-use crate::scores::ScoreRow;
+use super::strategy::{First, Needs, NoOptions, StrategyOptions, StrategyRow};
+use crate::scores::belief;
 
 pub(super) const ROW: StrategyRow = StrategyRow {
     name: "least-confidence",
-    about: "lowest probability of the most likely class first",
-    needs: Needs::Beliefs,
+    about: "lowest probability of the most likely label first",
+    needs: Needs::Belief { name: belief::CONFIDENCE, first: First::Lowest },
     options: || StrategyOptions::LeastConfidence(NoOptions {}),
 };
-
-pub(super) fn key(row: &ScoreRow) -> f64 {
-    row.confidence
-}

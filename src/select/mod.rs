@@ -17,4 +17,4 @@ mod strategy;
 pub use random::Random;
 pub use ranking::{Ranked, Ranking};
 pub use selection::{LeftOut, SCHEMA, SelectError, Selected, Selection};
-pub use strategy::{Duplicates, Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, select};
+pub use strategy::{Duplicates, First, Keys, Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, select};

@@ -1,5 +1,7 @@
 //! The images a strategy chose, and the file they are handed on in.
 
+use indexmap::IndexMap;
+use serde_json::Number;
 use std::path::{Path, PathBuf};
 
 use super::strategy::StrategyOptions;
@@ -7,7 +9,7 @@ use crate::durable::{self, DurableError};
 use crate::scores::{SIGN, SameAs, ScoreError};
 
 /// Name and version of the form of `selection.json`.
-pub const SCHEMA: &str = "isal-selection/2";
+pub const SCHEMA: &str = "isal-selection/3";
 
 /// Why nothing could be selected, or a selection not kept.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,16 @@ pub enum SelectError {
     NoInfluence {
         /// The first sample without.
         id: String,
+    },
+    /// A strategy over a task whose model does not say what it goes by.
+    #[error("strategy `{strategy}` goes by `{belief}`, which this task does not have; it has {}", listed(there))]
+    NoBelief {
+        /// The strategy.
+        strategy: &'static str,
+        /// The column it goes by.
+        belief: &'static str,
+        /// The beliefs there are.
+        there: Vec<String>,
     },
     /// The file system refused the write.
     #[error(transparent)]
@@ -71,9 +83,16 @@ pub enum SelectError {
     },
 }
 
+/// Names as a sentence has them.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "none".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
 /// One image to label.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Selected {
     /// 1 for the first to label.
     pub rank: usize,
@@ -83,13 +102,19 @@ pub struct Selected {
     pub score: f64,
     /// Influence on the reference loss, if it is known.
     pub influence: Option<f64>,
-    /// The model's most likely class.
-    pub pseudo_label: u32,
-    /// Probability of that class.
-    pub confidence: Option<f64>,
+    /// What the model believes of it, by the names of the table's columns; `None` where that is no finite number.
+    #[serde(flatten)]
+    pub beliefs: IndexMap<String, Option<Number>>,
     /// Images of the pool that show the same, this one included; a label for one is a label for all. Absent where images
     /// were drawn by id, without a look at the others.
     pub copies: Option<usize>,
+}
+
+impl Selected {
+    /// A belief by its name, where it is known.
+    pub fn belief(&self, name: &str) -> Option<f64> {
+        self.beliefs.get(name)?.as_ref()?.as_f64()
+    }
 }
 
 /// Pool images that were not considered because an image that shows the same, pixel for pixel, makes a label for them useless.
@@ -205,8 +230,10 @@ mod tests {
                 id: "ä/1.png".to_owned(),
                 score: -0.25,
                 influence: Some(-0.25),
-                pseudo_label: 3,
-                confidence: Some(0.5),
+                beliefs: IndexMap::from([
+                    ("pseudo_label".to_owned(), Some(3.into())),
+                    ("confidence".to_owned(), Number::from_f64(0.5)),
+                ]),
                 copies: Some(2),
             },
             Selected {
@@ -214,8 +241,7 @@ mod tests {
                 id: "2".to_owned(),
                 score: 0.5,
                 influence: None,
-                pseudo_label: 0,
-                confidence: None,
+                beliefs: IndexMap::from([("confidence".to_owned(), None)]),
                 copies: None,
             },
         ];
@@ -239,7 +265,7 @@ mod tests {
         let expected =
             ["schema", "sign", "strategy", "budget", "pool", "not_finite", "left_out", "shortfall", "selected"];
         assert_eq!(keys, expected);
-        assert_eq!((json["schema"].as_str(), json["sign"].as_str()), (Some("isal-selection/2"), Some(SIGN)));
+        assert_eq!((json["schema"].as_str(), json["sign"].as_str()), (Some("isal-selection/3"), Some(SIGN)));
         assert_eq!(json["strategy"], serde_json::json!({"strategy": "random", "seed": 7}));
         assert_eq!(json["shortfall"], 3);
         insta::assert_snapshot!(

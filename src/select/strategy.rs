@@ -6,7 +6,9 @@ use super::selection::{LeftOut, SelectError, Selected, Selection};
 use super::{entropy, influence, least_confidence, margin, random};
 use crate::data::Content;
 use crate::repeats::Repeats;
-use crate::scores::{Rows, ScoreRow};
+use crate::scores::{BeliefColumn, BeliefKind, Rows, ScoreRow};
+use indexmap::IndexMap;
+use serde_json::Number;
 use std::collections::HashMap;
 
 /// What a sweep must have left behind for a strategy.
@@ -14,10 +16,24 @@ use std::collections::HashMap;
 pub enum Needs {
     /// Sample ids alone.
     Nothing,
-    /// The model's predictions.
-    Beliefs,
-    /// Predictions and influences.
+    /// A belief of the model.
+    Belief {
+        /// Its column.
+        name: &'static str,
+        /// Which images come first.
+        first: First,
+    },
+    /// Influences.
     Influence,
+}
+
+/// Which end of a belief comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum First {
+    /// The lowest.
+    Lowest,
+    /// The highest.
+    Highest,
 }
 
 /// A line of [`STRATEGIES`].
@@ -84,19 +100,47 @@ impl StrategyOptions {
         }
     }
 
+    /// How the strategy orders rows with these beliefs.
+    ///
+    /// # Errors
+    /// [`SelectError::NoBelief`] where they lack the one it goes by.
+    pub fn keys(&self, columns: &[BeliefColumn]) -> Result<Keys<'_>, SelectError> {
+        let row = self.row();
+        let belief = match row.needs {
+            Needs::Belief { name, first } => match columns.iter().position(|column| column.name == name) {
+                Some(place) => Some((place, first)),
+                None => {
+                    let there = columns.iter().map(|column| column.name.clone()).collect();
+                    return Err(SelectError::NoBelief { strategy: row.name, belief: name, there });
+                }
+            },
+            Needs::Nothing | Needs::Influence => None,
+        };
+        Ok(Keys { options: self, belief })
+    }
+}
+
+/// How a strategy orders rows of some columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys<'a> {
+    options: &'a StrategyOptions,
+    /// The place of the belief it goes by, and which end comes first.
+    belief: Option<(usize, First)>,
+}
+
+impl Keys<'_> {
     /// The number by which the strategy orders `row`, the lowest first.
     ///
     /// # Errors
     /// [`SelectError::NoInfluence`] of a strategy that goes by it.
-    pub fn key(&self, row: &ScoreRow) -> Result<f64, SelectError> {
-        match self {
-            StrategyOptions::Influence(_) => {
-                row.influence.ok_or_else(|| SelectError::NoInfluence { id: row.id.clone() })
+    pub fn of(&self, row: &ScoreRow) -> Result<f64, SelectError> {
+        match (self.options, self.belief) {
+            (StrategyOptions::Random(options), _) => Ok(options.key(&row.id)),
+            (_, Some((place, first))) => {
+                let belief = row.beliefs.get(place).copied().unwrap_or(f64::NAN);
+                Ok(if first == First::Highest { -belief } else { belief })
             }
-            StrategyOptions::Random(options) => Ok(options.key(&row.id)),
-            StrategyOptions::Entropy(_) => Ok(entropy::key(row)),
-            StrategyOptions::Margin(_) => Ok(margin::key(row)),
-            StrategyOptions::LeastConfidence(_) => Ok(least_confidence::key(row)),
+            (_, None) => row.influence.ok_or_else(|| SelectError::NoInfluence { id: row.id.clone() }),
         }
     }
 }
@@ -131,12 +175,13 @@ pub fn select(
     if rows.is_empty() {
         return Err(SelectError::EmptyPool);
     }
+    let keys = options.keys(rows.columns())?;
     let leave_out = duplicates == Duplicates::LeaveOut;
     let mut ranking = Ranking::of(budget);
     let mut ids = Repeats::expecting(rows.len());
     let (mut not_finite, mut left_out) = (0, LeftOut::default());
     rows.each(|row| {
-        let key = options.key(row)?;
+        let key = keys.of(row)?;
         match row.same_as.filter(|_| leave_out) {
             Some(set) => left_out.count(set),
             None if !key.is_finite() => not_finite += 1,
@@ -166,8 +211,7 @@ pub fn select(
         id,
         score: key,
         influence: held.influence.filter(|x| x.is_finite()),
-        pseudo_label: held.pseudo_label,
-        confidence: Some(held.confidence).filter(|x| x.is_finite()),
+        beliefs: named(rows.columns(), &held.beliefs),
         copies: copies.get(&held.content).copied(),
     });
     let selected: Vec<Selected> = selected.collect();
@@ -177,18 +221,25 @@ pub fn select(
     Ok(Selection::new(*options, budget, rows.len(), not_finite, left_out, selected))
 }
 
+/// Beliefs under the names of their columns; what is not known is nothing.
+fn named(columns: &[BeliefColumn], beliefs: &[f64]) -> IndexMap<String, Option<Number>> {
+    let number = |kind: BeliefKind, belief: f64| match kind {
+        BeliefKind::Whole => (belief >= 0.0).then(|| Number::from(belief as u64)),
+        BeliefKind::Number => Number::from_f64(belief),
+    };
+    columns.iter().zip(beliefs).map(|(column, belief)| (column.name.clone(), number(column.kind, *belief))).collect()
+}
+
 /// What a selection says of an image besides its id and key.
 struct Seen {
     influence: Option<f64>,
-    pseudo_label: u32,
-    confidence: f64,
+    beliefs: Vec<f64>,
     content: Content,
 }
 
 impl Seen {
     fn of(row: &ScoreRow) -> Seen {
-        let ScoreRow { influence, pseudo_label, confidence, content, .. } = *row;
-        Seen { influence, pseudo_label, confidence, content }
+        Seen { influence: row.influence, beliefs: row.beliefs.clone(), content: row.content }
     }
 }
 
@@ -199,7 +250,16 @@ mod tests {
     use crate::scores::SameAs;
 
     fn select(rows: &[ScoreRow], budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
-        super::select(Rows::Memory(rows), budget, options, Duplicates::LeaveOut)
+        super::select(Rows::Memory(&columns(), rows), budget, options, Duplicates::LeaveOut)
+    }
+
+    fn columns() -> Vec<BeliefColumn> {
+        vec![
+            BeliefColumn::whole("pseudo_label"),
+            BeliefColumn::number("confidence"),
+            BeliefColumn::number("entropy"),
+            BeliefColumn::number("margin"),
+        ]
     }
 
     fn row(id: &str, influence: f64, confidence: f64) -> ScoreRow {
@@ -208,10 +268,7 @@ mod tests {
         ScoreRow {
             id: id.to_owned(),
             influence: Some(influence),
-            pseudo_label: 1,
-            confidence,
-            entropy,
-            margin,
+            beliefs: vec![1.0, confidence, entropy, margin],
             // Every id shows something else.
             content: Content::from_bits(id.bytes().fold(0, |bits, byte| bits * 257 + u64::from(byte))),
             ..ScoreRow::default()
@@ -244,9 +301,7 @@ mod tests {
     fn three_classes_tell_the_uncertainty_strategies_apart() {
         // (p): x = .5 .25 .25, y = .45 .44 .11, z = .4 .3 .3
         let of = |id: &str, p: [f64; 3]| ScoreRow {
-            confidence: p[0],
-            margin: p[0] - p[1],
-            entropy: -p.iter().map(|p| p * p.ln()).sum::<f64>(),
+            beliefs: vec![0.0, p[0], -p.iter().map(|p| p * p.ln()).sum::<f64>(), p[0] - p[1]],
             ..row(id, 0.0, 0.5)
         };
         let rows = [of("x", [0.5, 0.25, 0.25]), of("y", [0.45, 0.44, 0.11]), of("z", [0.4, 0.3, 0.3])];
@@ -306,7 +361,7 @@ mod tests {
         rows.reverse();
         assert_eq!(of(&rows, 10), all, "whatever their order");
         let influence = StrategyOptions::named("influence").unwrap();
-        let kept = super::select(Rows::Memory(&rows), 4, &influence, Duplicates::Keep).unwrap();
+        let kept = super::select(Rows::Memory(&columns(), &rows), 4, &influence, Duplicates::Keep).unwrap();
         let ids: Vec<&str> = kept.selected.iter().map(|s| s.id.as_str()).collect();
         assert_eq!((ids, kept.left_out), (vec!["m", "z", "c", "d"], LeftOut::default()));
     }
@@ -330,8 +385,12 @@ mod tests {
         }
         let none = select(&rows[..4], 3, &StrategyOptions::named("influence").unwrap()).unwrap();
         assert_eq!((none.selected.len(), none.shortfall, none.left_out.known()), (0, 3, 4));
-        let kept =
-            super::select(Rows::Memory(&rows), 2, &StrategyOptions::named("influence").unwrap(), Duplicates::Keep);
+        let kept = super::select(
+            Rows::Memory(&columns(), &rows),
+            2,
+            &StrategyOptions::named("influence").unwrap(),
+            Duplicates::Keep,
+        );
         assert_eq!(kept.unwrap().selected[0].id, "a");
     }
 

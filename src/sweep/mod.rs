@@ -5,18 +5,21 @@
 //! bounded by the batch and the part, whatever the pool. Batches depend on positions in the pool alone, so a sweep that was killed and goes on makes the same batches,
 //! and the same bytes.
 
+mod decoded;
 mod probe;
 mod scorer;
 mod times;
 mod writer;
 
+pub use decoded::Decoded;
 pub use probe::{Probe, probe};
-pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer};
+pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer, influences};
 pub use times::SweepTimes;
 
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};
 use crate::error_chain::in_one_line;
 use crate::influence::{EngineError, InfluenceError};
+use crate::network::NetworkError;
 use crate::observe::{Observer, Stage};
 use crate::runtime::RuntimeError;
 use crate::scores::{Finished, KnownImages, Part, Parts, ScoreError, ScoreRow, Stored};
@@ -37,6 +40,9 @@ pub enum SweepError {
     /// Outputs could not be turned into scores.
     #[error(transparent)]
     Influence(#[from] InfluenceError),
+    /// The model could not be given its decode graph.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// ONNX Runtime failed.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -73,8 +79,9 @@ pub struct SweepOptions {
     pub threads: Option<usize>,
     /// Whether an image that cannot be used ends the sweep.
     pub strict: bool,
-    /// Names of the classes, in the order of the model's outputs; labels of the pool are mapped to it by name.
-    pub classes: Vec<String>,
+    /// Names of the classes, in the order of the model's outputs; labels of the pool are mapped to it by name. `None` for a
+    /// task that does not go by labels.
+    pub classes: Option<Vec<String>>,
     /// Images that need no label: a pool image that shows one of them is marked.
     pub known: KnownImages,
 }
@@ -120,7 +127,7 @@ pub fn sweep(
             contents: true,
             ..LoaderOptions::default()
         },
-        labels: LabelMap::new(pool.classes(), &options.classes),
+        labels: options.classes.as_ref().map(|classes| LabelMap::new(pool.classes(), classes)),
         known: &options.known,
         observer,
         began,
@@ -170,7 +177,7 @@ struct Scoring<'a> {
     recipe: &'a Recipe,
     scorer: &'a mut dyn Scorer,
     loader: LoaderOptions,
-    labels: LabelMap,
+    labels: Option<LabelMap>,
     known: &'a KnownImages,
     observer: &'a dyn Observer,
     began: Instant,
@@ -216,10 +223,12 @@ impl Scoring<'_> {
                 let content = batch.contents.get(n).copied().unwrap_or_default();
                 part.rows.push(ScoreRow {
                     id: self.pool.id(*index),
-                    label: self.labels.map(*label),
+                    label: self.labels.as_ref().and_then(|labels| labels.map(*label)),
                     content,
                     same_as: self.known.same_as(content),
-                    ..row(n, &scored)
+                    influence: scored.influence.as_ref().map(|values| values.get(n).copied().unwrap_or(f64::NAN)),
+                    // A score that is not a number stays one: it is counted and never selected.
+                    beliefs: scored.beliefs.get(n).cloned().unwrap_or_default(),
                 });
             }
             self.observer.note(&self.times.shares(self.began.elapsed().as_secs_f64()));
@@ -230,20 +239,6 @@ impl Scoring<'_> {
         self.observer.advance(skipped.len() as u64);
         part.skipped = skipped.into_iter().map(|s| (s.id, in_one_line(&s.reason))).collect();
         Ok(Some(part))
-    }
-}
-
-/// What the scorer says of image `n` of a batch. A score that is not a number stays one: it is counted and never selected.
-fn row(n: usize, scored: &Scored) -> ScoreRow {
-    let belief = scored.beliefs.get(n);
-    let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
-    ScoreRow {
-        influence: scored.influence.as_ref().map(|values| number(values.get(n).copied())),
-        pseudo_label: belief.and_then(|b| u32::try_from(b.pseudo_label).ok()).unwrap_or(u32::MAX),
-        confidence: number(belief.map(|b| b.confidence)),
-        entropy: number(belief.map(|b| b.entropy)),
-        margin: number(belief.map(|b| b.margin)),
-        ..ScoreRow::default()
     }
 }
 

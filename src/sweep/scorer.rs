@@ -1,22 +1,31 @@
 //! What turns a batch of images into scores.
 
-use super::SweepError;
-use crate::influence::{Belief, Contraction, GradientEngine};
-use crate::runtime::{RuntimeError, Session, without_axes_of_one};
-use isal_onnx::influence::INFLUENCE;
-use ndarray::{ArrayView4, Ix1};
+use super::{Decoded, SweepError};
+use crate::influence::{Annotations, EngineError};
+use crate::network::{Network, NetworkError};
+use crate::plugin::{PluginEngine, PluginVector};
+use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
+use crate::scores::BeliefColumn;
+use crate::task::Task;
+use isal_onnx::Model;
+use isal_onnx::influence::{INFLUENCE, prediction};
+use ndarray::ArrayView4;
+use std::path::Path;
 
 /// Scores of a batch, one entry an image.
 #[derive(Debug, Clone)]
 pub struct Scored {
-    /// What the model believes.
-    pub beliefs: Vec<Belief>,
+    /// What the model believes: a number for each of [`Scorer::columns`].
+    pub beliefs: Vec<Vec<f64>>,
     /// Influence, from scorers that have one.
     pub influence: Option<Vec<f64>>,
 }
 
 /// Anything that scores a batch of preprocessed images, `[N, C, H, W]` or `[N, H, W, C]` as the model takes them.
 pub trait Scorer {
+    /// What the beliefs are.
+    fn columns(&self) -> &[BeliefColumn];
+
     /// Scores the batch.
     ///
     /// # Errors
@@ -24,67 +33,142 @@ pub trait Scorer {
     fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError>;
 }
 
-/// Predictions alone, by ONNX Runtime: for strategies that need no influence.
+/// Pseudo-labels and beliefs alone, by ONNX Runtime.
 #[derive(Debug)]
 pub struct Predictor {
-    /// The model.
-    pub session: Session,
-    /// Name of the output that holds the class scores.
-    pub output: String,
-    /// How outputs are read.
-    pub contraction: Contraction,
+    session: Session,
+    decoded: Decoded,
+    /// Goes with the session, which may map the file's weights.
+    _folder: tempfile::TempDir,
+}
+
+impl Predictor {
+    /// The network with the task's decode graph behind it.
+    ///
+    /// # Errors
+    /// A task that does not fit the network; a temporary file that cannot be written; ONNX Runtime's.
+    pub fn open(
+        library: &Library,
+        network: &Network,
+        task: &Task,
+        options: SessionOptions,
+    ) -> Result<Predictor, SweepError> {
+        let model =
+            prediction(&network.model, &task.parts()).map_err(|source| NetworkError::model(&network.path, source))?;
+        Self::of(library, &model, &network.path, options)
+    }
+
+    /// What is left of an influence graph, or of any model that holds a decode graph, when nothing but that is wanted: a
+    /// runtime computes every output that a file has.
+    ///
+    /// # Errors
+    /// As [`Predictor::open`].
+    pub fn of(library: &Library, model: &Model, path: &Path, options: SessionOptions) -> Result<Predictor, SweepError> {
+        let mut model = model.clone();
+        model.graph.outputs.retain(|output| output.name != INFLUENCE);
+        let decoded = Decoded::of(&model);
+        let outputs = decoded.outputs();
+        model.graph.outputs.retain(|output| outputs.contains(&output.name));
+        model.graph.prune();
+        let folder = tempfile::tempdir().map_err(|source| NetworkError::Temporary { source })?;
+        let file = folder.path().join(path.file_name().unwrap_or_else(|| "predictions.onnx".as_ref()));
+        model.write(&file).map_err(|source| NetworkError::model(&file, source))?;
+        Ok(Predictor { session: Session::open(library, &file, options)?, decoded, _folder: folder })
+    }
+
+    /// What the model believes of a batch: its annotations.
+    ///
+    /// # Errors
+    /// [`SweepError`] when the model cannot be run on it.
+    pub fn decode(&mut self, images: ArrayView4<f32>) -> Result<Annotations, SweepError> {
+        Ok(self.decoded.all(&mut self.session, images)?.0)
+    }
+
+    /// The execution provider that runs it.
+    pub fn provider(&self) -> ExecutionProvider {
+        self.session.provider()
+    }
 }
 
 impl Scorer for Predictor {
+    fn columns(&self) -> &[BeliefColumn] {
+        self.decoded.columns()
+    }
+
     fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
-        let outputs = self.session.class_scores(images, &self.output)?;
-        Ok(Scored { beliefs: self.contraction.beliefs(outputs.view())?, influence: None })
+        Ok(self.decoded.score(&mut self.session, images, None)?)
     }
 }
 
-/// Predictions and influence in one run of an influence graph, by ONNX Runtime alone.
+/// Beliefs and influence in one run of an influence graph, by ONNX Runtime alone.
 #[derive(Debug)]
 pub struct InfluenceGraph {
-    /// The influence graph.
-    pub session: Session,
-    /// Name of the output that holds the class scores.
-    pub output: String,
-    /// How outputs are read as beliefs.
-    pub contraction: Contraction,
+    session: Session,
+    decoded: Decoded,
+}
+
+impl InfluenceGraph {
+    /// Opens the influence graph `model`, which is the file at `path`.
+    ///
+    /// # Errors
+    /// ONNX Runtime's.
+    pub fn open(
+        library: &Library,
+        model: &Model,
+        path: &Path,
+        options: SessionOptions,
+    ) -> Result<InfluenceGraph, SweepError> {
+        Ok(InfluenceGraph { session: Session::open(library, path, options)?, decoded: Decoded::of(model) })
+    }
+
+    /// The execution provider that runs it.
+    pub fn provider(&self) -> ExecutionProvider {
+        self.session.provider()
+    }
 }
 
 impl Scorer for InfluenceGraph {
+    fn columns(&self) -> &[BeliefColumn] {
+        self.decoded.columns()
+    }
+
     fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
-        let refused =
-            |session: &Session, reason: String| RuntimeError::Signature { model: session.model().to_owned(), reason };
-        let mut arrays = self.session.run(images, &[&self.output, INFLUENCE])?;
-        let (Some(influence), Some(outputs)) = (arrays.pop(), arrays.pop()) else {
-            return Err(refused(&self.session, "it gave no outputs".to_owned()).into());
-        };
-        let shapes = format!("{:?} and {:?}", outputs.shape(), influence.shape());
-        let (Some(outputs), Ok(influence)) = (without_axes_of_one(outputs), influence.into_dimensionality::<Ix1>())
-        else {
-            let reason = format!("class scores and influence have shapes {shapes}, expected [N, C] and [N]");
-            return Err(refused(&self.session, reason).into());
-        };
-        let beliefs = self.contraction.beliefs(outputs.view())?;
-        Ok(Scored { beliefs, influence: Some(influence.iter().map(|i| f64::from(*i)).collect()) })
+        Ok(self.decoded.score(&mut self.session, images, Some(INFLUENCE))?)
     }
 }
 
-/// Predictions and influence by the plugin's batched directional derivative along `s`.
-pub struct Native<'a, E: GradientEngine> {
+/// Beliefs by ONNX Runtime, and influence by the plugin's batched directional derivative of the loss along `s`.
+pub struct Native<'a> {
     /// The model with its parameters in scope.
-    pub engine: &'a mut E,
+    pub engine: &'a PluginEngine,
     /// `s`, the solved inverse-Hessian-vector product.
-    pub s: E::Vector,
-    /// How outputs and their derivatives become scores.
-    pub contraction: Contraction,
+    pub s: PluginVector,
+    /// What decodes pseudo-labels and beliefs.
+    pub predictor: &'a mut Predictor,
 }
 
-impl<E: GradientEngine> Scorer for Native<'_, E> {
-    fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
-        let scores = self.contraction.score_images(self.engine, images, &self.s)?;
-        Ok(Scored { beliefs: scores.beliefs, influence: Some(scores.influence) })
+impl Scorer for Native<'_> {
+    fn columns(&self) -> &[BeliefColumn] {
+        self.predictor.columns()
     }
+
+    fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
+        let (annotations, beliefs) = self.predictor.decoded.all(&mut self.predictor.session, images)?;
+        let influence = influences(self.engine, images, &annotations, &self.s)?;
+        Ok(Scored { beliefs, influence: Some(influence) })
+    }
+}
+
+/// The influence of each image under these annotations: what its loss would have fallen by along `s`.
+///
+/// # Errors
+/// The plugin's.
+pub fn influences(
+    engine: &PluginEngine,
+    images: ArrayView4<f32>,
+    annotations: &Annotations,
+    s: &PluginVector,
+) -> Result<Vec<f64>, EngineError> {
+    let (_, along) = engine.loss_derivatives(images, annotations, s)?;
+    Ok(along.into_iter().map(|derivative| -derivative).collect())
 }

@@ -1,7 +1,7 @@
 //! The `[task]` table of `model.toml` beside `model.onnx`: a built-in task by its name, or the files of a task's own graphs.
 
-use super::{Bindings, TaskError, read};
-use isal_exporters::losses::Pair;
+use super::{Bindings, Bound, SINGLE_LABEL, Task, TaskError, built_in, own, read};
+use isal_onnx::Model;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -20,14 +20,19 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// The graphs of a task that has files.
+    /// One class an image.
+    pub fn single_label() -> Wanted {
+        Wanted::BuiltIn(SINGLE_LABEL.to_owned())
+    }
+
+    /// The task for this model. `given` says which of its values the inputs of the graphs are.
     ///
     /// # Errors
-    /// [`TaskError::Read`].
-    pub fn graphs(&self) -> Result<Option<Pair>, TaskError> {
+    /// [`TaskError`].
+    pub fn bind(&self, model: &Model, given: &[(String, String)]) -> Result<(Task, Vec<Bound>), TaskError> {
         match self {
-            Wanted::BuiltIn(_) => Ok(None),
-            Wanted::Own { loss, decode } => read(loss, decode).map(Some),
+            Wanted::BuiltIn(name) => built_in(model, name, given),
+            Wanted::Own { loss, decode } => own(model, read(loss, decode)?, given),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Which value of the model each input of a task's graphs is, checked before anything runs.
 
-use super::{Task, TaskError};
+use super::{OWN, Task, TaskError};
+use crate::scores::is_taken;
 use isal_exporters::losses::{self, LossOptions, OUTPUTS, Pair};
 use isal_onnx::tangent::{Target, of_inputs};
 use isal_onnx::{Dim, Graph, Model, ValueInfo, ValueType};
@@ -68,7 +69,7 @@ pub fn built_in(model: &Model, name: &str, given: &[(String, String)]) -> Result
     }
     let graphs = losses::build(&entry.defaults, &LossOptions { outputs: &dims, opset: model.opset() })?;
     let given = [(OUTPUTS.to_owned(), value)];
-    let (task, mut bound) = bind(&model, graphs, &given)?;
+    let (task, mut bound) = bind(&model, name, graphs, &given)?;
     bound.iter_mut().for_each(|bound| bound.how = how);
     Ok((task, bound))
 }
@@ -93,7 +94,8 @@ fn behind(graph: &Graph, task: &str) -> Option<(String, Found)> {
 /// # Errors
 /// [`TaskError`].
 pub fn own(model: &Model, graphs: Pair, given: &[(String, String)]) -> Result<(Task, Vec<Bound>), TaskError> {
-    bind(&typed(model)?, Pair { loss: typed(&graphs.loss)?, decode: typed(&graphs.decode)? }, given)
+    let graphs = Pair { loss: typed(&graphs.loss)?, decode: typed(&graphs.decode)? };
+    bind(&typed(model)?, OWN, graphs, given)
 }
 
 fn typed(model: &Model) -> Result<Model, TaskError> {
@@ -103,7 +105,7 @@ fn typed(model: &Model) -> Result<Model, TaskError> {
     Ok(typed)
 }
 
-fn bind(model: &Model, graphs: Pair, given: &[(String, String)]) -> Result<(Task, Vec<Bound>), TaskError> {
+fn bind(model: &Model, name: &str, graphs: Pair, given: &[(String, String)]) -> Result<(Task, Vec<Bound>), TaskError> {
     for (graph, name) in [(&graphs.loss, "loss"), (&graphs.decode, "decode")] {
         if graph.opset() != model.opset() {
             return Err(TaskError::Opset { model: model.opset(), graph: name, found: graph.opset() });
@@ -136,7 +138,14 @@ fn bind(model: &Model, graphs: Pair, given: &[(String, String)]) -> Result<(Task
     let moving: Vec<&str> = bound.iter().filter(read).filter(floats).map(|bound| bound.input.as_str()).collect();
     of_inputs(&graphs.loss, &moving, Target::Any).map_err(TaskError::NotDifferentiable)?;
     let bindings = bound.iter().map(|bound| (bound.input.clone(), bound.value.clone())).collect();
-    Ok((Task { graphs, bindings }, bound))
+    let pseudo_labels =
+        if name == OWN { "as its decode graph gives them" } else { "what the model believes" }.to_owned();
+    let task = Task { name: name.to_owned(), pseudo_labels, graphs, bindings };
+    let taken = task.beliefs().find(|belief| is_taken(&belief.name)).map(|belief| belief.name.clone());
+    match taken {
+        Some(name) => Err(TaskError::Belief { name }),
+        None => Ok((task, bound)),
+    }
 }
 
 /// Inputs of both graphs that are values of the model.

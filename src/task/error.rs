@@ -41,6 +41,14 @@ pub enum TaskError {
         /// As the loss graph takes it.
         wanted: String,
     },
+    /// A belief that a score table would take for something else.
+    #[error(
+        "the decode graph gives a belief called `{name}`, which is the name of a column of every score table; call it otherwise"
+    )]
+    Belief {
+        /// Its name.
+        name: String,
+    },
     /// A binding of an input that neither graph has, or that is an annotation.
     #[error("`{input}` is no input to bind: the task's graphs read {inputs}")]
     NoInput {

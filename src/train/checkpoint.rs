@@ -110,8 +110,14 @@ mod tests {
         assert_eq!(Checkpoint::load(&path).expect("no file is no error"), None);
         let array =
             |role, value: f32| StateArray { name: "w".into(), role, values: ArrayD::from_elem(vec![2, 1], value) };
-        let epoch =
-            Epoch { epoch: 1, learning_rate: 0.1, train_loss: 0.3, train_accuracy: 0.9, test: None, seconds: 1.5 };
+        let epoch = Epoch {
+            epoch: 1,
+            learning_rate: 0.1,
+            train_loss: 0.3,
+            train_accuracy: Some(0.9),
+            test: None,
+            seconds: 1.5,
+        };
         let mut kept = Checkpoint {
             key: "k".into(),
             history: vec![epoch],

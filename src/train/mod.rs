@@ -1,7 +1,7 @@
-//! Training of any ONNX classifier in place, through the plugin.
+//! Training of any ONNX model in place, through the plugin and the loss graph of its task.
 //!
 //! The architecture is born as ONNX and the trained weights are written back into the same graph, so "export to ONNX" is
-//! exact by construction. Stochastic gradient descent with momentum and weight decay on the mean softmax cross-entropy;
+//! exact by construction. Stochastic gradient descent with momentum and weight decay on the mean loss of a batch;
 //! seeded, so that one machine gives the same weights again; a killed training goes on from its last whole epoch and ends
 //! with the weights of an unbroken one.
 
@@ -11,22 +11,23 @@ mod write_back;
 
 pub use schedule::{Schedule, Shape};
 
-use crate::classifier::{CLASS_NAMES, Classifier, ClassifierError, ClassifierOptions, class_names};
+use crate::classifier::{CLASS_NAMES, ClassifierError, class_names};
 use crate::data::{
     Augment, DataError, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, RecipeError, Size, Split,
     SplitError, Test,
 };
 use crate::durable::{self, DurableError, FolderLock};
 use crate::error_chain::in_one_line;
-use crate::influence::Annotations;
-use crate::influence::{EngineError, GradientEngine as _};
+use crate::families::{self, AnnotationError, Family, Setting};
+use crate::influence::{Annotation, Annotations, EngineError, GradientEngine as _, InfluenceError};
+use crate::network::NetworkError;
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, TrainStep};
-use crate::task::{CLASS_WEIGHTS, Task};
+use crate::task::{ModelError, ModelOptions, TaskModel, Wanted};
 use checkpoint::Checkpoint;
 use isal_onnx::{Model, Scope};
 use isal_plugin_abi::Status;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{ArrayViewD, Ix2};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -35,8 +36,8 @@ use std::time::Instant;
 pub struct TrainOptions {
     /// The model whose weights to start from.
     pub model: PathBuf,
-    /// Its class scores and its inputs besides the images.
-    pub classifier: ClassifierOptions,
+    /// Its task, and its inputs besides the images.
+    pub task: ModelOptions,
     /// A file with the names of the classes in the order of the class scores, one a line.
     pub class_names: Option<PathBuf>,
     /// Images to learn from.
@@ -82,8 +83,8 @@ pub struct Epoch {
     pub learning_rate: f64,
     /// Mean loss over the augmented training images, each before its step.
     pub train_loss: f64,
-    /// Share of them that was classified rightly.
-    pub train_accuracy: f64,
+    /// Share of them that was classified rightly, where images have one class each.
+    pub train_accuracy: Option<f64>,
     /// On the test images, where there are any.
     pub test: Option<Evaluation>,
     /// Wall time.
@@ -93,10 +94,10 @@ pub struct Epoch {
 /// What an evaluation measured.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
-    /// Mean cross-entropy.
+    /// Mean loss.
     pub loss: f64,
-    /// Share of the images that is classified rightly.
-    pub accuracy: f64,
+    /// Share of the images that is classified rightly, where images have one class each.
+    pub accuracy: Option<f64>,
     /// Images it was measured on.
     pub images: usize,
 }
@@ -120,7 +121,21 @@ pub struct Trained {
 pub enum TrainError {
     /// The model.
     #[error(transparent)]
-    Classifier(#[from] ClassifierError),
+    Model(#[from] ModelError),
+    /// An image without the annotation that its loss needs.
+    #[error(transparent)]
+    Annotation(#[from] AnnotationError),
+    /// Annotations that do not go together.
+    #[error(transparent)]
+    Influence(#[from] InfluenceError),
+    /// Augmentation where annotations are tied to places of the image.
+    #[error(
+        "random shifts and mirrorings move the pixels, and the annotations of the task `{task}` stay where they are: train without them"
+    )]
+    Augmented {
+        /// The task.
+        task: String,
+    },
     /// Roles of data sets.
     #[error(transparent)]
     Split(#[from] SplitError),
@@ -181,37 +196,63 @@ pub enum TrainError {
     Durable(#[from] DurableError),
 }
 
+impl From<NetworkError> for TrainError {
+    fn from(error: NetworkError) -> Self {
+        ModelError::from(error).into()
+    }
+}
+
+impl From<ClassifierError> for TrainError {
+    fn from(error: ClassifierError) -> Self {
+        ModelError::from(error).into()
+    }
+}
+
 /// Trains, or goes on with a training that was stopped.
 ///
 /// # Errors
 /// [`TrainError`]; whole epochs are kept.
 pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained, TrainError> {
     let _lock = FolderLock::take(&options.out)?;
-    let classifier = Classifier::read_with(&options.model, &options.classifier)?;
-    classifier.check_differentiable()?;
-    let names = class_names(&classifier, options.class_names.as_deref(), &[options.train.dataset()], None)?;
-    names.say(observer);
-    let train = Split::<Labelled>::new(options.train.dataset().with_classes(&names.names)?)?;
+    let model = TaskModel::read(&options.model, &options.task)?;
+    model.check_differentiable()?;
+    let TaskModel { network, task, classes, .. } = &model;
+    let sample = options.train.dataset().load(0).ok().map(|i| Size { height: i.height(), width: i.width() });
+    let recipe = network.recipe(&options.preprocess, sample)?;
+    let mut setting = Setting {
+        annotations: task.annotations().cloned().collect(),
+        classes: Vec::new(),
+        class_order: String::new(),
+        recipe: recipe.clone(),
+    };
+    if *classes > 0 {
+        let folders: &[&Dataset] = if options.task.is_single_label() { &[options.train.dataset()] } else { &[] };
+        let names = class_names(network, *classes, options.class_names.as_deref(), folders, None)?;
+        names.say(observer);
+        setting = Setting { classes: names.names, class_order: names.source, ..setting };
+    }
+    let names = setting.classes.clone();
+    let family = families::of(&task.name, setting);
+    if is_augmented(&options.augment) && family.is_tied_to_places() {
+        return Err(TrainError::Augmented { task: task.name.clone() });
+    }
+    let train = Split::<Labelled>::new(family.as_the_model_counts(options.train.dataset())?)?;
     let test = match &options.test {
-        Some(test) => Some(Split::<Test>::new(test.dataset().with_classes(&names.names)?)?),
+        Some(test) => Some(Split::<Test>::new(family.as_the_model_counts(test.dataset())?)?),
         None => None,
     };
     let options = &TrainOptions { train, test, ..options.clone() };
-    let sample = options.train.dataset().load(0).ok().map(|i| Size { height: i.height(), width: i.width() });
-    let recipe = classifier.recipe(&options.preprocess, sample)?;
-    let in_model = |source| ClassifierError::Model { path: options.model.clone(), source };
-    let parameters = classifier.model.graph.parameters(&Scope::All).map_err(in_model)?;
     let plugin = Plugin::find(options.plugin.as_deref())?;
     let load = LoadOptions {
-        parameters,
-        task: Some(Task::single_label(&classifier.logits, classifier.classes).map_err(PluginError::from)?),
+        parameters: network.parameters(&Scope::All)?,
+        task: Some(task.clone()),
         device: options.device.clone(),
         threads: u32::try_from(options.threads).unwrap_or(0),
         ..LoadOptions::default()
     };
-    let mut engine = PluginEngine::from_model(&plugin, &classifier.model, &load)?;
+    let mut engine = PluginEngine::from_model(&plugin, &network.model, &load)?;
 
-    let key = key(options, &classifier, &recipe);
+    let key = key(options, &model, &recipe);
     let path = options.out.join("checkpoint.safetensors");
     let mut history = Vec::new();
     if let Some(checkpoint) = Checkpoint::load(&path)? {
@@ -224,52 +265,78 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     }
     while history.len() < options.schedule.epochs {
         let number = history.len();
-        let epoch = one_epoch(options, &classifier, &recipe, &mut engine, number, observer)?;
+        let epoch = one_epoch(options, family.as_ref(), &recipe, &mut engine, number, observer)?;
         observer.say(&describe(&epoch, options.schedule.epochs));
         history.push(epoch);
         let checkpoint = Checkpoint { key: key.clone(), history: history.clone(), state: engine.state()? };
         checkpoint.save(&path)?;
     }
     // The file as it came: its own inputs and outputs, with other weights.
+    let in_model = |source| NetworkError::model(&options.model, source);
     let mut model = Model::read(&options.model).map_err(in_model)?;
     model.graph.lift_constants();
-    let names = serde_json::to_string(&names.names).unwrap_or_default();
-    model.metadata.insert(CLASS_NAMES.to_owned(), names);
+    if !names.is_empty() {
+        model.metadata.insert(CLASS_NAMES.to_owned(), serde_json::to_string(&names).unwrap_or_default());
+    }
     write_back::write_back(&mut model, &engine.state()?).map_err(in_model)?;
     finish(options, &model, history)
 }
 
 fn finish(options: &TrainOptions, model: &Model, epochs: Vec<Epoch>) -> Result<Trained, TrainError> {
     let path = options.out.join("model.onnx");
-    let in_model = |source| ClassifierError::Model { path: path.clone(), source };
-    model.write(&path).map_err(in_model)?;
-    // The recipe travels with the weights: what the model was trained on is what it must be fed.
-    let preprocess = toml::to_string(&std::collections::BTreeMap::from([("preprocess", &options.preprocess)]));
-    durable::write_bytes(&options.out.join("model.toml"), preprocess.unwrap_or_default().as_bytes())?;
+    model.write(&path).map_err(|source| NetworkError::model(&path, source))?;
+    // What the model was trained on is what it must be fed, and for: recipe and task travel with the weights.
+    durable::write_bytes(&options.out.join("model.toml"), beside(options)?.as_bytes())?;
     let trained = Trained { schema: "isal-training/1", model: path.clone(), model_sha256: model.sha256(), epochs };
     let json = serde_json::to_vec_pretty(&trained).unwrap_or_default();
     durable::write_bytes(&options.out.join("metrics.json"), &json)?;
     Ok(trained)
 }
 
+/// `model.toml`: the recipe, and the task where it is named; a task's own graphs are copied beside it.
+fn beside(options: &TrainOptions) -> Result<String, TrainError> {
+    let mut tables = toml::Table::new();
+    let preprocess = toml::Value::try_from(&options.preprocess);
+    tables.extend(preprocess.ok().map(|table| ("preprocess".to_owned(), table)));
+    let Some((wanted, bindings)) = &options.task.task else { return Ok(toml::to_string(&tables).unwrap_or_default()) };
+    let mut task = toml::Table::new();
+    match wanted {
+        Wanted::BuiltIn(name) => drop(task.insert("name".to_owned(), name.clone().into())),
+        Wanted::Own { loss, decode } => {
+            for (key, from) in [("loss", loss), ("decode", decode)] {
+                let file = format!("{key}.onnx");
+                let graph = Model::read(from).map_err(|source| NetworkError::model(from, source))?;
+                let to = options.out.join(&file);
+                graph.write(&to).map_err(|source| NetworkError::model(&to, source))?;
+                task.insert(key.to_owned(), file.into());
+            }
+        }
+    }
+    if !bindings.is_empty() {
+        let bind: toml::Table = bindings.iter().map(|(input, value)| (input.clone(), value.clone().into())).collect();
+        task.insert("bind".to_owned(), bind.into());
+    }
+    tables.insert("task".to_owned(), task.into());
+    Ok(toml::to_string(&tables).unwrap_or_default())
+}
+
+fn is_augmented(augment: &Augment) -> bool {
+    augment.pad_crop > 0 || augment.horizontal_flip
+}
+
 fn describe(epoch: &Epoch, epochs: usize) -> String {
-    let test = epoch
-        .test
-        .map_or_else(String::new, |t| format!("; test loss {:.4}, accuracy {:.2} %", t.loss, 100.0 * t.accuracy));
-    format!(
-        "epoch {}/{epochs}: loss {:.4}, accuracy {:.2} %{test} ({:.1} s)",
-        epoch.epoch,
-        epoch.train_loss,
-        100.0 * epoch.train_accuracy,
-        epoch.seconds
-    )
+    let accuracy = |share: Option<f64>| share.map_or_else(String::new, |a| format!(", accuracy {:.2} %", 100.0 * a));
+    let test = epoch.test.map_or_else(String::new, |t| format!("; test loss {:.4}{}", t.loss, accuracy(t.accuracy)));
+    let (loss, right) = (epoch.train_loss, accuracy(epoch.train_accuracy));
+    format!("epoch {}/{epochs}: loss {loss:.4}{right}{test} ({:.1} s)", epoch.epoch, epoch.seconds)
 }
 
 /// All that the weights depend on, as text.
-fn key(options: &TrainOptions, classifier: &Classifier, recipe: &Recipe) -> String {
+fn key(options: &TrainOptions, model: &TaskModel, recipe: &Recipe) -> String {
     serde_json::json!({
         "isal": env!("CARGO_PKG_VERSION"),
-        "model": classifier.sha256,
+        "model": model.network.sha256,
+        "task": model.task.loss_text(),
         "train": options.train.dataset().fingerprint(),
         "test": options.test.as_ref().map(|t| t.dataset().fingerprint()),
         "recipe": recipe,
@@ -288,7 +355,7 @@ fn key(options: &TrainOptions, classifier: &Classifier, recipe: &Recipe) -> Stri
 
 fn one_epoch(
     options: &TrainOptions,
-    classifier: &Classifier,
+    family: &dyn Family,
     recipe: &Recipe,
     engine: &mut PluginEngine,
     number: usize,
@@ -299,7 +366,7 @@ fn one_epoch(
         batch_size: options.batch_size,
         order: Order::Shuffled { seed: options.seed },
         epoch: number as u64,
-        augment: Some(options.augment).filter(|a| a.pad_crop > 0 || a.horizontal_flip),
+        augment: Some(options.augment).filter(is_augmented),
         threads: (options.threads > 0).then_some(options.threads),
         ..LoaderOptions::default()
     };
@@ -323,7 +390,7 @@ fn one_epoch(
             nesterov: options.nesterov,
             seed: options.seed ^ ((number * steps + step) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
-        let annotations = annotations(&batch.labels, classifier.classes, options.label_smoothing);
+        let annotations = smoothed(annotations(family, dataset, &batch.indices)?, options.label_smoothing);
         let (loss, outputs) =
             engine.train_step(&train_step, batch.images.view(), &annotations).map_err(|error| match error {
                 PluginError::Call { status, message, .. } if status == Status::NOT_FINITE.0 => {
@@ -348,43 +415,57 @@ fn one_epoch(
         }
     }
     let test = match &options.test {
-        Some(test) => Some(evaluate(engine, test.dataset(), recipe, options.batch_size)?),
+        Some(test) => Some(evaluate(engine, family, test.dataset(), recipe, options.batch_size)?),
         None => None,
     };
     Ok(Epoch {
         epoch: number + 1,
         learning_rate: options.schedule.rate(number as f64),
         train_loss: loss_sum / images.max(1) as f64,
-        train_accuracy: right as f64 / images.max(1) as f64,
+        train_accuracy: family.goes_by_labels().then(|| right as f64 / images.max(1) as f64),
         test,
         seconds: began.elapsed().as_secs_f64(),
     })
 }
 
-/// One-hot weights, a share of each spread over all classes.
-fn annotations(labels: &[Option<u32>], classes: usize, smoothing: f64) -> Annotations {
-    let mut weights = Array2::from_elem((labels.len(), classes), (smoothing / classes as f64) as f32);
-    for (mut row, label) in weights.rows_mut().into_iter().zip(labels) {
-        if let Some(entry) = label.and_then(|l| row.get_mut(l as usize)) {
-            *entry += (1.0 - smoothing) as f32;
-        }
-    }
-    Annotations::numbers(CLASS_WEIGHTS, weights)
+/// Annotations of a batch of images.
+fn annotations(family: &dyn Family, data: &Dataset, indices: &[usize]) -> Result<Annotations, TrainError> {
+    let each: Vec<Annotations> =
+        indices.iter().map(|index| family.annotations(data, *index)).collect::<Result<_, _>>()?;
+    Ok(Annotations::join(&each.iter().collect::<Vec<_>>())?)
 }
 
-fn correct(outputs: ArrayView2<f32>, labels: &[Option<u32>]) -> usize {
+/// Weights of classes of which a share is spread over all.
+fn smoothed(annotations: Annotations, smoothing: f64) -> Annotations {
+    if smoothing == 0.0 {
+        return annotations;
+    }
+    annotations.map(|annotation| match annotation {
+        Annotation::Float(weights) => {
+            let classes = weights.shape().last().copied().unwrap_or(1).max(1) as f64;
+            let spread = |weight: f32| (f64::from(weight) * (1.0 - smoothing) + smoothing / classes) as f32;
+            Annotation::Float(weights.mapv(spread))
+        }
+        whole => whole,
+    })
+}
+
+/// How many of the images are classified rightly by class scores `[N, C]`; 0 where outputs are something else.
+fn correct(outputs: ArrayViewD<f32>, labels: &[Option<u32>]) -> usize {
+    let Ok(outputs) = outputs.into_dimensionality::<Ix2>() else { return 0 };
     let best = |row: ndarray::ArrayView1<f32>| {
         row.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (c, x)| if *x > best.1 { (c, *x) } else { best }).0
     };
     outputs.outer_iter().zip(labels).filter(|(row, label)| label.is_some_and(|l| l as usize == best(*row))).count()
 }
 
-/// Loss and accuracy of the engine's model, in evaluation mode, on labelled images.
+/// Loss and accuracy of the engine's model, in evaluation mode, on annotated images.
 ///
 /// # Errors
 /// A bad image, or the engine's error.
 pub fn evaluate(
     engine: &mut PluginEngine,
+    family: &dyn Family,
     dataset: &Dataset,
     recipe: &Recipe,
     batch_size: usize,
@@ -393,22 +474,14 @@ pub fn evaluate(
     let (mut loss, mut right, mut images) = (0.0, 0, 0);
     for batch in Loader::new(dataset.clone(), recipe.clone(), &options)? {
         let batch = batch?;
-        let outputs = engine.forward(batch.images.view())?;
-        right += correct(outputs.view(), &batch.labels);
-        images += batch.labels.len();
-        loss += cross_entropy(outputs.view(), &batch.labels);
+        let annotations = annotations(family, dataset, &batch.indices)?;
+        loss += engine.losses(batch.images.view(), &annotations)?.into_iter().map(f64::from).sum::<f64>();
+        if family.goes_by_labels() {
+            right += correct(engine.forward(batch.images.view())?.view().into_dyn(), &batch.labels);
+        }
+        images += batch.indices.len();
     }
     let count = images.max(1) as f64;
-    Ok(Evaluation { loss: loss / count, accuracy: right as f64 / count, images })
-}
-
-/// Sum over the batch of `-log softmax(o)[label]`, in float64.
-fn cross_entropy(outputs: ArrayView2<f32>, labels: &[Option<u32>]) -> f64 {
-    let mut sum = 0.0;
-    for (row, label) in outputs.outer_iter().zip(labels) {
-        let top = row.iter().fold(f64::NEG_INFINITY, |a, b| a.max(f64::from(*b)));
-        let log_sum = row.iter().map(|o| (f64::from(*o) - top).exp()).sum::<f64>().ln() + top;
-        sum += label.and_then(|l| row.get(l as usize)).map_or(0.0, |o| log_sum - f64::from(*o));
-    }
-    sum
+    let accuracy = family.goes_by_labels().then(|| right as f64 / count);
+    Ok(Evaluation { loss: loss / count, accuracy, images })
 }

@@ -8,7 +8,11 @@
 //! cargo run --release --example paired_differences -- POOL MODEL.onnx[=s.safetensors]...
 //! ```
 
+#[path = "../fixtures/classes.rs"]
+mod classes;
+
 use anyhow::{Context as _, bail};
+use classes::Classes;
 use isal::classifier::Classifier;
 use isal::data::{Dataset, Loader, LoaderOptions, OpenOptions, Preprocess, Recipe};
 use isal::influence::{SolvedVector, one_hot, spearman};
@@ -16,7 +20,7 @@ use isal::influence_graph::direction;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal::task::{CLASS_WEIGHTS, Task};
-use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, Paired};
 use isal_onnx::{Model, Scope, Tensor};
 use ndarray::{Array2, Array4, ArrayView4, Axis, s};
 use std::path::Path;
@@ -83,7 +87,7 @@ fn row(path: &str, vector: Option<&str>, pool: &Dataset, library: &Library, plug
     for difference in [Difference::OneSided, Difference::Held, Difference::Central] {
         let mut figures: Vec<(Figure, Array2<f32>)> = Vec::new();
         for relative_step in STEPS {
-            let options = InfluenceOptions {
+            let options = Classes {
                 logits: classifier.logits.clone(),
                 classes: classifier.classes,
                 top_k: 1,
@@ -91,7 +95,7 @@ fn row(path: &str, vector: Option<&str>, pool: &Dataset, library: &Library, plug
                 embedding: false,
             };
             let how = Paired { relative_step, difference };
-            let built = paired(&classifier.model, std::slice::from_ref(&s), &options, how)?;
+            let built = options.paired(&classifier.network.model, std::slice::from_ref(&s), how)?;
             let path = scratch.path().join("influence.onnx");
             built.write(&path)?;
             let mut session = session(library, &path)?;
@@ -130,7 +134,7 @@ fn session(library: &Library, path: &Path) -> anyhow::Result<Session> {
 
 /// Images spread over the pool, as the model takes them, with their labels.
 fn images(pool: &Dataset, classifier: &Classifier) -> anyhow::Result<(Array4<f32>, Vec<usize>)> {
-    let recipe = Recipe::resolve(&Preprocess::beside(&classifier.path)?, &classifier.input, None)?;
+    let recipe = Recipe::resolve(&Preprocess::beside(&classifier.network.path)?, &classifier.network.input, None)?;
     let every = (pool.len() / IMAGES).max(1);
     let positions: Vec<usize> = (0..pool.len()).step_by(every).take(IMAGES).collect();
     let options = LoaderOptions { batch_size: IMAGES, ..LoaderOptions::default() };
@@ -142,11 +146,11 @@ fn images(pool: &Dataset, classifier: &Classifier) -> anyhow::Result<(Array4<f32
 fn engine(classifier: &Classifier, plugin: &Plugin, parameters: Vec<String>) -> anyhow::Result<PluginEngine> {
     let load = LoadOptions {
         parameters,
-        task: Some(Task::single_label(&classifier.logits, classifier.classes)?),
+        task: Some(Task::single_label(&classifier.logits, classifier.classes, 1, classifier.network.model.opset())?),
         precision: Precision::Float64,
         ..LoadOptions::default()
     };
-    Ok(PluginEngine::from_model(plugin, &classifier.model, &load)?)
+    Ok(PluginEngine::from_model(plugin, &classifier.network.model, &load)?)
 }
 
 /// The gradient of the loss on the first images, over every weight.
@@ -156,7 +160,7 @@ fn gradient(
     images: &Array4<f32>,
     labels: &[usize],
 ) -> anyhow::Result<Direction> {
-    let chosen = Scope::Weights.select(&classifier.model.graph)?;
+    let chosen = Scope::Weights.select(&classifier.network.model.graph)?;
     let engine = engine(classifier, plugin, chosen.iter().map(|p| p.name.clone()).collect())?;
     let wide = images.slice(s![..REFERENCE, .., .., ..]).mapv(f64::from);
     let targets = one_hot(labels.get(..REFERENCE).context("too few images")?, classifier.classes)?.mapv(f64::from);

@@ -28,7 +28,9 @@ fn axes_of_one_around_the_class_scores_are_seen_through_in_every_engine() {
     // The file that is left keeps the model's own output, and scores a pool alone.
     let graph = Model::read(place.path("out-tangent-0/influence.onnx")).expect("a graph");
     let outputs: Vec<String> = graph.graph.outputs.iter().map(|o| o.name.clone()).collect();
-    assert_eq!(outputs, ["scores", "influence"]);
+    let beliefs = ["pseudo_label", "confidence", "entropy", "margin"].map(|name| format!("belief.{name}"));
+    let expected = [&["scores".to_owned(), "pseudo_label.weights".to_owned()][..], &beliefs, &["influence".to_owned()]];
+    assert_eq!(outputs, expected.concat());
     let alone = ["score", "pool", "--influence", "out-tangent-0/influence.onnx", "--pool", "pool", "--budget", "5"];
     place.isal(&alone).args(["--batch-size", "16", "-o", "alone", "--scores", "alone.csv"]).assert().success();
     let influences = |out: &str| place.rows(out).into_iter().map(|row| (row.id, row.influence)).collect::<Vec<_>>();
@@ -73,8 +75,9 @@ fn probabilities_behind_harmless_operators_are_probabilities() {
         let found = place.influences("soft.onnx", &format!("soft-{engine}"), &["--engine", engine]);
         assert!(apart(&plain, &found) <= lenet::ROUNDING, "{engine}: {}", apart(&plain, &found));
     }
-    let scores = place.run_json("soft-native")["provenance"]["class scores"].to_string();
-    assert!(scores.contains("Probabilities"), "{scores}");
+    // What goes into the Softmax, and not what comes out.
+    let task = place.run_json("soft-native")["provenance"]["task"].to_string();
+    assert!(task.contains("(outputs = logits; "), "{task}");
 }
 
 /// Bytes in, channels last, the scaling inside.

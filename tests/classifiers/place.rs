@@ -9,6 +9,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+/// What a score file says of an image.
+#[derive(Debug, serde::Deserialize)]
+pub struct Row {
+    pub id: String,
+    pub influence: Option<f64>,
+    pub pseudo_label: u32,
+}
+
 pub struct Place {
     folder: tempfile::TempDir,
 }
@@ -50,7 +58,7 @@ impl Place {
         self.rows(out).into_iter().map(|row| (row.id, row.influence.expect("an influence"))).collect()
     }
 
-    pub fn rows(&self, out: &str) -> Vec<isal::scores::ScoreRow> {
+    pub fn rows(&self, out: &str) -> Vec<Row> {
         let reader = csv::Reader::from_path(self.path(&format!("{out}.csv"))).expect("the scores open");
         reader.into_deserialize().map(|row| row.expect("a row")).collect()
     }

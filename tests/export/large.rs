@@ -1,11 +1,12 @@
 //! An influence graph that one message cannot hold. It writes 4.4 GB, so it runs when asked for:
 //! `cargo test --release --test export -- --ignored`.
 
+use crate::classes::Classes;
 use isal::influence::GradientEngine as _;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal::task::Task;
-use isal_onnx::influence::{Difference, Direction, INFLUENCE, InfluenceOptions, Paired, paired};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, Paired};
 use isal_onnx::testing::rounding::{gamma, over_a_step};
 use isal_onnx::{Builder, DataType, Dim, Model, Scope, Tensor, ValueType};
 use ndarray::Array4;
@@ -56,15 +57,10 @@ fn past_two_gigabytes_the_weights_stand_beside_the_graph() {
         let model = model();
         // Along the weights themselves, o(theta + eps theta) = (1 + eps)^2 o, so o' = 2 o.
         let s: Direction = model.graph.initializers.clone();
-        let options = InfluenceOptions {
-            logits: "logits".into(),
-            classes: CLASSES,
-            top_k: 1,
-            per_class: false,
-            embedding: false,
-        };
+        let options =
+            Classes { logits: "logits".into(), classes: CLASSES, top_k: 1, per_class: false, embedding: false };
         let how = Paired { relative_step: 1e-3, difference: Difference::OneSided };
-        let built = paired(&model, &[s], &options, how).expect("built");
+        let built = options.paired(&model, &[s], how).expect("built");
         built.write(&path).expect("written");
     }
     let size = |name: &str| std::fs::metadata(folder.path().join(name)).expect("a file").len();
@@ -95,7 +91,7 @@ fn past_two_gigabytes_the_weights_stand_beside_the_graph() {
     let parameters = model.graph.parameters(&Scope::Weights).expect("parameters").into_iter().take(1).collect();
     let load = LoadOptions {
         parameters,
-        task: Some(Task::single_label("logits", CLASSES).expect("a task")),
+        task: Some(Task::single_label("logits", CLASSES, 1, model.opset()).expect("a task")),
         ..LoadOptions::default()
     };
     let mut engine = PluginEngine::from_model(&plugin, &model, &load).expect("the plugin takes it");

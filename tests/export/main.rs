@@ -1,11 +1,17 @@
 //! `isal export influence` as a user runs it, held against closed forms, the plugin's derivative and plain ONNX Runtime.
 
+#[path = "../fixtures/classes.rs"]
+mod classes;
+#[path = "../solvers/contraction.rs"]
+#[allow(dead_code, clippy::unwrap_used, reason = "shared with tests of the solvers")]
+mod contraction;
 mod large;
 #[path = "../score_pool/lenet.rs"]
 mod lenet;
 mod place;
 
-use isal::influence::{Contraction, GradientEngine as _, OutputKind, PseudoLabels, spearman};
+use contraction::{PseudoLabels, scores};
+use isal::influence::{GradientEngine as _, spearman};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine};
 use isal::task::Task;
 use isal_onnx::influence::{INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata};
@@ -79,13 +85,12 @@ fn the_step_is_chosen_against_the_plugins_derivative_and_the_file_ranks_as_it_do
     let parameters = model.graph.parameters(&isal_onnx::Scope::Weights).expect("parameters");
     let load = LoadOptions {
         parameters,
-        task: Some(Task::single_label("logits", CLASSES).expect("a task")),
+        task: Some(Task::single_label("logits", CLASSES, 1, model.opset()).expect("a task")),
         ..LoadOptions::default()
     };
     let mut engine = PluginEngine::from_model(&plugin, &model, &load).expect("an engine");
     let s = engine.upload(&place.blocks(&model, "weights", 5).concat()).expect("uploaded");
-    let arg_max = Contraction { output: OutputKind::Logits, pseudo_labels: PseudoLabels::ArgMax, per_class: false };
-    let exact = arg_max.score_images(&mut engine, images.view(), &s).expect("scores").influence;
+    let exact = scores(&mut engine, images.view(), &s, PseudoLabels::ArgMax).influence;
     let found: Vec<f64> = place.run("i.onnx", &[INFLUENCE])[0].iter().map(|x| f64::from(*x)).collect();
     let rank = spearman(&found, &exact).expect("ranks");
     assert!(rank > 0.999, "{rank}");
@@ -269,14 +274,14 @@ fn the_file_says_where_it_comes_from() {
         ("solver", "cg-gauss-newton"),
         ("lambda", "3e-1"),
         ("reference sha256", &"ef".repeat(32)),
-        ("top k", "3"),
-        ("class scores", "logits"),
-        ("class scores kind", "logits"),
+        ("pseudo-labels", "expected gradient over the 3 most likely classes"),
         ("isal", env!("CARGO_PKG_VERSION")),
         ("sign", isal::scores::SIGN),
     ] {
         assert_eq!(said.get(key), Some(value), "{key}");
     }
+    let task = said.get("task").expect("a task");
+    assert!(task.starts_with("softmax-cross-entropy (outputs = logits; "), "{task}");
     let number = |key: &str| said.get(key).and_then(|text| text.parse::<f64>().ok()).expect("a number");
     assert!(number("spearman") >= 0.999 && number("worst error") < 0.1 && number("relative step") > 0.0);
     let classes: Vec<String> = serde_json::from_str(said.get("classes").expect("classes")).expect("a list");
@@ -290,10 +295,9 @@ fn an_exported_graph_scores_a_pool_alone() {
     place.export(&["--vector", "s", "--sample", "pool", "-o", "i.onnx"]);
     let arguments = ["score", "pool", "--influence", "i.onnx", "--pool", "pool", "--budget", "5", "--scores", "s.csv"];
     place.isal(&arguments).args(["-o", "out"]).env("ISAL_PLUGIN", "none").assert().success();
-    let mut rows = csv::Reader::from_path(place.path("s.csv")).expect("the scores open");
-    let rows: Vec<isal::scores::ScoreRow> = rows.deserialize().map(|row| row.expect("a row")).collect();
-    assert_eq!(rows.len(), 200);
-    assert!(rows.iter().all(|row| row.influence.is_some_and(f64::is_finite)));
+    let influences = place.influences("s.csv");
+    assert_eq!(influences.len(), 200);
+    assert!(influences.iter().all(|influence| influence.is_finite()));
 }
 
 #[test]

@@ -169,13 +169,17 @@ impl Place {
         relative * length(self.weights(model, scope)) / length(self.blocks(model, scope, seed))
     }
 
+    /// The influences in a score file.
+    pub fn influences(&self, scores: &str) -> Vec<f64> {
+        let mut rows = csv::Reader::from_path(self.path(scores)).expect("the scores open");
+        rows.records().map(|row| row.expect("a row")[1].parse().expect("an influence")).collect()
+    }
+
     /// The smallest rank agreement on the pool that a rounding of so much of the largest influence leaves to this graph.
     pub fn least_rank(&self, graph: &str, rounding: f64) -> f64 {
         let arguments = ["score", "pool", "--influence", graph, "--pool", "pool", "--budget", "5", "--scores", "s.csv"];
         self.isal(&arguments).args(["-o", &format!("{graph}.scores")]).assert().success();
-        let rows = csv::Reader::from_path(self.path("s.csv")).expect("the scores open").into_deserialize();
-        let rows = rows.map(|row| row.expect("a row")).collect::<Vec<isal::scores::ScoreRow>>();
-        let influences: Vec<f64> = rows.iter().filter_map(|row| row.influence).collect();
+        let influences = self.influences("s.csv");
         let largest = influences.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
         least_agreement(&influences, rounding * largest)
     }
@@ -225,7 +229,7 @@ impl Place {
             reference_gradient_norm: 0.75,
             scope: scope.to_owned(),
             solve,
-            loss_output: "logits".to_owned(),
+            loss: "logits".to_owned(),
             versions: [("isal".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
         };
         let vector = SolvedVector { reference_gradient: vec![0.0; s.len()], parameters, s, provenance };

@@ -1,13 +1,12 @@
 //! Both forms of one network against a derivative that comes from elsewhere.
 
+use crate::classes::Classes;
 use crate::network::{Network, OUTPUT};
 use isal::influence::{GradientEngine as _, spearman};
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use isal_exporters::seeded;
-use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE_PER_CLASS, InfluenceOptions, Paired, TangentOptions, paired, shadow, tangent,
-};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE_PER_CLASS, Paired, TangentOptions, shadow};
 use isal_onnx::tangent::{Target, tangents};
 use isal_onnx::testing::rounding::{Float32, moved, moved_model};
 use isal_onnx::{Model, Tensor};
@@ -168,7 +167,7 @@ impl Bench {
         })?;
         let options = options(truth);
         let influences = self.measure(network, INFLUENCE_PER_CLASS, |model| {
-            tangent(model, std::slice::from_ref(direction), &options, TangentOptions::default()).map_err(text)
+            options.tangent(model, std::slice::from_ref(direction), TangentOptions::default()).map_err(text)
         })?;
         let of = |found: &Float32, truth: &Array2<f64>| {
             let truth = flat(truth);
@@ -214,7 +213,7 @@ impl Bench {
         let at = |relative_step: f64| {
             let how = Paired { relative_step, difference: Difference::OneSided };
             let options = &options;
-            move |model: &Model| paired(model, std::slice::from_ref(direction), options, how).map_err(text)
+            move |model: &Model| options.paired(model, std::slice::from_ref(direction), how).map_err(text)
         };
         let found = self.measure(network, INFLUENCE_PER_CLASS, at(step))?;
         // What a step does wrong grows with it: one four times as long is as far off the derivative as the two are apart.
@@ -266,9 +265,9 @@ impl Truth {
     }
 }
 
-fn options(truth: &Truth) -> InfluenceOptions {
+fn options(truth: &Truth) -> Classes {
     let classes = truth.outputs.len_of(Axis(1));
-    InfluenceOptions { logits: OUTPUT.to_owned(), classes, top_k: 1, per_class: true, embedding: false }
+    Classes { logits: OUTPUT.to_owned(), classes, top_k: 1, per_class: true, embedding: false }
 }
 
 /// Largest difference over the largest number of the truth. Not a number anywhere is not a number here.

@@ -4,6 +4,8 @@
 //! `docs/MODELS.md` has a line for each; `make models` writes it. Whatever runs agrees, or the test fails: nothing is
 //! silently different. Needs the plugin and ONNX Runtime (`make plugin`), and the ONNX wheel's test data.
 
+#[path = "../fixtures/classes.rs"]
+mod classes;
 mod examine;
 mod network;
 mod table;

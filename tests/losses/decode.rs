@@ -5,6 +5,7 @@ use isal_exporters::losses::{
     Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy, SquaredError,
 };
 use isal_onnx::Tensor;
+use std::collections::BTreeMap;
 
 /// What decode says of these outputs, at the oldest opset and at the default.
 fn decoded(loss: &Loss, outputs: &Tensor) -> Tensor {
@@ -87,5 +88,136 @@ fn an_output_is_its_own_target_and_costs_nothing() {
         let outputs = Tensor::new([2, 3], &[0.5f32, -1e4, 1e4, 1e-30, -0.0, 7.0]);
         assert_eq!(decoded(&loss, &outputs), outputs);
         assert_eq!(loss_of(&loss, &outputs, &outputs), [0.0, 0.0]);
+    }
+}
+
+/// What decode believes of these outputs besides the annotation, at the oldest opset and at the default.
+fn beliefs(loss: &Loss, outputs: &Tensor) -> BTreeMap<String, Vec<f64>> {
+    let library = library();
+    let oldest = if matches!(loss, Loss::SoftmaxCrossEntropy(_)) { 7 } else { 9 };
+    let [old, new] = [oldest, 17].map(|opset| {
+        let model = pair(loss, outputs.dims(), opset).decode;
+        let annotation = &model.graph.outputs[0].name;
+        let mut found = Graph::open(&library, &model).run(&[(OUTPUTS, outputs)]);
+        found.remove(annotation).expect("an annotation");
+        found
+    });
+    assert_eq!(old, new);
+    let numbers = |tensor: &Tensor| match tensor.to_vec::<i64>() {
+        Some(whole) => whole.iter().map(|x| *x as f64).collect(),
+        None => tensor.to_float64().expect("floats"),
+    };
+    new.iter().map(|(name, tensor)| (name.clone(), numbers(tensor))).collect()
+}
+
+/// Float32 through a softmax or a sigmoid of scores below 10: a few roundings of numbers of at most that size.
+const ROUNDING: f64 = 1e-5;
+
+fn hold(what: &str, found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (n, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() < ROUNDING, "{what} of image {n}: {found}, not {expected}");
+    }
+}
+
+/// The likeliest class, its probability, the entropy and the margin of these scores, in float64.
+fn of_classes(scores: &[f64]) -> [f64; 4] {
+    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = scores.iter().map(|x| (x - top).exp()).sum();
+    let p: Vec<f64> = scores.iter().map(|x| (x - top).exp() / sum).collect();
+    let best = scores.iter().position(|x| *x == top).expect("one");
+    let second = p.iter().enumerate().filter(|(c, _)| *c != best).map(|(_, p)| *p).fold(0.0, f64::max);
+    let entropy = p.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
+    [best as f64, p[best], entropy, p[best] - second]
+}
+
+/// Scores of every size, ties and near certainty among them.
+fn scores(images: usize, each: usize) -> Vec<f32> {
+    let mut scores = isal_exporters::seeded::uniform(3, "scores", images * each, -8.0..8.0);
+    scores[..each].fill(0.5);
+    scores[each] = 1e4;
+    scores
+}
+
+#[test]
+fn beliefs_of_one_class_are_those_of_its_softmax() {
+    for top_k in [1, 2] {
+        let loss = Loss::SoftmaxCrossEntropy(SoftmaxCrossEntropy { top_k, ..SoftmaxCrossEntropy::default() });
+        let scores = scores(20, 4);
+        let found = beliefs(&loss, &Tensor::new([20, 4], &scores));
+        let wide: Vec<f64> = scores.iter().map(|x| f64::from(*x)).collect();
+        let expected: Vec<[f64; 4]> = wide.chunks(4).map(of_classes).collect();
+        for (place, name) in ["pseudo_label", "confidence", "entropy", "margin"].into_iter().enumerate() {
+            hold(name, &found[name], &expected.iter().map(|of| of[place]).collect::<Vec<_>>());
+        }
+        assert_eq!((found["entropy"][1], found["margin"][1], found.len()), (0.0, 1.0, 4), "certain");
+    }
+}
+
+/// Every labelling of three classes by itself.
+#[test]
+fn beliefs_of_several_labels_are_those_of_all_labellings() {
+    let loss = Loss::SigmoidCrossEntropy(SigmoidCrossEntropy::default());
+    let scores = scores(20, 3);
+    let found = beliefs(&loss, &Tensor::new([20, 3], &scores));
+    for (n, scores) in scores.chunks(3).enumerate() {
+        let p: Vec<f64> = scores.iter().map(|x| 1.0 / (1.0 + (-f64::from(*x)).exp())).collect();
+        let labelling =
+            |bits: usize| p.iter().enumerate().map(|(c, p)| if bits >> c & 1 == 1 { *p } else { 1.0 - p }).product();
+        let mut all: Vec<f64> = (0..8).map(labelling).collect();
+        all.sort_by(|a, b| b.total_cmp(a));
+        let entropy: f64 = all.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum();
+        let positives = scores.iter().filter(|x| **x > 0.0).count() as f64;
+        let expected =
+            [("confidence", all[0]), ("margin", all[0] - all[1]), ("entropy", entropy), ("positives", positives)];
+        for (name, expected) in expected {
+            hold(&format!("{name}, image {n}"), &found[name][n..=n], &[expected]);
+        }
+    }
+    let one = beliefs(&loss, &Tensor::new([3], &[2.0_f32, -1.0, -1e4]));
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    assert_eq!(one["pseudo_label"], [1.0, 0.0, 0.0]);
+    hold("confidence", &one["confidence"], &[sigmoid(2.0), sigmoid(1.0), 1.0]);
+    hold("margin", &one["margin"], &[2.0 * sigmoid(2.0) - 1.0, 2.0 * sigmoid(1.0) - 1.0, 1.0]);
+    assert_eq!(one["entropy"][2], 0.0);
+}
+
+#[test]
+fn beliefs_of_pixels_are_means() {
+    let loss = Loss::PixelCrossEntropy(PixelCrossEntropy::default());
+    let scores = scores(3, 4 * 6);
+    let found = beliefs(&loss, &Tensor::new([3, 4, 2, 3], &scores));
+    for (n, image) in scores.chunks(24).enumerate() {
+        let pixels: Vec<[f64; 4]> = (0..6)
+            .map(|pixel| of_classes(&(0..4).map(|c| f64::from(image[6 * c + pixel])).collect::<Vec<_>>()))
+            .collect();
+        for (place, name) in ["confidence", "entropy", "margin"].into_iter().enumerate() {
+            let mean = pixels.iter().map(|of| of[place + 1]).sum::<f64>() / 6.0;
+            hold(name, &found[name][n..=n], &[mean]);
+        }
+    }
+}
+
+#[test]
+fn a_number_an_image_is_its_own_belief_and_several_have_none() {
+    for loss in [Loss::SquaredError(SquaredError), Loss::Huber(Huber::default())] {
+        for dims in [vec![3], vec![3, 1]] {
+            let found = beliefs(&loss, &Tensor::new(dims, &[0.5_f32, -2.0, 7.0]));
+            assert_eq!(found, BTreeMap::from([("value".to_owned(), vec![0.5, -2.0, 7.0])]));
+        }
+        assert!(beliefs(&loss, &Tensor::new([3, 2], &[0.0_f32; 6])).is_empty());
+    }
+}
+
+#[test]
+fn what_is_not_a_number_is_not_believed() {
+    for loss in [
+        Loss::SoftmaxCrossEntropy(SoftmaxCrossEntropy::default()),
+        Loss::SigmoidCrossEntropy(SigmoidCrossEntropy::default()),
+    ] {
+        let found = beliefs(&loss, &Tensor::new([1, 3], &[1.0_f32, f32::NAN, 2.0]));
+        for name in ["confidence", "entropy", "margin"] {
+            assert!(found[name][0].is_nan(), "{}: {name} is {}", loss.name(), found[name][0]);
+        }
     }
 }

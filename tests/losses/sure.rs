@@ -12,7 +12,8 @@ const MARGINS: [f64; 6] = [0.5, 4.0, 9.0, 16.0, 30.0, 80.0];
 fn under_own_belief(loss: &Loss, outputs: &Tensor, direction: &Tensor) -> Vec<f64> {
     let library = library();
     let pair = pair(loss, outputs.dims(), 17);
-    let annotations = Graph::open(&library, &pair.decode).run(&[(OUTPUTS, outputs)]);
+    let mut annotations = Graph::open(&library, &pair.decode).run(&[(OUTPUTS, outputs)]);
+    annotations.retain(|name, _| pair.loss.graph.inputs.iter().any(|input| input.name == *name));
     let of = of_inputs(&pair.loss, &[OUTPUTS], Target::Any).expect("made");
     let mut given = vec![(OUTPUTS, outputs), ("outputs.tangent", direction)];
     given.extend(annotations.iter().map(|(name, tensor)| (name.as_str(), tensor)));

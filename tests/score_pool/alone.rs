@@ -129,7 +129,7 @@ fn a_file_that_cannot_score_alone_is_refused_with_what_it_lacks() {
         model.write(place.path("elsewhere/graph.onnx")).expect("written");
         stderr(alone(&place, &["-o", "host"]).assert().code(2).get_output().clone())
     };
-    for key in ["classes", "preprocessing", "class scores", "class scores kind", "top k", "model sha256"] {
+    for key in ["classes", "preprocessing", "task", "model sha256"] {
         let said = refused(key, None);
         assert!(said.contains(&format!("isal.influence.{key}")), "{key}: {said}");
     }

@@ -53,8 +53,8 @@ fn scores_do_not_hang_on_the_batch_size_beyond_rounding() {
     let scale = small.iter().map(|row| influence(row).abs()).fold(0.0, f64::max);
     assert_eq!(small.len(), 600);
     for (a, b) in small.iter().zip(&large) {
-        assert_eq!((&a.id, a.pseudo_label, a.label), (&b.id, b.pseudo_label, b.label));
-        assert!((a.confidence - b.confidence).abs() <= lenet::ROUNDING, "{}", a.id);
+        assert_eq!((&a.id, a.beliefs[0], a.label), (&b.id, b.beliefs[0], b.label));
+        assert!((a.beliefs[1] - b.beliefs[1]).abs() <= lenet::ROUNDING, "{}", a.id);
         // Outputs round to 6e-8, and the pair divides their difference by a step that may be as small as 1e-5.
         assert!((influence(a) - influence(b)).abs() < 2e-2 * scale, "{}: {a:?} {b:?} of {scale}", a.id);
     }
@@ -92,7 +92,7 @@ fn a_model_exported_for_one_batch_size_scores_a_pool_that_does_not_divide_by_it(
     let influence = |row: &ScoreRow| row.influence.expect("an influence");
     let scale = free.iter().map(|row| influence(row).abs()).fold(0.0, f64::max);
     for (a, b) in free.iter().zip(&fixed) {
-        assert_eq!((&a.id, a.pseudo_label), (&b.id, b.pseudo_label));
+        assert_eq!((&a.id, a.beliefs[0]), (&b.id, b.beliefs[0]));
         assert!((influence(a) - influence(b)).abs() <= lenet::ROUNDING * scale, "{}: {a:?} against {b:?}", a.id);
     }
 }

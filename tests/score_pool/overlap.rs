@@ -1,9 +1,8 @@
 //! Decoding, scoring and writing of a sweep go on at once, and none runs away from the others.
 
 use isal::data::{DataError, Dataset, Image, Preprocess, Recipe, Source};
-use isal::influence::Belief;
 use isal::observe::Observer;
-use isal::scores::{Parts, Rows};
+use isal::scores::{BeliefColumn, Parts, Rows};
 use isal::sweep::{Scored, Scorer, SweepError, SweepOptions, part_size, sweep};
 use ndarray::ArrayView4;
 use std::path::PathBuf;
@@ -48,11 +47,14 @@ struct Watching<F: FnMut(usize)> {
 }
 
 impl<F: FnMut(usize)> Scorer for Watching<F> {
+    fn columns(&self) -> &[BeliefColumn] {
+        &[]
+    }
+
     fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError> {
         (self.before)(self.scored);
         self.scored += images.dim().0;
-        let belief = Belief { pseudo_label: 0, confidence: 1.0, entropy: 0.0, margin: 1.0 };
-        let beliefs = vec![belief; images.dim().0];
+        let beliefs = vec![Vec::new(); images.dim().0];
         Ok(Scored { beliefs, influence: Some(images.iter().map(|pixel| f64::from(*pixel)).collect()) })
     }
 }
@@ -96,12 +98,12 @@ impl Setting {
         let dataset = Dataset::new(Pixels { images: self.images, decoded: Arc::clone(&self.decoded) });
         let input = [None, Some(1), Some(1), Some(1)];
         let recipe = Recipe::resolve(&Preprocess::default(), &input, None).expect("a recipe");
-        let parts = Parts::open(&self.parts(), "key", part_size(BATCH), 0..self.images)?;
+        let parts = Parts::open(&self.parts(), "key", &[], part_size(BATCH), 0..self.images)?;
         let options = SweepOptions {
             batch_size: BATCH,
             threads: Some(1),
             strict: false,
-            classes: Vec::new(),
+            classes: None,
             known: Default::default(),
         };
         let observer = Open::default();

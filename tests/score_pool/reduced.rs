@@ -31,7 +31,7 @@ fn images_are_scored_as_they_are_at_a_fraction_of_their_size() {
     let score = |out: &str, more: &[&str]| {
         place.score(&["-o", out, "--strategy", "entropy"]).args(more).assert().success();
         let run = place.json(&format!("{out}/run.json"));
-        let entropies: Vec<f64> = rows(&place, out).iter().map(|row| row.entropy).collect();
+        let entropies: Vec<f64> = rows(&place, out).iter().map(|row| row.beliefs[2]).collect();
         assert_eq!(entropies.len(), 100);
         (run["provenance"]["pool sha256"].clone(), run["provenance"]["jpeg least side"].clone(), entropies)
     };
@@ -52,7 +52,7 @@ fn images_are_scored_as_they_are_at_a_fraction_of_their_size() {
     let score_small =
         ["score", "pool", "--model", "model.onnx", "--pool", "small", "--strategy", "entropy", "--budget", "20"];
     place.isal(&score_small).args(["--batch-size", "8", "--threads", "1", "-o", "small-out"]).assert().success();
-    let small: Vec<f64> = rows(&place, "small-out").iter().map(|row| row.entropy).collect();
+    let small: Vec<f64> = rows(&place, "small-out").iter().map(|row| row.beliefs[2]).collect();
     assert_eq!(small, near);
     // The half would have 56 pixels.
     let (other, _, same) = score("half", &["--jpeg-least-side", "57"]);

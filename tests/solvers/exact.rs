@@ -1,6 +1,8 @@
 //! Scores of every solver against the exact inverse Hessian of a convex model on real images.
 
-use isal::influence::{ConjugateGradient, Damping, Lissa, PseudoLabels, SolverOptions, Step, spearman};
+use isal::influence::{ConjugateGradient, Damping, Lissa, SolverOptions, Step, spearman};
+
+use super::contraction::PseudoLabels;
 
 use super::dense::{Cholesky, dot};
 use super::setting::{Setting, of};
@@ -94,7 +96,7 @@ fn stochastic_lissa_is_as_exact_as_it_says() {
         let error = distance(&solution.s, &inverse.solve(&setting.model.mean_gradient(&of(&setting.reference))));
         let scores = setting.scored_by_formula(&solution.s, PseudoLabels::ArgMax);
         let truth: Vec<f64> =
-            setting.exact_per_class(lambda).iter().zip(&scores.beliefs).map(|(row, b)| row[b.pseudo_label]).collect();
+            setting.exact_per_class(lambda).iter().zip(&scores.pseudo_labels).map(|(row, label)| row[*label]).collect();
         let agreement = spearman(&scores.influence, &truth).unwrap();
         let (spread, truncation) = (lissa.spread.unwrap(), lissa.truncation);
         println!(

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
 
 mod configs;
+mod contraction;
 mod dense;
 mod digits;
 mod exact;

@@ -1,11 +1,12 @@
 //! Solvers on a network that is not convex and was not trained to a minimum, as real ones are.
 
 use isal::influence::{
-    ConjugateGradient, Contraction, Damping, InMemory, InfluenceError, OutputKind, Problem, PseudoLabels, Relative,
-    Solution, SolverOptions, reference_gradient, solve, spearman, unobserved,
+    ConjugateGradient, Damping, InMemory, InfluenceError, Problem, Relative, Solution, SolverOptions,
+    reference_gradient, solve, spearman, unobserved,
 };
 use rayon::prelude::*;
 
+use super::contraction::{PseudoLabels, scores};
 use super::digits::Digits;
 use super::logistic::Sample;
 use super::mlp::Mlp;
@@ -76,11 +77,9 @@ fn the_default_damping_predicts_further_training_better_than_much_more_or_much_l
         })
         .collect();
 
-    let contraction = Contraction { output: OutputKind::Logits, pseudo_labels: PseudoLabels::ArgMax, per_class: true };
     let mut agreement = |options: &SolverOptions| {
         let s = network.solve(options).unwrap().s;
-        let scores = contraction.score_images(&mut network.model, pool.images.view(), &s).unwrap();
-        let per_class = scores.per_class.unwrap();
+        let per_class = scores(&mut network.model, pool.images.view(), &s, PseudoLabels::ArgMax).per_class;
         let predicted: Vec<f64> = pool.labels.iter().enumerate().map(|(i, &label)| per_class[[i, label]]).collect();
         spearman(&predicted, &measured).unwrap()
     };
@@ -115,10 +114,9 @@ fn with_damping_above_the_negative_curvature_hessian_and_gauss_newton_nearly_agr
     let digits = Digits::load();
     let mut network = trained(&digits);
     let pool = digits.slice(500..800);
-    let contraction = Contraction { output: OutputKind::Logits, pseudo_labels: PseudoLabels::ArgMax, per_class: false };
     let mut influences = |options: &SolverOptions| {
         let s = network.solve(options).unwrap().s;
-        contraction.score_images(&mut network.model, pool.images.view(), &s).unwrap().influence
+        scores(&mut network.model, pool.images.view(), &s, PseudoLabels::ArgMax).influence
     };
     let hessian = influences(&SolverOptions::CgHessian(relative(0.01)));
     let gauss_newton = influences(&SolverOptions::CgGaussNewton(relative(0.01)));

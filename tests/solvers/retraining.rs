@@ -1,8 +1,9 @@
 //! What an influence predicts, done: the pool image is added to the training set, the model retrained to its
 //! minimum, and the change of the reference loss measured.
 
-use isal::influence::{ConjugateGradient, Damping, PseudoLabels, SolverOptions, spearman};
+use isal::influence::{ConjugateGradient, Damping, SolverOptions, spearman};
 
+use super::contraction::PseudoLabels;
 use super::dense::dot;
 use super::setting::Setting;
 
@@ -19,9 +20,8 @@ fn influence_predicts_the_change_that_adding_each_pool_image_makes() {
     });
     let s = setting.solved_by_formula(&options).unwrap().s;
     let scores = setting.scored_by_formula(&s, PseudoLabels::ArgMax);
-    let pseudo: Vec<usize> = scores.beliefs.iter().map(|b| b.pseudo_label).collect();
-    let per_class = scores.per_class.as_ref().unwrap();
-    for (name, labels) in [("pseudo-label", &pseudo), ("true label", &setting.pool.labels)] {
+    let per_class = &scores.per_class;
+    for (name, labels) in [("pseudo-label", &scores.pseudo_labels), ("true label", &setting.pool.labels)] {
         let predicted: Vec<f64> = labels.iter().enumerate().map(|(i, &label)| per_class[[i, label]] / 400.0).collect();
         let measured = setting.retrained(labels);
         let agreement = spearman(&predicted, &measured).unwrap();

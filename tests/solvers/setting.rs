@@ -2,11 +2,11 @@
 //! of 300.
 
 use isal::influence::{
-    Contraction, GradientEngine, InMemory, InfluenceError, OutputKind, Problem, PseudoLabels, Scores, Solution,
-    SolverOptions, reference_gradient, solve, unobserved,
+    GradientEngine, InMemory, InfluenceError, Problem, Solution, SolverOptions, reference_gradient, solve, unobserved,
 };
 use rayon::prelude::*;
 
+use super::contraction::{PseudoLabels, Scores, scores};
 use super::dense::{Cholesky, dot};
 use super::digits::Digits;
 use super::logistic::{Logistic, Sample, samples};
@@ -56,8 +56,7 @@ impl Setting {
 
     /// Influences of the pool through `engine`.
     pub fn scores<E: GradientEngine>(&self, engine: &mut E, s: &E::Vector, pseudo_labels: PseudoLabels) -> Scores {
-        let contraction = Contraction { output: OutputKind::Logits, pseudo_labels, per_class: true };
-        contraction.score_images(engine, self.pool.images.view(), s).unwrap()
+        scores(engine, self.pool.images.view(), s, pseudo_labels)
     }
 
     pub fn solved_by_formula(&mut self, options: &SolverOptions) -> Result<Solution<Vec<f64>>, InfluenceError> {
@@ -90,7 +89,7 @@ impl Setting {
                 self.model.probabilities(x).into_iter().zip(row.iter().copied()).collect();
             believed.sort_by(|a, b| b.0.total_cmp(&a.0));
             pairs.push((argmax.influence[n], believed[0].1));
-            let per_class = argmax.per_class.as_ref().unwrap();
+            let per_class = &argmax.per_class;
             pairs.extend(row.iter().enumerate().map(|(class, truth)| (per_class[[n, class]], *truth)));
             let expectation = believed.iter().take(3).map(|(p, influence)| p * influence).sum();
             pairs.push((top_three.influence[n], expectation));

@@ -4,7 +4,9 @@ use super::place::*;
 use isal::runtime::Library;
 use isal_exporters::losses::{self, Huber, Loss, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy};
 use isal_onnx::Model;
-use isal_onnx::influence::{Direction, INFLUENCE, InfluenceOptions, TangentOptions, TaskGraphs, tangent, tangent_task};
+use isal_onnx::influence::{
+    ClassOutputs, Direction, INFLUENCE, INFLUENCE_PER_CLASS, TangentOptions, TaskGraphs, tangent,
+};
 use isal_onnx::tangent::HELD;
 
 #[test]
@@ -31,22 +33,24 @@ fn every_task_has_its_influences_in_both_forms() {
     }
 }
 
-/// The tangent of the loss graph against the contraction that is written out for classifiers.
+/// The tangent of the loss graph against the influences under each class, which are written out.
 #[test]
-fn softmax_cross_entropy_as_a_graph_is_the_contraction_of_class_scores() {
+fn softmax_cross_entropy_weighs_the_influences_under_its_classes() {
     let (model, library) = (network(&[5]), Library::load(None).unwrap());
     let s = [direction()(&model)];
-    let how = TangentOptions::default();
     for top_k in [1, 3] {
         let loss = Loss::SoftmaxCrossEntropy(SoftmaxCrossEntropy { top_k, ..SoftmaxCrossEntropy::default() });
         let task = task(&loss, &[5]);
-        let graphs = TaskGraphs { loss: &task.graphs.loss, decode: &task.graphs.decode, bindings: &task.bindings };
-        let by_graph = run(&library, &tangent_task(&model, &s, &graphs, how).unwrap(), &[INFLUENCE]).remove(0);
-        let options =
-            InfluenceOptions { logits: "outputs".into(), classes: 5, top_k, per_class: false, embedding: false };
-        let by_hand = run(&library, &tangent(&model, &s, &options, how).unwrap(), &[INFLUENCE]).remove(0);
-        let truth: Vec<f64> = by_hand.iter().map(|x| f64::from(*x)).collect();
-        let off = error(by_graph.as_slice().unwrap(), &truth);
+        let classes = ClassOutputs { logits: "outputs".into(), classes: 5, per_class: true, embedding: false };
+        let graphs = TaskGraphs { classes: Some(&classes), ..task.parts() };
+        let built = tangent(&model, &s, &graphs, TangentOptions::default()).unwrap();
+        let found = run(&library, &built, &[INFLUENCE, INFLUENCE_PER_CLASS, "pseudo_label.weights"]);
+        let truth: Vec<f64> = found[1]
+            .outer_iter()
+            .zip(found[2].outer_iter())
+            .map(|(classes, weights)| classes.iter().zip(&weights).map(|(i, w)| f64::from(*i) * f64::from(*w)).sum())
+            .collect();
+        let off = error(found[0].as_slice().unwrap(), &truth);
         assert!(off < 1e-6, "top {top_k}: {off:e}");
     }
 }
@@ -62,9 +66,9 @@ fn a_value_that_the_model_holds_moves_in_no_form() {
     let (library, s) = (Library::load(None).unwrap(), direction()(&model));
     let mut last = s.clone();
     last.shift_remove("w1");
-    let graphs = TaskGraphs { loss: &task.graphs.loss, decode: &task.graphs.decode, bindings: &task.bindings };
+    let graphs = task.parts();
     let of = |model: &Model, s: &Direction| {
-        let built = tangent_task(model, std::slice::from_ref(s), &graphs, TangentOptions::default()).unwrap();
+        let built = tangent(model, std::slice::from_ref(s), &graphs, TangentOptions::default()).unwrap();
         run(&library, &built, &[INFLUENCE]).remove(0)
     };
     let held: Vec<f64> = of(&model, &s).iter().map(|x| f64::from(*x)).collect();
@@ -83,11 +87,11 @@ fn a_value_that_the_model_holds_moves_in_no_form() {
 fn several_directions_are_scored_in_one_run() {
     let (model, library) = (network(&[5]), Library::load(None).unwrap());
     let task = task(&Loss::SigmoidCrossEntropy(SigmoidCrossEntropy::default()), &[5]);
-    let graphs = TaskGraphs { loss: &task.graphs.loss, decode: &task.graphs.decode, bindings: &task.bindings };
+    let graphs = task.parts();
     let (first, mut second) = (direction()(&model), direction()(&model));
     second.shift_remove("w1");
     let of = |s: &[Direction]| {
-        run(&library, &tangent_task(&model, s, &graphs, TangentOptions::default()).unwrap(), &[INFLUENCE]).remove(0)
+        run(&library, &tangent(&model, s, &graphs, TangentOptions::default()).unwrap(), &[INFLUENCE]).remove(0)
     };
     let both = of(&[first.clone(), second.clone()]);
     assert_eq!(both.shape(), [IMAGES, 2]);
@@ -105,8 +109,8 @@ fn graphs_that_do_not_fit_are_refused_by_name() {
     let s = [direction()(&model)];
     let refused = |loss: &Model, decode: &Model, value: &str, part: &str| {
         let bindings = [("outputs".to_owned(), value.to_owned())];
-        let graphs = TaskGraphs { loss, decode, bindings: &bindings };
-        let error = tangent_task(&model, &s, &graphs, TangentOptions::default()).unwrap_err().to_string();
+        let graphs = TaskGraphs { loss, decode, bindings: &bindings, classes: None };
+        let error = tangent(&model, &s, &graphs, TangentOptions::default()).unwrap_err().to_string();
         assert!(error.contains(part), "expected `{part}` in `{error}`");
     };
     let (loss, decode) = (&task.graphs.loss, &task.graphs.decode);

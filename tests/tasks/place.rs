@@ -6,9 +6,7 @@ use isal::runtime::{Library, Session, SessionOptions};
 use isal::task::Task;
 use isal_exporters::losses::{self, Loss, LossOptions};
 use isal_exporters::seeded;
-use isal_onnx::influence::{
-    Difference, Direction, INFLUENCE, PSEUDO_LABEL, Paired, TangentOptions, TaskGraphs, paired_task, tangent_task,
-};
+use isal_onnx::influence::{Difference, Direction, INFLUENCE, PSEUDO_LABEL, Paired, TangentOptions, paired, tangent};
 use isal_onnx::{Builder, DataType, Dim, Model, Tensor, ValueType};
 use ndarray::{Array4, ArrayD};
 
@@ -70,7 +68,8 @@ pub fn beside(name: &str, dims: &[usize]) -> Model {
 pub fn task(loss: &Loss, dims: &[usize]) -> Task {
     let shape = axes(dims);
     let graphs = losses::build(loss, &LossOptions { opset: OPSET, ..LossOptions::new(&shape) }).unwrap();
-    Task { graphs, bindings: vec![(losses::OUTPUTS.to_owned(), "outputs".to_owned())] }
+    let (name, pseudo_labels) = (loss.name().to_owned(), String::new());
+    Task { name, pseudo_labels, graphs, bindings: vec![(losses::OUTPUTS.to_owned(), "outputs".to_owned())] }
 }
 
 pub fn direction() -> impl Fn(&Model) -> Direction {
@@ -93,7 +92,7 @@ pub fn run(library: &Library, model: &Model, outputs: &[&str]) -> Vec<ArrayD<f32
 
 /// What ONNX Runtime gave as pseudo-label, as annotations.
 pub fn annotations(task: &Task, found: &[ArrayD<f32>]) -> Annotations {
-    let named = task.graphs.decode.graph.outputs.iter().zip(found).map(|(output, array)| {
+    let named = task.annotations().zip(found).map(|(output, array)| {
         let whole = output.value_type.as_ref().is_some_and(|t| t.data_type == DataType::Int64);
         let array = match whole {
             true => Annotation::Whole(array.mapv(|x| x as i64)),
@@ -132,13 +131,12 @@ pub fn error(found: &[f32], truth: &[f64]) -> f64 {
 pub fn hold(what: &str, model: &Model, task: &Task) {
     let library = Library::load(None).unwrap();
     let s = direction()(model);
-    let graphs = TaskGraphs { loss: &task.graphs.loss, decode: &task.graphs.decode, bindings: &task.bindings };
-    let names: Vec<String> =
-        task.graphs.decode.graph.outputs.iter().map(|o| format!("{PSEUDO_LABEL}.{}", o.name)).collect();
+    let graphs = task.parts();
+    let names: Vec<String> = task.annotations().map(|o| format!("{PSEUDO_LABEL}.{}", o.name)).collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).chain([INFLUENCE, "outputs"]).collect();
 
     let plain = run(&library, model, &["outputs"]).remove(0);
-    let built = tangent_task(model, std::slice::from_ref(&s), &graphs, TangentOptions::default()).unwrap();
+    let built = tangent(model, std::slice::from_ref(&s), &graphs, TangentOptions::default()).unwrap();
     let found = run(&library, &built, &wanted);
     assert_eq!(found[names.len() + 1], plain, "{what}: the model's own outputs stay");
     let truth = exact(model, task, &s, &annotations(task, &found[..names.len()]));
@@ -148,14 +146,14 @@ pub fn hold(what: &str, model: &Model, task: &Task) {
     let mut offs = Vec::new();
     for relative_step in [4e-2, 1e-2] {
         let how = Paired { relative_step, difference: Difference::OneSided };
-        let built = paired_task(model, std::slice::from_ref(&s), &graphs, how).unwrap();
+        let built = paired(model, std::slice::from_ref(&s), &graphs, how).unwrap();
         let found = run(&library, &built, &wanted);
         assert_eq!(found[names.len() + 1], plain, "{what}: the model's own outputs stay");
         offs.push(error(found[names.len()].as_slice().unwrap(), &truth));
     }
     assert!(offs[1] < 2e-2 && offs[1] < 0.5 * offs[0] + 2e-4, "{what}, paired: {offs:?}");
     let how = Paired { relative_step: 1e-2, difference: Difference::Central };
-    let built = paired_task(model, std::slice::from_ref(&s), &graphs, how).unwrap();
+    let built = paired(model, std::slice::from_ref(&s), &graphs, how).unwrap();
     let off = error(run(&library, &built, &[INFLUENCE])[0].as_slice().unwrap(), &truth);
     assert!(off < 1e-3, "{what}, central: {off:e}");
 }

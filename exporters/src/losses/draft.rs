@@ -1,8 +1,9 @@
 //! A loss or decode graph under construction, at any opset.
 
+use super::OPSETS;
 use super::{LOSS, LossOptions, OUTPUTS};
-use crate::network::{model_of, opsets};
-use crate::{Error, ModelOptions, Result};
+use crate::network::model_of;
+use crate::{Error, Result};
 use isal_onnx::{Builder, DataType, Dim, Model, Tensor, Value, ValueType};
 
 /// Which of a pair it is.
@@ -26,8 +27,9 @@ pub(super) struct Draft {
 impl Draft {
     /// An empty graph with its first input.
     pub fn new(task: &'static str, role: Role, options: &LossOptions) -> Result<Draft> {
-        if !ModelOptions::OPSETS.contains(&options.opset) {
-            return Err(wrong(task, "opset", options.opset.to_string(), opsets()));
+        if !OPSETS.contains(&options.opset) {
+            let expected = format!("{} to {}", OPSETS.start(), OPSETS.end());
+            return Err(wrong(task, "opset", options.opset.to_string(), expected));
         }
         let mut shape = options.outputs.to_vec();
         let batch = Dim::from("N");
@@ -83,6 +85,11 @@ impl Draft {
         self.b.output(name, value, Some(ValueType { data_type, shape: Some(shape) }));
     }
 
+    /// Says that `value`, `[N]`, is what the model believes besides.
+    pub fn give_belief(&mut self, name: &str, value: Value, data_type: DataType) {
+        self.b.output(name, value, Some(ValueType::new(data_type, ["N"])));
+    }
+
     /// A node without attributes.
     pub fn op<const K: usize>(&mut self, op: &str, inputs: [Value; K]) -> Value {
         self.b.op(op, inputs)
@@ -126,6 +133,11 @@ impl Draft {
         (1..rank).rev().fold(x, |x, axis| self.reduce("ReduceMean", 18, x, axis, false))
     }
 
+    /// The smallest along axis 1, which goes. The axes are an attribute before opset 18.
+    pub fn smallest(&mut self, x: Value) -> Value {
+        self.reduce("ReduceMin", 18, x, 1, false)
+    }
+
     fn reduce(&mut self, op: &str, moved: i64, x: Value, axis: usize, keep: bool) -> Value {
         let axes = vec![axis as i64];
         if self.opset >= moved {
@@ -161,15 +173,27 @@ impl Draft {
 
     /// Numbers of the `k` largest along axis 1; of equals the first. `k` is an attribute before opset 10.
     pub fn top(&mut self, x: Value, k: usize) -> Value {
+        self.top_k(x, k)[1]
+    }
+
+    /// The `k` largest along axis 1, and their numbers.
+    fn top_k(&mut self, x: Value, k: usize) -> Vec<Value> {
         if self.opset >= 10 {
             let k = self.b.constant("k", Tensor::new([1], &[k as i64]));
-            return self.b.node("TopK", [x, k]).attr("axis", 1i64).values(2)[1];
+            return self.b.node("TopK", [x, k]).attr("axis", 1i64).values(2);
         }
-        self.b.node("TopK", [x]).attr("axis", 1i64).attr("k", k as i64).values(2)[1]
+        self.b.node("TopK", [x]).attr("axis", 1i64).attr("k", k as i64).values(2)
     }
 
     /// 1 at the class, 0 elsewhere, along a new axis.
     pub fn one_hot(&mut self, numbers: Value, classes: usize, axis: i64) -> Value {
+        if self.opset < 9 {
+            // OneHot came with opset 9; before, rows of the identity do the same, along a last axis.
+            let mut identity = vec![0.0f32; classes * classes];
+            identity.iter_mut().step_by(classes + 1).for_each(|x| *x = 1.0);
+            let identity = self.b.constant("identity", Tensor::new([classes, classes], &identity));
+            return self.b.node("Gather", [identity, numbers]).attr("axis", 0i64).value();
+        }
         let depth = self.b.constant("depth", Tensor::new([1], &[classes as i64]));
         let values = self.b.constant("off_on", Tensor::new([2], &[0.0f32, 1.0]));
         self.b.node("OneHot", [numbers, depth, values]).attr("axis", axis).value()
@@ -197,6 +221,35 @@ impl Draft {
         let scores = self.b.node("Transpose", [scores]).attr("perm", last).value();
         let logarithms = self.op_along("LogSoftmax", scores, rank as usize - 1);
         self.b.node("Transpose", [logarithms]).attr("perm", back).value()
+    }
+
+    /// The mean over all axes but the first of a value of `rank` axes, as a belief.
+    pub fn give_mean_belief(&mut self, name: &str, value: Value, rank: usize) {
+        let mean = self.mean(value, rank);
+        self.give_belief(name, mean, DataType::Float);
+    }
+
+    /// Over the classes, axis 1, which goes: how likely the likeliest is, the entropy in nats, and how much likelier the
+    /// likeliest is than the next.
+    pub fn sureness(&mut self, classes: usize) -> [Value; 3] {
+        let logarithms = self.log_softmax(classes);
+        let probabilities = self.op("Exp", [logarithms]);
+        let surprise = self.op("Mul", [probabilities, logarithms]);
+        let surprise = self.sum(surprise, 1, false);
+        let entropy = self.op("Neg", [surprise]);
+        if classes < 2 {
+            let whole = self.sum(probabilities, 1, false);
+            return [whole, entropy, whole];
+        }
+        let best = self.top_k(probabilities, 2)[0];
+        let signs = self.classes("first_less_second", &[1.0, -1.0], self.shape.len());
+        let firsts = self.classes("first", &[1.0, 0.0], self.shape.len());
+        let mut weighted = |weights| {
+            let weighted = self.op("Mul", [best, weights]);
+            self.sum(weighted, 1, false)
+        };
+        let (confidence, margin) = (weighted(firsts), weighted(signs));
+        [confidence, entropy, margin]
     }
 
     /// The model.

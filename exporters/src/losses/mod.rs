@@ -3,10 +3,18 @@
 //! - The *loss graph* takes model values by name (here the one value [`OUTPUTS`], the scores before any squashing) and
 //!   annotations by name, and gives [`LOSS`], `[N]`: the training loss of each image, differentiable in the model values alone.
 //! - The *decode graph* takes model values by name and gives annotations, under the names and with the types of the loss graph's
-//!   inputs: the pseudo-label. Nothing in it is differentiable.
+//!   inputs: the pseudo-label. Its other outputs are *beliefs*, `[N]`, floats, or int64 for classes and counts: what else the
+//!   model believes of an image. Nothing in it is differentiable.
 //!
 //! So an input of the loss graph that the decode graph gives is an annotation, and every other one is a model value. A user's
-//! own pair, exported from training code, keeps the same contract.
+//! own pair, exported from training code, keeps the same contract, with beliefs of any names. Those of the built-in ones:
+//!
+//! | task | beliefs |
+//! |---|---|
+//! | softmax cross-entropy | `pseudo_label` (the likeliest class), `confidence` (its probability), `entropy` (in nats), `margin` (to the next likeliest) |
+//! | sigmoid cross-entropy | `positives` (classes believed there), or of one score `pseudo_label`; `confidence`, `entropy`, `margin` of the labelling as a whole, its classes independent |
+//! | pixel cross-entropy | `confidence`, `entropy`, `margin`, each the mean over the pixels |
+//! | squared error, Huber | `value`, of a model of one number an image |
 //!
 //! The metadata properties are `isal.graph` (`loss` or `decode`) and `isal.task` (the name of the task). A loss graph may list
 //! values without a derivative in [`isal.held`](isal_onnx::tangent::HELD); the built-in ones have none and no such property.
@@ -30,6 +38,8 @@ use crate::{Error, ModelOptions, Result};
 use draft::{Draft, Role};
 use isal_onnx::{Dim, Model};
 
+/// Versions of the standard operator set that losses are built for.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
 /// Name of the model value that the built-in tasks read: an input of both graphs.
 pub const OUTPUTS: &str = "outputs";
 /// Name of the loss graph's output.
@@ -60,7 +70,7 @@ pub enum Loss {
 pub struct LossOptions<'a> {
     /// Shape of the model value, the batch axis first: `[N, C]` and so on. Sizes may be symbols, but for the classes.
     pub outputs: &'a [Dim],
-    /// Version of the standard operator set, from [`ModelOptions::OPSETS`].
+    /// Version of the standard operator set, from [`OPSETS`]; from 9 on for all but softmax cross-entropy.
     pub opset: i64,
 }
 

@@ -39,6 +39,9 @@ impl PixelCrossEntropy {
             Role::Decode => {
                 let best = g.arg_max(g.outputs);
                 g.give_annotation(LABELS, best, DataType::Int64, labels);
+                for (name, of_pixels) in ["confidence", "entropy", "margin"].into_iter().zip(g.sureness(classes)) {
+                    g.give_mean_belief(name, of_pixels, 3);
+                }
             }
         }
         Ok(())

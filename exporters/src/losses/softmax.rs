@@ -84,6 +84,12 @@ impl SoftmaxCrossEntropy {
         };
         let shape = g.shape.clone();
         g.give_annotation(WEIGHTS, weights, DataType::Float, shape);
+        let best = g.arg_max(g.outputs);
+        g.give_belief("pseudo_label", best, DataType::Int64);
+        let [confidence, entropy, margin] = g.sureness(classes);
+        g.give_belief("confidence", confidence, DataType::Float);
+        g.give_belief("entropy", entropy, DataType::Float);
+        g.give_belief("margin", margin, DataType::Float);
     }
 }
 

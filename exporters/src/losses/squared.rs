@@ -26,10 +26,16 @@ impl SquaredError {
 /// The mean of what `cost` makes of output minus target; or the outputs as targets.
 pub(super) fn with_targets(g: &mut Draft, cost: impl FnOnce(&mut Draft, Value) -> Value) {
     let shape = g.shape.clone();
-    if g.role == Role::Decode {
-        return g.give_annotation(TARGETS, g.outputs, DataType::Float, shape);
-    }
     let rank = shape.len();
+    if g.role == Role::Decode {
+        let one = shape.iter().skip(1).all(|dim| dim.known() == Some(1));
+        g.give_annotation(TARGETS, g.outputs, DataType::Float, shape);
+        if one {
+            let value = (1..rank).fold(g.outputs, |x, _| g.sum(x, 1, false));
+            g.give_belief("value", value, DataType::Float);
+        }
+        return;
+    }
     let targets = g.annotation(TARGETS, DataType::Float, shape);
     let difference = g.op("Sub", [g.outputs, targets]);
     let costs = cost(g, difference);

@@ -1,32 +1,13 @@
 //! What both forms share: the model's own outputs, then the influences, and what the file says of itself.
 
-use super::contraction::{Contraction, stack};
+use super::classes::{Classes, stack};
 use super::{
-    Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata,
-    InfluenceOptions, TaskGraphs, features,
+    ClassOutputs, Direction, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL, INFLUENCE, INFLUENCE_PER_CLASS, InfluenceMetadata,
+    TaskGraphs, features,
 };
 use crate::tangent::Target;
 use crate::{Builder, DataType, Error, Graph, Model, Result, Value, ValueInfo, ValueType};
 use std::collections::HashMap;
-
-/// What influences are made of: some values of the model and their derivatives.
-#[derive(Clone, Copy)]
-pub(super) enum What<'a> {
-    /// Class scores.
-    Classes(&'a InfluenceOptions),
-    /// Whatever a loss graph reads.
-    Task(&'a TaskGraphs<'a>),
-}
-
-impl What<'_> {
-    /// The names of the values.
-    pub(super) fn values(&self) -> Vec<&str> {
-        match self {
-            What::Classes(options) => vec![&options.logits],
-            What::Task(task) => task.bindings.iter().map(|(_, value)| value.as_str()).collect(),
-        }
-    }
-}
 
 /// Derivatives by the names of their values.
 pub(super) type Derivatives = HashMap<String, Value>;
@@ -34,24 +15,30 @@ pub(super) type Derivatives = HashMap<String, Value>;
 /// A graph that is being given influences.
 pub(super) struct Frame<'a> {
     pub(super) model: &'a Model,
-    pub(super) what: What<'a>,
+    /// What influences are of.
+    pub(super) task: &'a TaskGraphs<'a>,
     /// The model's own outputs; the graph in the making has none until the end.
     own_outputs: Vec<ValueInfo>,
 }
 
 impl<'a> Frame<'a> {
-    /// Checks that there is room for the outputs, and opens the graph.
-    pub(super) fn open(model: &'a Model, directions: &[Direction], what: What<'a>) -> Result<(Frame<'a>, Builder)> {
-        let frame = Frame { model, what, own_outputs: model.graph.outputs.clone() };
+    /// Opens the graph.
+    pub(super) fn open(model: &'a Model, task: &'a TaskGraphs<'a>) -> (Frame<'a>, Builder) {
+        let frame = Frame { model, task, own_outputs: model.graph.outputs.clone() };
+        let graph = Graph { outputs: Vec::new(), ..model.graph.clone() };
+        (frame, Builder::extend(graph))
+    }
+
+    /// Checks that there is a direction, and room for the outputs.
+    pub(super) fn check(&self, directions: &[Direction]) -> Result<()> {
         if directions.is_empty() {
-            return Err(frame.refuse("an influence graph needs at least one direction".to_owned()));
+            return Err(self.refuse("an influence graph needs at least one direction".to_owned()));
         }
         let ours = [INFLUENCE, INFLUENCE_PER_CLASS, EMBEDDING_FEATURES, EMBEDDING_RESIDUAL];
-        if let Some(taken) = frame.own_outputs.iter().find(|o| ours.contains(&o.name.as_str())) {
-            return Err(frame.refuse(format!("it has an output `{}` already", taken.name)));
+        if let Some(taken) = self.own_outputs.iter().find(|o| ours.contains(&o.name.as_str())) {
+            return Err(self.refuse(format!("it has an output `{}` already", taken.name)));
         }
-        let graph = Graph { outputs: Vec::new(), ..model.graph.clone() };
-        Ok((frame, Builder::extend(graph)))
+        Ok(())
     }
 
     pub(super) fn refuse(&self, reason: String) -> Error {
@@ -60,12 +47,12 @@ impl<'a> Frame<'a> {
 
     /// The error that nothing moves.
     pub(super) fn unreached(&self) -> Error {
-        self.refuse(format!("no parameter in scope reaches `{}`", self.what.values().join("`, `")))
+        self.refuse(format!("no parameter in scope reaches `{}`", self.task.values().join("`, `")))
     }
 
     /// Values that must be there in the end: the model's outputs and what influences are made of.
     pub(super) fn targets(&self) -> Vec<&str> {
-        self.own_outputs.iter().map(|o| o.name.as_str()).chain(self.what.values()).collect()
+        self.own_outputs.iter().map(|o| o.name.as_str()).chain(self.task.values()).collect()
     }
 
     /// Those of the values that have a derivative among `found`: floats that a parameter in scope reaches.
@@ -75,7 +62,7 @@ impl<'a> Frame<'a> {
     pub(super) fn moving(&self, found: &HashMap<String, Value>) -> Result<Vec<(&str, Value)>> {
         let float = |name: &str| self.model.graph.value_type(name).is_none_or(|t| t.data_type.is_float());
         let mut moving: Vec<(&str, Value)> = Vec::new();
-        for name in self.what.values() {
+        for name in self.task.values() {
             if let (Some(value), true) = (found.get(name), float(name))
                 && moving.iter().all(|(known, _)| *known != name)
             {
@@ -101,10 +88,7 @@ impl<'a> Frame<'a> {
         metadata: InfluenceMetadata,
     ) -> Result<Model> {
         b.scope("isal");
-        match self.what {
-            What::Classes(options) => self.contract(&mut b, options, derivatives, &means)?,
-            What::Task(task) => task.add(self, &mut b, derivatives, &means, target)?,
-        }
+        self.task.add(self, &mut b, derivatives, &means, target)?;
         let means = means.into_iter().map(|(name, mean)| (name, b.name(mean).to_owned())).collect();
         let mut graph = b.finish()?;
         let added = std::mem::take(&mut graph.outputs);
@@ -116,34 +100,33 @@ impl<'a> Frame<'a> {
         Ok(built)
     }
 
-    /// Contracts class scores with their derivatives.
-    fn contract(
+    /// Declares what a classifier's graph gives besides.
+    pub(super) fn add_classes(
         &self,
         b: &mut Builder,
-        options: &InfluenceOptions,
+        outputs: &ClassOutputs,
         derivatives: &[Derivatives],
         means: &HashMap<String, Value>,
     ) -> Result<()> {
-        let logits = self.present(b, &options.logits, means)?;
-        let contraction = Contraction::new(b, self.model.opset(), logits, options);
-        let (mut influences, mut per_class) = (Vec::new(), Vec::new());
-        for along in derivatives {
-            let tangent = along.get(&options.logits).copied().ok_or_else(|| self.unreached())?;
-            let (influence, classes) = contraction.apply(b, tangent);
-            influences.push(influence);
-            per_class.extend(classes);
+        b.scope("isal");
+        let logits = self.present(b, &outputs.logits, means)?;
+        let classes = Classes::new(b, self.model.opset(), logits, outputs.classes);
+        if outputs.per_class {
+            let mut per_class = Vec::new();
+            for along in derivatives {
+                let tangent = along.get(&outputs.logits).copied().ok_or_else(|| self.unreached())?;
+                per_class.push(classes.influence(b, tangent));
+            }
+            self.declare(b, INFLUENCE_PER_CLASS, &per_class, Some(outputs.classes));
         }
-        let classes = options.classes;
-        self.declare(b, INFLUENCE, &influences, None);
-        self.declare(b, INFLUENCE_PER_CLASS, &per_class, Some(classes));
-        if options.embedding {
-            let (features, width) = features::last_layer(&self.model.graph, &options.logits).ok_or_else(|| {
+        if outputs.embedding {
+            let (features, width) = features::last_layer(&self.model.graph, &outputs.logits).ok_or_else(|| {
                 self.refuse("gradient embeddings need a dense last layer before the logits".to_owned())
             })?;
             let features = self.value(b, &features)?;
-            let features = self.as_float32(b, &options.logits, features);
-            let residual = contraction.residual(b);
-            self.declare(b, EMBEDDING_RESIDUAL, &[residual], Some(classes));
+            let features = self.as_float32(b, &outputs.logits, features);
+            let residual = classes.residual(b);
+            self.declare(b, EMBEDDING_RESIDUAL, &[residual], Some(outputs.classes));
             self.declare(b, EMBEDDING_FEATURES, &[features], Some(width));
         }
         Ok(())
@@ -174,7 +157,7 @@ impl<'a> Frame<'a> {
             [one] => *one,
             several => stack(b, self.model.opset(), several),
         };
-        let first = self.what.values().first().and_then(|name| self.model.graph.value_type(name));
+        let first = self.task.values().first().and_then(|name| self.model.graph.value_type(name));
         let batch = first.and_then(|t| t.shape?.first().cloned());
         let mut shape = vec![batch.unwrap_or_else(|| "N".into())];
         shape.extend((values.len() > 1).then(|| values.len().into()));

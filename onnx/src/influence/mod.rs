@@ -1,13 +1,13 @@
 //! Influence inside ONNX: a graph whose one forward run gives the predictions and each sample's influence.
 //!
-//! With outputs `o = f(u, theta)` and their derivative `o' = J_theta f . s` along a solved vector `s`, the influence
-//! of a sample is a contraction of the two (`contraction`); no backward pass is needed. Reachability, contraction and
-//! outputs are shared (`frame`); the two forms differ only in how they have `o'`: [`paired()`] runs the network at two
-//! weight settings a small step along `s` apart, which needs no rule an operator; [`tangent()`] differentiates it.
+//! With values `o = f(u, theta)` and their derivative `o' = J_theta f . s` along a solved vector `s`, the influence of a sample is
+//! minus the derivative of its loss along `o'` (`task`); no backward pass is needed. Reachability, task and outputs are shared
+//! (`frame`); the two forms differ only in how they have `o'`: [`paired()`] runs the network at two weight settings a small step
+//! along `s` apart, which needs no rule an operator; [`tangent()`] differentiates it.
 //!
 //! Only operators of the standard domain are emitted, at the model's own opset.
 
-mod contraction;
+mod classes;
 mod direction;
 mod features;
 mod frame;
@@ -19,12 +19,13 @@ mod tangent;
 mod task;
 
 pub use crate::reach::{Reach, reach};
+pub use classes::ClassOutputs;
 pub use direction::Direction;
 pub use metadata::{Form, InfluenceMetadata};
-pub use paired::{Difference, Paired, paired, paired_task};
+pub use paired::{Difference, Paired, paired};
 pub use shadow::{Shadow, shadow};
-pub use tangent::{TangentOptions, tangent, tangent_task};
-pub use task::{PSEUDO_LABEL, TaskGraphs};
+pub use tangent::{TangentOptions, tangent};
+pub use task::{BELIEF, PSEUDO_LABEL, TaskGraphs, prediction};
 
 /// Name of the output with each sample's influence, `[N]`, or `[N, D]` for D directions. The more negative, the more
 /// labelling the sample is expected to lower the reference loss.
@@ -36,18 +37,3 @@ pub const INFLUENCE_PER_CLASS: &str = "influence_per_class";
 pub const EMBEDDING_RESIDUAL: &str = "gradient_embedding_residual";
 /// Name of the output with what goes into the last dense layer, `[N, F]`.
 pub const EMBEDDING_FEATURES: &str = "gradient_embedding_features";
-
-/// What the influence graph computes from class scores and their derivatives.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InfluenceOptions {
-    /// Value that holds the logits, `[N, classes]`: an output, or what goes into a final Softmax.
-    pub logits: String,
-    /// Number of classes.
-    pub classes: usize,
-    /// 1: the arg-max pseudo-label. More: the expected gradient over the most likely classes, at most `classes - 1`.
-    pub top_k: usize,
-    /// Whether [`INFLUENCE_PER_CLASS`] is wanted as well.
-    pub per_class: bool,
-    /// Whether [`EMBEDDING_RESIDUAL`] and [`EMBEDDING_FEATURES`] are wanted as well.
-    pub embedding: bool,
-}

@@ -9,8 +9,8 @@
 //! are crossed, too short and float32 rounds it away. It is for float32 weights alone.
 
 use super::direction::measure;
-use super::frame::{Derivatives, Frame, What};
-use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, TaskGraphs};
+use super::frame::{Derivatives, Frame};
+use super::{Direction, Form, InfluenceMetadata, TaskGraphs};
 use crate::tangent::Target;
 use crate::twin::{Kinks, Twins, typed};
 use crate::{DataType, Error, Graph, Model, Result, Tensor};
@@ -49,29 +49,18 @@ pub struct Paired {
     pub difference: Difference,
 }
 
-/// Builds the paired influence graph of `model` for each of `directions`.
+/// Builds the paired influence graph of `model` and its task for each of `directions`.
 ///
-/// Its outputs are the model's own, then those of [`InfluenceOptions`].
-///
-/// # Errors
-/// A direction that names no float32 initializer, or whose block has other dims, or that is zero; logits that no
-/// parameter reaches; an output already called as one of ours.
-pub fn paired(model: &Model, directions: &[Direction], options: &InfluenceOptions, how: Paired) -> Result<Model> {
-    paired_of(model, directions, What::Classes(options), how)
-}
-
-/// [`paired`] of a model and its task: the outputs are the model's own, the pseudo-label and [`INFLUENCE`](super::INFLUENCE).
-/// The loss is not run at two settings and subtracted, which float32 would drown: its own tangent is taken along the
-/// difference of the values that it reads.
+/// Its outputs are the model's own, the pseudo-label, the beliefs and [`INFLUENCE`](super::INFLUENCE). The loss is not run at two
+/// settings and subtracted, which float32 would drown: its own tangent is taken along the difference of the values that it
+/// reads.
 ///
 /// # Errors
-/// As [`paired`], and as [`TaskGraphs`].
-pub fn paired_task(model: &Model, directions: &[Direction], task: &TaskGraphs<'_>, how: Paired) -> Result<Model> {
-    paired_of(model, directions, What::Task(task), how)
-}
-
-fn paired_of(model: &Model, directions: &[Direction], what: What<'_>, how: Paired) -> Result<Model> {
-    let (frame, b) = Frame::open(model, directions, what)?;
+/// A direction that names no float32 initializer, or whose block has other dims, or that is zero; values that no
+/// parameter reaches; an output already called as one of ours; a task that does not fit, as [`TaskGraphs`] says.
+pub fn paired(model: &Model, directions: &[Direction], task: &TaskGraphs<'_>, how: Paired) -> Result<Model> {
+    let (frame, b) = Frame::open(model, task);
+    frame.check(directions)?;
     let kinks = if how.difference == Difference::Held { Kinks::Held } else { Kinks::Free };
     let typed = typed(model, kinks)?;
     let twins = Twins::new(b, &typed, kinks);

@@ -2,11 +2,11 @@
 //!
 //! Nothing is rounded away and no kink is crossed, so it also works in float16 and bfloat16, and checks the paired graph;
 //! it needs a rule for every operator on the way. The direction enters scaled to the length of the weights, so that
-//! tangents are of the size of the values they belong to, and the logits' derivative is scaled back in float32.
+//! tangents are of the size of the values they belong to, and the derivatives of what the loss reads are scaled back in float32.
 
 use super::direction::measure;
-use super::frame::{Derivatives, Frame, What};
-use super::{Direction, Form, InfluenceMetadata, InfluenceOptions, TaskGraphs, low_rank};
+use super::frame::{Derivatives, Frame};
+use super::{Direction, Form, InfluenceMetadata, TaskGraphs, low_rank};
 use crate::tangent::{Seed, Target, Way, differentiate, held_values};
 use crate::{Builder, Model, Result, Tensor, Value};
 use std::collections::HashMap;
@@ -21,37 +21,16 @@ pub struct TangentOptions {
     pub target: Target,
 }
 
-/// Builds the tangent influence graph of `model` for each of `directions`.
+/// Builds the tangent influence graph of `model` and its task for each of `directions`.
 ///
-/// Its outputs are the model's own, bit for bit, then those of [`InfluenceOptions`].
+/// Its outputs are the model's own, bit for bit, then those of [`paired`](super::paired()).
 ///
 /// # Errors
 /// As [`paired`](super::paired()), for weights of any floating type; and a node on the way whose operator has no
 /// tangent rule, by name.
-pub fn tangent(
-    model: &Model,
-    directions: &[Direction],
-    options: &InfluenceOptions,
-    how: TangentOptions,
-) -> Result<Model> {
-    tangent_of(model, directions, What::Classes(options), how)
-}
-
-/// [`tangent`] of a model and its task: the outputs are the model's own, the pseudo-label and [`INFLUENCE`](super::INFLUENCE).
-///
-/// # Errors
-/// As [`tangent`], and as [`TaskGraphs`].
-pub fn tangent_task(
-    model: &Model,
-    directions: &[Direction],
-    task: &TaskGraphs<'_>,
-    how: TangentOptions,
-) -> Result<Model> {
-    tangent_of(model, directions, What::Task(task), how)
-}
-
-fn tangent_of(model: &Model, directions: &[Direction], what: What<'_>, how: TangentOptions) -> Result<Model> {
-    let (frame, mut b) = Frame::open(model, directions, what)?;
+pub fn tangent(model: &Model, directions: &[Direction], task: &TaskGraphs<'_>, how: TangentOptions) -> Result<Model> {
+    let (frame, mut b) = Frame::open(model, task);
+    frame.check(directions)?;
     let typed = model.inferred()?;
     let (mut seeds, mut scales) = (Vec::new(), Vec::new());
     for (number, direction) in directions.iter().enumerate() {
@@ -64,7 +43,7 @@ fn tangent_of(model: &Model, directions: &[Direction], what: What<'_>, how: Tang
         seeds.push(plant(&mut b, model, direction, scale, how, &format!("s{tail}")));
         scales.push(scale);
     }
-    let (targets, held) = (frame.what.values(), held_values(model));
+    let (targets, held) = (frame.task.values(), held_values(model));
     let way = Way { targets: &targets, held: &held };
     let (mut b, found) = differentiate(b, &typed, &seeds, way, how.target)?;
     b.scope("isal");

@@ -52,8 +52,8 @@ pub fn of_inputs(model: &Model, moving: &[&str], target: Target) -> Result<Model
     Ok(Model { graph, ..typed.clone() })
 }
 
-/// The names that [`HELD`] lists.
-pub(crate) fn held_values(model: &Model) -> HashSet<&str> {
+/// The names that the property [`HELD`] of a model lists.
+pub fn held_values(model: &Model) -> HashSet<&str> {
     let listed = model.metadata.get(HELD).map_or("", String::as_str);
     listed.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
 }

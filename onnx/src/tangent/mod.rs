@@ -18,7 +18,7 @@ pub(crate) mod winograd;
 pub(crate) use at::sum;
 pub use at::{At, Tangents};
 pub(crate) use held::Held;
-pub(crate) use inputs::held_values;
+pub use inputs::held_values;
 pub use inputs::{HELD, of_inputs};
 pub use seed::Seed;
 pub use target::Target;

@@ -1,5 +1,6 @@
 //! Products with the Hessian and with the Gauss-Newton matrix.
 
+use crate::derivative::unpacked;
 use crate::engine::Engine;
 use crate::level::Level;
 use crate::{Batch, Failure, Vector, workers};
@@ -114,11 +115,8 @@ type Middle = fn(&Engine, &Level, &[Tensor], &[Tensor], &[Tensor]) -> Result<Vec
 fn detached(level: &Level, duals: &[Tensor]) -> Result<(Vec<Tensor>, Vec<Tensor>), Failure> {
     let (mut values, mut tangents) = (Vec::with_capacity(duals.len()), Vec::with_capacity(duals.len()));
     for dual in duals {
-        let (value, tangent) = level.unpack(dual)?;
-        tangents.push(match tangent {
-            Some(tangent) => tangent.f_detach()?,
-            None => value.f_detach()?.f_zeros_like()?,
-        });
+        let (value, tangent) = unpacked(level, dual)?;
+        tangents.push(tangent.f_detach()?);
         values.push(value);
     }
     Ok((values, tangents))

@@ -16,7 +16,7 @@ pub struct Jvp {
 }
 
 /// A value and its tangent, zeros where it has none.
-fn unpacked(level: &Level, dual: &Tensor) -> Result<(Tensor, Tensor), Failure> {
+pub(crate) fn unpacked(level: &Level, dual: &Tensor) -> Result<(Tensor, Tensor), Failure> {
     let (value, tangent) = level.unpack(dual)?;
     let tangent = match tangent {
         Some(tangent) => tangent,

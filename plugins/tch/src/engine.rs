@@ -2,10 +2,11 @@
 
 use crate::batch::Batch;
 use crate::layout::Layout;
-use crate::loss::{self, Binding, Loss};
+use crate::loss::{Binding, Loss};
 use crate::numerics::finite;
 use crate::program::{Feed, Plan, Program, Run};
 use crate::{Failure, Numerics, Vector, device, ops, settings};
+use isal_onnx::tangent::held_values;
 use isal_onnx::{Model, ValueInfo};
 use tch::{Kind, Tensor};
 
@@ -102,7 +103,7 @@ impl Engine {
 
         let (layout, theta) = parameters(model, &options.parameters, numerics)?;
         let wanted: Vec<&str> = outputs.iter().map(|o| o.name.as_str()).collect();
-        let held = loss::held(model);
+        let held: Vec<&str> = held_values(model).into_iter().collect();
         let program = Program::new(model, &[&input.name], &options.parameters, &wanted, &held, numerics)?;
         let statistics = program
             .statistic_names()

@@ -3,10 +3,11 @@
 //! Everything is said by the graph; how the loss curves in the model's values is found by differentiating it once more
 //! (forward over reverse), sample by sample, since no sample's loss depends on another's values.
 
-use crate::batch::annotation;
+use crate::batch::{annotation, is_float};
 use crate::level::Level;
 use crate::program::{Feed, Plan, Program};
 use crate::{Failure, Numerics};
+use isal_onnx::tangent::held_values;
 use isal_onnx::{Model, ValueInfo};
 use tch::{Kind, Tensor};
 
@@ -35,12 +36,6 @@ pub struct Loss {
     annotations: Vec<ValueInfo>,
     output: String,
     numerics: Numerics,
-}
-
-/// Names that the property `isal.held` of a model lists.
-pub(crate) fn held(model: &Model) -> Vec<&str> {
-    let listed = model.metadata.get(isal_onnx::tangent::HELD).map(String::as_str).unwrap_or_default();
-    listed.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
 }
 
 impl Loss {
@@ -80,7 +75,8 @@ impl Loss {
             });
         }
         let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-        let program = Program::new(model, &names, &[], &[&output.name], &held(model), numerics)?;
+        let held: Vec<&str> = held_values(model).into_iter().collect();
+        let program = Program::new(model, &names, &[], &[&output.name], &held, numerics)?;
         let plan = program.plan(&[&output.name])?;
         let bound: Vec<&str> = bindings.iter().map(|binding| binding.input.as_str()).collect();
         if !program.reaches(&bound, &plan) {
@@ -206,7 +202,7 @@ impl Loss {
 fn leaves(values: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
     let leaf = |value: &Tensor| {
         let value = value.f_detach()?;
-        let float = matches!(value.f_kind()?, Kind::Float | Kind::Double);
+        let float = is_float(value.f_kind()?);
         Ok(if float { value.f_set_requires_grad(true)? } else { value })
     };
     values.iter().map(leaf).collect()

@@ -1,124 +1,74 @@
 //! How right the model is on the images it was trained on. At chance level something is wrong with what the scores stand on:
 //! the order of the classes, or the preprocessing.
 
-use super::prepared::Prepared;
-use super::{ScoreOptions, ScoringError, SolveKey};
-use crate::data::{Dataset, Loader, LoaderOptions};
-use crate::durable;
-use crate::influence::GradientEngine;
-use crate::observe::{Observer, Stage};
+use crate::families::{Fit, Measure};
+use crate::influence::Annotations;
+use crate::task::CLASS_WEIGHTS;
 use indexmap::IndexMap;
+use serde_json::json;
 use std::cmp::Ordering;
 
-/// Images that are looked at, spread evenly over the labelled ones.
-const IMAGES: usize = 2000;
-const BATCH: usize = 64;
-/// Kept beside `s`, so that a command that goes on need not measure it again.
-const FILE: &str = "labelled.json";
-
-/// How right the model is on labelled images.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct LabelledAccuracy {
+/// How right a model is on labelled images.
+#[derive(Debug, Clone, PartialEq)]
+struct LabelledAccuracy {
     /// Images looked at.
-    pub images: usize,
+    images: usize,
     /// Those of them that the model classifies rightly.
-    pub right: usize,
+    right: usize,
     /// Number of classes.
-    pub classes: usize,
+    classes: usize,
     /// Where the order of the classes comes from.
-    pub order: String,
+    order: String,
     /// An order of the same names in which the model is right far more often.
-    pub fitting: Option<OtherOrder>,
+    fitting: Option<OtherOrder>,
 }
 
 /// Another order of the class names.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct OtherOrder {
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+struct OtherOrder {
     /// What it is called.
-    pub name: String,
+    name: String,
     /// Images that the model classifies rightly in it.
-    pub right: usize,
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Kept {
-    model_sha256: String,
-    labelled_sha256: String,
-    accuracy: LabelledAccuracy,
-}
-
-/// Measures the accuracy, or takes the one that was measured on the same images with the same model; says what is wrong
-/// with it.
-pub(super) fn settle<E: GradientEngine>(
-    options: &ScoreOptions,
-    prepared: &Prepared,
-    labelled: &Dataset,
-    engine: &mut E,
-    key: &SolveKey,
-    observer: &dyn Observer,
-) -> Result<LabelledAccuracy, ScoringError> {
-    let path = options.out.join(FILE);
-    let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok());
-    let order = prepared.provenance.get("class names").cloned().unwrap_or_default();
-    let same = |kept: &Kept| {
-        kept.model_sha256 == key.model_sha256
-            && kept.labelled_sha256 == key.labelled_sha256
-            && kept.accuracy.order == order
-    };
-    let accuracy = match kept.filter(same) {
-        Some(kept) => kept.accuracy,
-        None => {
-            let confusion = confusion(options, prepared, labelled, engine, observer)?;
-            let accuracy = LabelledAccuracy::of(&confusion, &prepared.classes, order);
-            let (model_sha256, labelled_sha256) = (key.model_sha256.clone(), key.labelled_sha256.clone());
-            let kept = Kept { model_sha256, labelled_sha256, accuracy };
-            durable::write_bytes(&path, &serde_json::to_vec_pretty(&kept).unwrap_or_default())?;
-            kept.accuracy
-        }
-    };
-    if let Some(warning) = accuracy.warning() {
-        observer.say(&format!("warning: {warning}"));
-    }
-    Ok(accuracy)
+    right: usize,
 }
 
 /// Images by label and by predicted class.
-type Confusion = IndexMap<(usize, usize), usize>;
+pub(super) struct Confusion {
+    pub(super) names: Vec<String>,
+    /// Where the names come from.
+    pub(super) order: String,
+    pub(super) counts: Counts,
+}
 
-fn confusion<E: GradientEngine>(
-    options: &ScoreOptions,
-    prepared: &Prepared,
-    labelled: &Dataset,
-    engine: &mut E,
-    observer: &dyn Observer,
-) -> Result<Confusion, ScoringError> {
-    let loader = LoaderOptions {
-        batch_size: BATCH,
-        threads: (options.threads > 0).then_some(options.threads),
-        ..LoaderOptions::default()
-    };
-    let positions = labelled.spread(IMAGES);
-    let stage = Stage::begin(observer, "checking labelled images", positions.len() as u64, "images");
-    let mut confusion = Confusion::new();
-    for batch in Loader::over(labelled.clone(), prepared.recipe.clone(), positions, &loader)? {
-        let batch = batch?;
-        let outputs = engine.forward(batch.images.view())?;
-        for (row, label) in outputs.outer_iter().zip(&batch.labels) {
-            let Some(label) = label else { continue };
-            let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or_default();
-            *confusion.entry((*label as usize, best)).or_default() += 1;
-        }
-        observer.advance(batch.labels.len() as u64);
-        if observer.interrupted() {
-            return Err(crate::influence::InfluenceError::Cancelled.into());
+type Counts = IndexMap<(usize, usize), usize>;
+
+impl Measure for Confusion {
+    fn add(&mut self, known: &Annotations, believed: &Annotations) {
+        let (Some(known), Some(believed)) = (known.rows(CLASS_WEIGHTS), believed.rows(CLASS_WEIGHTS)) else { return };
+        let best = |row: ndarray::ArrayView1<f32>| {
+            (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]).then(b.cmp(a))).unwrap_or_default()
+        };
+        for (known, believed) in known.outer_iter().zip(believed.outer_iter()) {
+            *self.counts.entry((best(known), best(believed))).or_default() += 1;
         }
     }
-    drop(stage);
-    Ok(confusion)
+
+    fn fit(&self) -> Fit {
+        let accuracy = LabelledAccuracy::of(&self.counts, &self.names, self.order.clone());
+        let details = json!({ "right": accuracy.right, "classes": accuracy.classes, "order": accuracy.order, "fitting": accuracy.fitting });
+        Fit {
+            images: accuracy.images,
+            measure: "accuracy".to_owned(),
+            value: (accuracy.images > 0).then(|| accuracy.right as f64 / accuracy.images as f64),
+            finding: accuracy.finding(),
+            warning: accuracy.warning(),
+            details: details.as_object().cloned().unwrap_or_default(),
+        }
+    }
 }
 
 impl LabelledAccuracy {
-    fn of(confusion: &Confusion, names: &[String], order: String) -> LabelledAccuracy {
+    fn of(confusion: &Counts, names: &[String], order: String) -> LabelledAccuracy {
         let images = confusion.values().sum();
         let right = |place: &dyn Fn(usize) -> usize| -> usize {
             confusion.iter().filter(|((label, found), _)| place(*label) == *found).map(|(_, images)| images).sum()
@@ -151,7 +101,7 @@ impl LabelledAccuracy {
     }
 
     /// What is wrong, where something is, without the full stop.
-    pub(super) fn warning(&self) -> Option<String> {
+    fn warning(&self) -> Option<String> {
         let (found, chance) = (self.percent(self.right), 100.0 / self.classes.max(1) as f64);
         let classified = format!("the model is right on {found:.1} % of {} labelled images", self.images);
         if let Some(other) = &self.fitting {
@@ -174,7 +124,7 @@ impl LabelledAccuracy {
     }
 
     /// How right the model is, where nothing seems wrong.
-    pub(super) fn finding(&self) -> Option<String> {
+    fn finding(&self) -> Option<String> {
         let sound = self.images > 0 && self.warning().is_none();
         sound.then(|| {
             format!("The model is right on {:.1} % of {} labelled images.", self.percent(self.right), self.images)
@@ -268,7 +218,7 @@ mod tests {
 
     /// Ten images a class of a perfect model whose order is `real`, under names in the order `taken`.
     fn perfect(taken: &[String], real: &[String]) -> LabelledAccuracy {
-        let mut confusion = Confusion::new();
+        let mut confusion = Counts::new();
         for (label, name) in taken.iter().enumerate() {
             let found = real.iter().position(|other| other == name).expect("the same names");
             confusion.insert((label, found), 10);

@@ -1,6 +1,6 @@
 //! Values for the inputs besides the images, which become constants of the graph.
 
-use super::ClassifierError;
+use super::NetworkError;
 use isal_onnx::{Attribute, DataType, Model, Node, Tensor, ValueType};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -140,11 +140,11 @@ pub(super) struct Baked {
 }
 
 impl Baked {
-    pub(super) fn write(model: &Model, path: &Path) -> Result<Baked, ClassifierError> {
-        let folder = tempfile::tempdir().map_err(|source| ClassifierError::Temporary { source })?;
+    pub(super) fn write(model: &Model, path: &Path) -> Result<Baked, NetworkError> {
+        let folder = tempfile::tempdir().map_err(|source| NetworkError::Temporary { source })?;
         let name = path.file_name().unwrap_or_else(|| "model.onnx".as_ref());
         let file = folder.path().join(name);
-        model.write(&file).map_err(|source| ClassifierError::Model { path: file.clone(), source })?;
+        model.write(&file).map_err(|source| NetworkError::model(&file, source))?;
         Ok(Baked { file, _folder: folder })
     }
 

@@ -1,0 +1,121 @@
+//! What a task is in Rust, beside its graphs: how its annotations are read, how right a model is, how a belief is shown.
+//!
+//! A family is a folder here and a line of [`of`]. Whatever a user brings with graphs of its own is [`own`]: its annotations are
+//! read by their names, and nothing is known of what they mean.
+
+mod error;
+mod fields;
+mod masks;
+mod measure;
+mod multi_label;
+mod own;
+mod regression;
+mod segmentation;
+mod single_label;
+
+pub use error::AnnotationError;
+pub use measure::{Fit, Measure};
+
+use crate::data::{DataError, Dataset, Recipe};
+use crate::influence::Annotations;
+use image::RgbImage;
+use isal_onnx::ValueInfo;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// What a family is told of the model it is for.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// What the loss graph takes of an image, as the decode graph declares it, the batch axis first.
+    pub annotations: Vec<ValueInfo>,
+    /// Names of the classes in the order of the model's; empty where the task has none.
+    pub classes: Vec<String>,
+    /// Where the names come from.
+    pub class_order: String,
+    /// How images are seen.
+    pub recipe: Recipe,
+}
+
+/// A belief of the model about one image, by the names of the score table's columns.
+pub type Beliefs<'a> = dyn Fn(&str) -> Option<f64> + 'a;
+
+/// How annotations of a task are read, measured and shown.
+pub trait Family: Debug + Send + Sync {
+    /// What the loss graph takes of the image at `index`: annotations of one image.
+    ///
+    /// # Errors
+    /// [`AnnotationError`] with the image's id, for one that is not annotated or not as the model is.
+    fn annotations(&self, data: &Dataset, index: usize) -> Result<Annotations, AnnotationError>;
+
+    /// The data set with its labels counted as the model counts them, where the task goes by labels.
+    ///
+    /// # Errors
+    /// Labels that the model does not have.
+    fn as_the_model_counts(&self, data: &Dataset) -> Result<Dataset, DataError> {
+        Ok(data.clone())
+    }
+
+    /// Whether the label that a data set gives an image is the task's annotation.
+    fn goes_by_labels(&self) -> bool {
+        false
+    }
+
+    /// Whether annotations say something of places of the image, which must not be moved without them.
+    fn is_tied_to_places(&self) -> bool {
+        true
+    }
+
+    /// Whether the loss of an image has a gradient where the model's own belief is taken for the label.
+    fn learns_from_belief(&self) -> bool {
+        true
+    }
+
+    /// What measures how right a model is on annotated images; `None` where nothing is known of what is right.
+    fn measure(&self) -> Option<Box<dyn Measure>>;
+
+    /// What the model believes, in a few words; empty where nothing is to be said.
+    fn caption(&self, beliefs: &Beliefs) -> String {
+        single_label::with_confidence(String::new(), beliefs)
+    }
+
+    /// Whether beliefs are drawn over images.
+    fn draws(&self) -> bool {
+        false
+    }
+
+    /// The believed annotation drawn over its image; `None` where there is nothing to draw.
+    fn overlay(&self, image: &RgbImage, believed: &Annotations) -> Option<RgbImage> {
+        let _ = (image, believed);
+        None
+    }
+}
+
+/// The name of a task in the line that [`Task::text`](crate::task::Task::text) says.
+pub fn named_in(text: &str) -> &str {
+    text.split(' ').next().unwrap_or_default()
+}
+
+/// The family of the task of this name.
+pub fn of(task: &str, setting: Setting) -> Arc<dyn Family> {
+    match task {
+        "softmax-cross-entropy" => Arc::new(single_label::SingleLabel { setting }),
+        "sigmoid-cross-entropy" => Arc::new(multi_label::MultiLabel { setting }),
+        "pixel-cross-entropy" => Arc::new(segmentation::Segmentation { setting }),
+        "squared-error" | "huber" => Arc::new(regression::Regression { setting }),
+        _ => Arc::new(own::Own { setting }),
+    }
+}
+
+impl Setting {
+    /// The name of a class, or its number where it has none.
+    fn class(&self, class: usize) -> String {
+        self.classes.get(class).cloned().unwrap_or_else(|| class.to_string())
+    }
+
+    /// The first few names, for messages.
+    fn some_classes(&self) -> String {
+        const SHOWN: usize = 8;
+        let more = if self.classes.len() > SHOWN { ", ..." } else { "" };
+        format!("{}{more}", self.classes.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", "))
+    }
+}

@@ -1,0 +1,122 @@
+//! What the decode graph of a task gives, out of a model that holds it: the pseudo-label and the beliefs.
+
+use super::Scored;
+use crate::influence::{Annotation, Annotations};
+use crate::runtime::{RuntimeError, Session};
+use crate::scores::{BeliefColumn, BeliefKind};
+use isal_onnx::Model;
+use isal_onnx::influence::{BELIEF, PSEUDO_LABEL};
+use ndarray::{ArrayD, ArrayView4, Axis, Ix1};
+
+/// The outputs of a model that are a task's.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decoded {
+    beliefs: Vec<BeliefColumn>,
+    annotations: Vec<Pseudo>,
+}
+
+/// An annotation that a model believes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pseudo {
+    name: String,
+    whole: bool,
+}
+
+impl Decoded {
+    /// Those among the outputs of `model`.
+    pub fn of(model: &Model) -> Decoded {
+        let mut decoded = Decoded::default();
+        for output in &model.graph.outputs {
+            let declared = output.value_type.as_ref();
+            let whole = declared.is_some_and(|t| !t.data_type.is_float());
+            let rank = declared.and_then(|t| t.shape.as_ref()).map(Vec::len);
+            let named = |prefix: &str| output.name.strip_prefix(prefix)?.strip_prefix('.').map(str::to_owned);
+            if let Some(name) = named(PSEUDO_LABEL) {
+                decoded.annotations.push(Pseudo { name, whole });
+            } else if let Some(name) = named(BELIEF).filter(|_| rank.is_none_or(|rank| rank == 1)) {
+                let kind = if whole { BeliefKind::Whole } else { BeliefKind::Number };
+                decoded.beliefs.push(BeliefColumn { name, kind });
+            }
+        }
+        decoded
+    }
+
+    /// Names of the outputs.
+    pub(super) fn outputs(&self) -> Vec<String> {
+        let annotations = self.annotations.iter().map(|pseudo| format!("{PSEUDO_LABEL}.{}", pseudo.name));
+        annotations.chain(self.beliefs.iter().map(|column| format!("{BELIEF}.{}", column.name))).collect()
+    }
+
+    /// The beliefs as columns of a score table.
+    pub fn columns(&self) -> &[BeliefColumn] {
+        &self.beliefs
+    }
+
+    /// Runs a batch: its beliefs, and the influence where there is an output of it.
+    pub(super) fn score(
+        &self,
+        session: &mut Session,
+        images: ArrayView4<f32>,
+        influence: Option<&str>,
+    ) -> Result<Scored, RuntimeError> {
+        let outputs = self.outputs().split_off(self.annotations.len());
+        let wanted: Vec<&str> = outputs.iter().map(String::as_str).chain(influence).collect();
+        let (arrays, count) = (session.run(images, &wanted)?, images.len_of(Axis(0)));
+        let mut columns = columns(session, arrays, &wanted, count)?;
+        let influence = influence.and_then(|_| columns.pop());
+        Ok(Scored { beliefs: transposed(&columns, count), influence })
+    }
+
+    /// Runs a batch: the annotations that the model believes, and its beliefs.
+    pub(super) fn all(
+        &self,
+        session: &mut Session,
+        images: ArrayView4<f32>,
+    ) -> Result<(Annotations, Vec<Vec<f64>>), RuntimeError> {
+        let (outputs, count) = (self.outputs(), images.len_of(Axis(0)));
+        let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let mut arrays = session.run(images, &wanted)?;
+        let (annotations, beliefs) = wanted.split_at(self.annotations.len());
+        let columns = columns(session, arrays.split_off(annotations.len()), beliefs, count)?;
+        let annotations = self.annotations.iter().zip(arrays).map(|(pseudo, array)| {
+            let array = match pseudo.whole {
+                true => Annotation::Whole(array.mapv(|x| x as i64)),
+                false => Annotation::Float(array),
+            };
+            (pseudo.name.clone(), array)
+        });
+        let annotations = Annotations::new(count, annotations.collect()).map_err(|error| RuntimeError::Signature {
+            model: session.model().to_owned(),
+            reason: format!("the decode graph does not give an annotation an image: {error}"),
+        })?;
+        Ok((annotations, transposed(&columns, count)))
+    }
+}
+
+/// Outputs of one number an image.
+fn columns(
+    session: &Session,
+    arrays: Vec<ArrayD<f32>>,
+    names: &[&str],
+    images: usize,
+) -> Result<Vec<Vec<f64>>, RuntimeError> {
+    arrays.into_iter().zip(names).map(|(array, name)| row(session, array, name, images)).collect()
+}
+
+/// A row an image of columns.
+fn transposed(columns: &[Vec<f64>], images: usize) -> Vec<Vec<f64>> {
+    let row = |n: usize| columns.iter().map(|column| column.get(n).copied().unwrap_or(f64::NAN)).collect();
+    (0..images).map(row).collect()
+}
+
+/// An output of one number an image.
+fn row(session: &Session, array: ArrayD<f32>, name: &str, images: usize) -> Result<Vec<f64>, RuntimeError> {
+    let shape = array.shape().to_vec();
+    match array.into_dimensionality::<Ix1>() {
+        Ok(numbers) if numbers.len() == images => Ok(numbers.iter().map(|x| f64::from(*x)).collect()),
+        _ => Err(RuntimeError::Signature {
+            model: session.model().to_owned(),
+            reason: format!("`{name}` has shape {shape:?}, expected [{images}], a number an image"),
+        }),
+    }
+}

@@ -1,0 +1,23 @@
+//! `isal train` and `isal score pool` for tasks other than one class an image, on pictures that are composed of real digits.
+//!
+//! Needs the plugin, ONNX Runtime and the digits of `make setup`.
+
+#[path = "../score_pool/digits.rs"]
+#[allow(dead_code, reason = "shared with tests that write whole digits")]
+mod digits;
+
+#[path = "../solvers/dense.rs"]
+#[allow(dead_code, reason = "shared with tests of the solvers")]
+mod dense;
+
+mod compose;
+mod detector;
+mod hostile;
+mod multi_label;
+mod own;
+mod place;
+mod regression;
+mod retraining;
+mod scenes;
+mod segmentation;
+mod segmenter;
