@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// What a family is told of the model it is for.
 #[derive(Debug, Clone)]
 pub struct Setting {
-    /// What the loss graph takes of an image, as the decode graph declares it, the batch axis first.
+    /// What the loss graph takes of an image, as the loss graph declares it, the batch axis first.
     pub annotations: Vec<ValueInfo>,
     /// Names of the classes in the order of the model's; empty where the task has none.
     pub classes: Vec<String>,

@@ -12,6 +12,7 @@ use crate::families::{self, Family, Setting};
 use crate::observe::Observer;
 use crate::scores::{Rows, Stored};
 use crate::select::{Duplicates, StrategyOptions, select};
+use crate::task::SINGLE_LABEL;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -232,13 +233,14 @@ fn family(
     classes: &[String],
     path: &Path,
 ) -> Result<Arc<dyn Family>, ScoringError> {
-    let line = |key: &str| provenance.get(key).map_or("", String::as_str);
-    let recipe = serde_json::from_str(line("preprocessing")).map_err(|error| MergeError::NotAShard {
+    let line = |key: &str, otherwise| provenance.get(key).map_or(otherwise, String::as_str);
+    let recipe = serde_json::from_str(line("preprocessing", "")).map_err(|error| MergeError::NotAShard {
         path: path.to_path_buf(),
         reason: format!("its preprocessing is no recipe: {error}"),
     })?;
     let setting = Setting { annotations: Vec::new(), classes: classes.to_vec(), class_order: String::new(), recipe };
-    Ok(families::of(families::named_in(line(TASK)), setting))
+    // Slices of earlier versions are of classifiers.
+    Ok(families::of(families::named_in(line(TASK, SINGLE_LABEL)), setting))
 }
 
 /// The pool for the thumbnails: the one given, or where it was, if it is still the same. It is decoded as it was scored.

@@ -61,7 +61,12 @@ impl Decoded {
     ) -> Result<Scored, RuntimeError> {
         let outputs = self.outputs().split_off(self.annotations.len());
         let wanted: Vec<&str> = outputs.iter().map(String::as_str).chain(influence).collect();
-        let (arrays, count) = (session.run(images, &wanted)?, images.len_of(Axis(0)));
+        let count = images.len_of(Axis(0));
+        if wanted.is_empty() {
+            // A task of which nothing is to be said of an image.
+            return Ok(Scored { beliefs: vec![Vec::new(); count], influence: None });
+        }
+        let arrays = session.run(images, &wanted)?;
         let mut columns = columns(session, arrays, &wanted, count)?;
         let influence = influence.and_then(|_| columns.pop());
         Ok(Scored { beliefs: transposed(&columns, count), influence })

@@ -26,6 +26,8 @@ fn a_loss_of_ones_own_scores_a_pool() {
     assert!(rank > 0.999, "{rank}");
     let said = place.refused(&mut place.score("labeled/labels.jsonl", "out", &["--strategy", "margin"]));
     assert!(said.contains("goes by `margin`") && said.contains("it has none"), "{said}");
+    place.score("labeled/labels.jsonl", "random", &["--strategy", "random"]).assert().success();
+    assert_eq!(place.table("random").rows.len(), 20);
     let said = place.refused(&mut place.score("labeled/labels.jsonl", "out", &["--expected-top-k", "3"]));
     assert!(said.contains("one class an image"), "{said}");
 }

@@ -2,7 +2,7 @@
 //!
 //! Graph, names and everything else are the model's own; only the weights in scope are others, so an engine compiled for
 //! the model can be refitted with them. With `o` the served model's logits, `o~` the shadow's and `d = (o~ - o) / eps`,
-//! the influence under the arg-max pseudo-label is `-sum_c p_c (d_c - d_top)` (`contraction`), that is
+//! the influence under the arg-max pseudo-label is `-sum_c p_c (d_c - d_top)` (`classes`), that is
 //! `d_top - sum_c p_c d_c` with `p = softmax(o)`. Of probabilities the logarithm is taken first: it differs from the
 //! logits by the same number in every class, which cancels.
 
