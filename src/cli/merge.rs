@@ -1,13 +1,12 @@
 //! `isal score merge`: the slices of a pool that several machines scored, joined.
 
-use super::score::{at_least_one, duplicates, print, strategy};
+use super::score::{at_least_one, duplicates, print, strategy, strategy_help, strategy_names};
 use super::{Context, Outcome};
 use crate::scores::ScoreFormat;
 use crate::scoring::{self, merge};
 use crate::select::STRATEGIES;
 use anyhow::Context as _;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 
 pub(super) const AFTER: &str = "\
@@ -30,9 +29,8 @@ pub struct MergeOptions {
     /// Images to select
     #[arg(long, value_name = "N", help_heading = "Selection")]
     budget: usize,
-    /// How to select
-    #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
-    #[arg(help_heading = "Selection")]
+    #[arg(long, default_value = STRATEGIES[0].name, value_name = "NAME", help_heading = "Selection")]
+    #[arg(help = strategy_names(), long_help = strategy_help())]
     strategy: String,
     /// Seed of random selection
     #[arg(long, default_value_t = 0, help_heading = "Selection")]

@@ -77,7 +77,7 @@ enum Command {
     /// List or build the model zoo
     #[command(subcommand)]
     Model(model::Command),
-    /// Train a classifier; the weights are written back into its ONNX graph
+    /// Train a model; the weights are written back into its ONNX graph
     Train(Box<train::Options>),
     /// Score a pool of images and select the ones to label next
     #[command(subcommand)]

@@ -13,9 +13,8 @@ use crate::scoring::{
     CurvatureImages, CurvatureOptions, Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard,
     Source, score_pool,
 };
-use crate::select::{Duplicates, Needs, Random, STRATEGIES, StrategyOptions};
+use crate::select::{Duplicates, Needs, PowerMargin, Random, STRATEGIES, StrategyOptions};
 use anyhow::Context as _;
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -151,9 +150,8 @@ pub struct PoolOptions {
     /// Images to select
     #[arg(long, value_name = "N", required_unless_present = "shard", help_heading = "Selection")]
     budget: Option<usize>,
-    /// How to select
-    #[arg(long, default_value = STRATEGIES[0].name, value_parser = PossibleValuesParser::new(STRATEGIES.iter().map(|row| row.name)))]
-    #[arg(help_heading = "Selection")]
+    #[arg(long, default_value = STRATEGIES[0].name, value_name = "NAME", help_heading = "Selection")]
+    #[arg(help = strategy_names(), long_help = strategy_help())]
     strategy: String,
     /// Seed of the reference hold-out and of random selection
     #[arg(long, default_value_t = 0, help_heading = "Selection", hide_short_help = true)]
@@ -251,12 +249,29 @@ pub(super) fn print(outcome: &Scored, context: &Context) -> anyhow::Result<()> {
     context.print(&text, outcome)
 }
 
-/// The strategy of that name, with the seed where it draws.
+/// The strategy of that name, with the seed where it draws; or the one that a file says.
 pub(super) fn strategy(name: &str, seed: u64) -> anyhow::Result<StrategyOptions> {
+    if name.ends_with(".toml") {
+        let text = std::fs::read_to_string(name).with_context(|| format!("cannot read `{name}`"))?;
+        return toml::from_str(&text).map_err(|e| BadRequest(format!("`{name}`: {e}")).into());
+    }
     Ok(match StrategyOptions::named(name)? {
         StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed }),
+        StrategyOptions::PowerMargin(options) => StrategyOptions::PowerMargin(PowerMargin { seed, ..options }),
         other => other,
     })
+}
+
+/// Every strategy by name, for `-h`.
+pub(super) fn strategy_names() -> String {
+    let names: Vec<&str> = STRATEGIES.iter().map(|row| row.name).collect();
+    format!("How to select: {}, or a FILE.toml", names.join(", "))
+}
+
+/// Every strategy by name, for `--help`.
+pub(super) fn strategy_help() -> String {
+    let rows: Vec<String> = STRATEGIES.iter().map(|row| format!("  {:<18} {}", row.name, row.about)).collect();
+    format!("How to select: a file such as those in configs/strategy, or one of\n{}", rows.join("\n"))
 }
 
 /// What `--keep-duplicates` means.
@@ -315,7 +330,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
     if given.difference != PairedDifference::Auto && given.engine.is_some_and(|engine| engine != Engine::Paired) {
         return Err(BadRequest("`--difference` goes with `--engine paired`".into()).into());
     }
-    let needs = StrategyOptions::named(&given.strategy)?.row().needs;
+    let needs = strategy(&given.strategy, given.seed)?.row().needs;
     if needs == Needs::Influence && given.labeled.is_none() {
         let text = format!("strategy `{}` needs `--labeled`: the images the model was trained on", given.strategy);
         return Err(BadRequest(text).into());

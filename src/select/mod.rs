@@ -9,11 +9,13 @@ mod entropy;
 mod influence;
 mod least_confidence;
 mod margin;
+mod power_margin;
 mod random;
 mod ranking;
 mod selection;
 mod strategy;
 
+pub use power_margin::PowerMargin;
 pub use random::Random;
 pub use ranking::{Ranked, Ranking};
 pub use selection::{LeftOut, SCHEMA, SelectError, Selected, Selection};

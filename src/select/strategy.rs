@@ -1,9 +1,10 @@
 //! Every strategy, the one slice that lists them, and the selection itself.
 
+use super::power_margin::PowerMargin;
 use super::random::Random;
 use super::ranking::{Ranked, Ranking};
 use super::selection::{LeftOut, SelectError, Selected, Selection};
-use super::{entropy, influence, least_confidence, margin, random};
+use super::{entropy, influence, least_confidence, margin, power_margin, random};
 use crate::data::Content;
 use crate::repeats::Repeats;
 use crate::scores::{BeliefColumn, BeliefKind, Rows, ScoreRow};
@@ -50,7 +51,8 @@ pub struct StrategyRow {
 }
 
 /// Every strategy, the default first.
-pub const STRATEGIES: &[StrategyRow] = &[influence::ROW, random::ROW, entropy::ROW, margin::ROW, least_confidence::ROW];
+pub const STRATEGIES: &[StrategyRow] =
+    &[influence::ROW, random::ROW, entropy::ROW, margin::ROW, power_margin::ROW, least_confidence::ROW];
 
 /// No options at all; unlike a unit variant it refuses unknown keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -58,7 +60,7 @@ pub const STRATEGIES: &[StrategyRow] = &[influence::ROW, random::ROW, entropy::R
 pub struct NoOptions {}
 
 /// The options of a strategy; its variant says which. In TOML the key `strategy` holds the variant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "strategy", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum StrategyOptions {
@@ -70,6 +72,8 @@ pub enum StrategyOptions {
     Entropy(NoOptions),
     /// Smallest margin first.
     Margin(NoOptions),
+    /// Small margins more often.
+    PowerMargin(PowerMargin),
     /// Lowest confidence first.
     LeastConfidence(NoOptions),
 }
@@ -96,6 +100,7 @@ impl StrategyOptions {
             StrategyOptions::Random(_) => &random::ROW,
             StrategyOptions::Entropy(_) => &entropy::ROW,
             StrategyOptions::Margin(_) => &margin::ROW,
+            StrategyOptions::PowerMargin(_) => &power_margin::ROW,
             StrategyOptions::LeastConfidence(_) => &least_confidence::ROW,
         }
     }
@@ -138,7 +143,11 @@ impl Keys<'_> {
             (StrategyOptions::Random(options), _) => Ok(options.key(&row.id)),
             (_, Some((place, first))) => {
                 let belief = row.beliefs.get(place).copied().unwrap_or(f64::NAN);
-                Ok(if first == First::Highest { -belief } else { belief })
+                Ok(match (self.options, first) {
+                    (StrategyOptions::PowerMargin(options), _) => options.key(&row.id, belief),
+                    (_, First::Highest) => -belief,
+                    (_, First::Lowest) => belief,
+                })
             }
             (_, None) => row.influence.ok_or_else(|| SelectError::NoInfluence { id: row.id.clone() }),
         }
