@@ -4,7 +4,7 @@ use super::model_arguments::ModelArguments;
 use super::{BadRequest, Context, Outcome};
 use crate::bench::{Contender, Figure, Plan, compare};
 use crate::influence::GradientEngine as _;
-use crate::influence_graph::target;
+use crate::influence_graph::{takes_a_step, target};
 use crate::network::Network;
 use crate::observe::Observer as _;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError};
@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use clap::Args;
 use isal_onnx::influence::{Difference, Direction, INFLUENCE, Paired, TangentOptions, paired, tangent};
 use isal_onnx::{DataType, Scope, Tensor};
-use ndarray::Array4;
+use ndarray::{Array4, Axis};
 use rand::{RngExt as _, SeedableRng as _};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,11 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     let images = random_images(&network, options.batch_size)?;
 
     let library = Library::load(context.global.onnxruntime.as_deref())?;
-    let session_options = SessionOptions { provider: options.execution_provider, threads: context.global.threads };
+    let settled = options.execution_provider.settle(&library)?;
+    if let Some(why) = &settled.why {
+        context.progress.say(why);
+    }
+    let session_options = SessionOptions { provider: settled.provider, threads: context.global.threads };
     let mut plain = Session::open(&library, network.file(), session_options)?;
     let pair = |difference: Difference| -> anyhow::Result<Session> {
         let path = scratch.path().join(format!("{}.onnx", difference.name()));
@@ -87,7 +91,13 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
         paired(&network.model, std::slice::from_ref(&s), &task.parts(), how)?.write(&path)?;
         Ok(Session::open(&library, &path, session_options)?)
     };
-    let (mut free, mut held) = (pair(Difference::OneSided)?, pair(Difference::Held)?);
+    let mut pairs = Vec::new();
+    if takes_a_step(&network, parameters.iter().map(String::as_str)) {
+        pairs.push(("paired graph, prediction and influence", pair(Difference::OneSided)?));
+        pairs.push(("paired graph, held at the kinks", pair(Difference::Held)?));
+    } else {
+        context.progress.say("a small step is rounded away in these weights, so the paired graphs are not measured");
+    }
     let tangent_path = scratch.path().join("tangent.onnx");
     let how = TangentOptions { rank: options.tangent_rank, target: target(plain.provider()) };
     tangent(&network.model, std::slice::from_ref(&s), &task.parts(), how)?.write(&tangent_path)?;
@@ -102,33 +112,21 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     };
 
     let batch = options.batch_size;
-    let mut predictor = Predictor::open(&library, &network, &task, session_options)?;
     let outputs: Vec<&str> = network.model.graph.outputs.iter().map(|output| output.name.as_str()).collect();
     let both: Vec<&str> = outputs.iter().copied().chain([INFLUENCE]).collect();
-    let mut contenders: Vec<Contender<'_, anyhow::Error>> = vec![
-        Contender {
-            name: "ONNX Runtime, prediction alone".into(),
-            run: Box::new(|| plain.run(images.view(), &outputs).map(|_| batch).map_err(Into::into)),
-        },
-        Contender {
-            name: "paired graph, prediction and influence".into(),
-            run: Box::new(|| free.run(images.view(), &both).map(|_| batch).map_err(Into::into)),
-        },
-        Contender {
-            name: "paired graph, held at the kinks".into(),
-            run: Box::new(|| held.run(images.view(), &both).map(|_| batch).map_err(Into::into)),
-        },
-        Contender {
-            name: "tangent graph, prediction and influence".into(),
-            run: Box::new(|| forward.run(images.view(), &both).map(|_| batch).map_err(Into::into)),
-        },
-    ];
+    let mut contenders = vec![of_session("ONNX Runtime, prediction alone", &mut plain, &outputs, &images)];
+    for (name, session) in &mut pairs {
+        contenders.push(of_session(name, session, &both, &images));
+    }
+    contenders.push(of_session("tangent graph, prediction and influence", &mut forward, &both, &images));
     if let (Some(engine), Some(vector)) = (&native, &vector) {
+        let mut predictor = Predictor::open(&library, &network, &task, session_options)?;
+        let images = images.view();
         contenders.push(Contender {
             name: "native engine, prediction and influence".into(),
-            run: Box::new(|| {
-                let believed = predictor.decode(images.view())?;
-                influences(engine, images.view(), &believed, vector).map(|_| batch).map_err(Into::into)
+            run: Box::new(move || {
+                let believed = predictor.decode(images)?;
+                influences(engine, images, &believed, vector).map(|_| batch).map_err(Into::into)
             }),
         });
     }
@@ -140,9 +138,25 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     let mut figures = compare(&mut contenders, plan)?;
     drop(contenders);
     if let Some(python) = &options.pytorch {
-        figures.extend(peer(python, &path, options, context.global.threads, figures[0].images_per_s)?);
+        let device = match settled.provider {
+            ExecutionProvider::Cuda | ExecutionProvider::Tensorrt => "cuda",
+            _ => "cpu",
+        };
+        figures.extend(peer(python, &path, options, (device, context.global.threads), figures[0].images_per_s)?);
     }
-    report(options, context, &figures)
+    report(options, context, settled.provider, &figures)
+}
+
+/// A session's runs for these outputs.
+fn of_session<'a>(
+    name: &str,
+    session: &'a mut Session,
+    outputs: &'a [&str],
+    images: &'a Array4<f32>,
+) -> Contender<'a, anyhow::Error> {
+    let batch = images.len_of(Axis(0));
+    let run = Box::new(move || session.run(images.view(), outputs).map(|_| batch).map_err(Into::into));
+    Contender { name: name.to_owned(), run }
 }
 
 /// The model with its task on the plugin, and said where there is none.
@@ -171,7 +185,12 @@ fn native(
     Ok(Some(PluginEngine::from_model(&plugin, &network.model, &load)?))
 }
 
-fn report(options: &Options, context: &Context, figures: &[Figure]) -> anyhow::Result<Outcome> {
+fn report(
+    options: &Options,
+    context: &Context,
+    provider: ExecutionProvider,
+    figures: &[Figure],
+) -> anyhow::Result<Outcome> {
     let mut text = String::new();
     writeln!(text, "{:<46} {:>9} {:>19} {:>6}", "", "images/s", "slowest - fastest", "cost")?;
     for figure in figures {
@@ -180,7 +199,7 @@ fn report(options: &Options, context: &Context, figures: &[Figure]) -> anyhow::R
     }
     let value = serde_json::json!({
         "schema": "isal-bench/1", "batch_size": options.batch_size, "scope": options.scope,
-        "rounds": options.rounds, "figures": figures,
+        "execution_provider": provider, "rounds": options.rounds, "figures": figures,
     });
     context.print(&text, &value)?;
     Ok(Outcome::Done)
@@ -223,7 +242,13 @@ fn random_images(network: &Network, batch: usize) -> anyhow::Result<Array4<f32>>
 const PEER: &str = "tests/bench/pytorch_peer.py";
 
 /// Runs the PyTorch side on the same model, batch and threads; its medians, as figures.
-fn peer(python: &Path, model: &Path, options: &Options, threads: usize, plain: f64) -> anyhow::Result<Vec<Figure>> {
+fn peer(
+    python: &Path,
+    model: &Path,
+    options: &Options,
+    (device, threads): (&str, usize),
+    plain: f64,
+) -> anyhow::Result<Vec<Figure>> {
     #[derive(serde::Deserialize)]
     struct Answer {
         images_per_second: indexmap::IndexMap<String, f64>,
@@ -235,7 +260,7 @@ fn peer(python: &Path, model: &Path, options: &Options, threads: usize, plain: f
         .arg(PEER)
         .arg(model)
         .args(["--batch", &options.batch_size.to_string(), "--threads", &threads_for(threads).to_string()])
-        .args(["--repeats", &options.rounds.to_string()])
+        .args(["--repeats", &options.rounds.to_string(), "--device", device])
         .output()
         .with_context(|| format!("cannot run `{}`", python.display()))?;
     if !output.status.success() {

@@ -1,10 +1,11 @@
 //! `isal doctor`: what there is to run on, and what to do about what is missing.
 
+use super::failure::starting_hint;
 use super::{Context, Outcome};
 use crate::error_chain::in_one_line;
 use crate::plugin::Plugin;
-use crate::runtime::{ExecutionProvider, Library, SUPPORTED, threads_for};
-use clap::Args;
+use crate::runtime::{ExecutionProvider, Library, RuntimeError, SUPPORTED, threads_for};
+use clap::{Args, ValueEnum as _};
 use std::fmt::Write as _;
 
 /// Takes no options of its own.
@@ -15,7 +16,7 @@ pub struct Options {}
 /// One thing that was looked for.
 #[derive(Debug, serde::Serialize)]
 struct Finding {
-    name: &'static str,
+    name: String,
     /// Version and place, or why it is not there.
     found: String,
     ok: bool,
@@ -31,7 +32,7 @@ pub(super) fn run(_options: &Options, context: &Context) -> anyhow::Result<Outco
     findings.extend(plugin(context));
     let (threads, sessions) = (std::thread::available_parallelism().map_or(1, usize::from), threads_for(0));
     findings.push(Finding {
-        name: "threads",
+        name: "threads".to_owned(),
         found: match context.global.threads {
             0 if sessions < threads => format!("{threads}, of which {sessions} run a model: one a core"),
             0 => format!("{threads}"),
@@ -42,7 +43,7 @@ pub(super) fn run(_options: &Options, context: &Context) -> anyhow::Result<Outco
         cure: None,
     });
     findings.push(Finding {
-        name: "waiting threads",
+        name: "waiting threads".to_owned(),
         found: match std::env::var("OMP_WAIT_POLICY") {
             Ok(policy) if policy.eq_ignore_ascii_case("passive") => "sleep".to_owned(),
             Ok(policy) => format!("as OMP_WAIT_POLICY={policy} says in libtorch, sleep in ONNX Runtime"),
@@ -80,7 +81,7 @@ fn runtime(context: &Context) -> Vec<Finding> {
         Err(error) => {
             let cure = format!("run `make setup`, or set ORT_DYLIB_PATH to a library of version {SUPPORTED}");
             return vec![Finding {
-                name: "ONNX Runtime",
+                name: "ONNX Runtime".to_owned(),
                 found: error.to_string(),
                 ok: false,
                 needed: true,
@@ -92,16 +93,32 @@ fn runtime(context: &Context) -> Vec<Finding> {
         Ok(names) => (names.join(", "), true),
         Err(error) => (error.to_string(), false),
     };
-    vec![
+    let mut findings = vec![
         Finding {
-            name: "ONNX Runtime",
+            name: "ONNX Runtime".to_owned(),
             found: format!("{} at {}", library.version(), library.path().display()),
             ok: true,
             needed: true,
             cure: None,
         },
-        Finding { name: "execution providers", found, ok, needed: true, cure: None },
-    ]
+        Finding { name: "execution providers".to_owned(), found, ok, needed: true, cure: None },
+    ];
+    findings.extend(ExecutionProvider::value_variants().iter().filter_map(|provider| accelerator(*provider, &library)));
+    findings
+}
+
+/// Whether an execution provider of this build computes; nothing for the CPU, which always does.
+fn accelerator(provider: ExecutionProvider, library: &Library) -> Option<Finding> {
+    if matches!(provider, ExecutionProvider::Auto | ExecutionProvider::Cpu) || !provider.is_built_in(library).ok()? {
+        return None;
+    }
+    let (ok, found) = match provider.start(library) {
+        Ok(()) => (true, "computes".to_owned()),
+        Err(RuntimeError::Provider { reason, .. }) => (false, reason),
+        Err(other) => (false, other.to_string()),
+    };
+    let cure = (!ok).then(|| starting_hint(provider));
+    Some(Finding { name: provider.to_string(), found, ok, needed: false, cure })
 }
 
 fn plugin(context: &Context) -> Vec<Finding> {
@@ -109,16 +126,22 @@ fn plugin(context: &Context) -> Vec<Finding> {
     match plugin.and_then(|plugin| Ok((plugin.describe()?, plugin))) {
         Ok((described, plugin)) => vec![
             Finding {
-                name: "gradient plugin",
+                name: "gradient plugin".to_owned(),
                 found: format!("{} {} at {}", described.name, described.version, plugin.path().display()),
                 ok: true,
                 needed: true,
                 cure: None,
             },
-            Finding { name: "plugin backend", found: described.backend, ok: true, needed: true, cure: None },
-            Finding { name: "plugin devices", found: described.devices.join(", "), ok: true, needed: true, cure: None },
+            Finding { name: "plugin backend".to_owned(), found: described.backend, ok: true, needed: true, cure: None },
             Finding {
-                name: "plugin operators",
+                name: "plugin devices".to_owned(),
+                found: described.devices.join(", "),
+                ok: true,
+                needed: true,
+                cure: None,
+            },
+            Finding {
+                name: "plugin operators".to_owned(),
                 found: described.ops.len().to_string(),
                 ok: true,
                 needed: true,
@@ -126,7 +149,7 @@ fn plugin(context: &Context) -> Vec<Finding> {
             },
         ],
         Err(error) => vec![Finding {
-            name: "gradient plugin",
+            name: "gradient plugin".to_owned(),
             found: in_one_line(&error),
             ok: false,
             needed: true,

@@ -223,7 +223,12 @@ fn hint(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
             "`make setup` installs ONNX Runtime; or set ORT_DYLIB_PATH to a `libonnxruntime.so` of version {SUPPORTED}"
         )),
         RuntimeError::Library { .. } => Some(format!("ONNX Runtime {SUPPORTED} is supported; see `isal doctor`")),
-        RuntimeError::Provider { provider, .. } => Some(provider_hint(*provider)),
+        RuntimeError::Provider { provider, available, .. } => {
+            let named = provider.onnxruntime_name();
+            let there = named.is_some_and(|name| available.contains(&name));
+            let what = if there { starting_hint(*provider) } else { provider_hint(*provider) };
+            Some(format!("{what}; or use `--execution-provider cpu`"))
+        }
         _ => None,
     }
 }
@@ -238,7 +243,19 @@ fn provider_hint(provider: ExecutionProvider) -> String {
         ExecutionProvider::Coreml => "the package `onnxruntime` for macOS",
         ExecutionProvider::Auto | ExecutionProvider::Cpu => "the package `onnxruntime`",
     };
-    format!("{build} has it: set ORT_DYLIB_PATH to its library; or use `--execution-provider cpu`")
+    format!("{build} has it: set ORT_DYLIB_PATH to its library")
+}
+
+/// What a provider that is in the build may miss.
+pub(super) fn starting_hint(provider: ExecutionProvider) -> String {
+    match provider {
+        ExecutionProvider::Cuda => {
+            "it needs an NVIDIA driver, and the libraries of CUDA and cuDNN where LD_LIBRARY_PATH says (docs/CUDA.md)"
+        }
+        ExecutionProvider::Tensorrt => "it needs what `cuda` needs, and TensorRT's libraries",
+        _ => "it needs a device, its driver, and the libraries of its maker",
+    }
+    .to_owned()
 }
 
 #[cfg(test)]

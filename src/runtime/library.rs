@@ -40,7 +40,9 @@ impl Library {
             .with_name("isal")
             .build()
             .map_err(|e| refused(e.to_string()))?;
-        environment.set_log_level(ort::logging::LogLevel::Error);
+        // What fails is told by the call that fails; and a cuDNN that lacks one way to convolve, and takes another, logs that
+        // as an error, some hundred times a session.
+        environment.set_log_level(ort::logging::LogLevel::Fatal);
         let library = Library { path, version, environment };
         *loaded = Some(library.clone());
         Ok(library)

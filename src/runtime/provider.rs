@@ -1,8 +1,11 @@
 //! What ONNX Runtime computes on: which execution providers there are, and what to do where one is not there.
 
 use super::{Library, RuntimeError};
+use isal_onnx::{Builder, DataType, Model, Tensor, ValueType};
+use ndarray::Array4;
 use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
 use std::fmt;
+use std::sync::Mutex;
 
 /// What ONNX Runtime computes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -77,8 +80,16 @@ impl ExecutionProvider {
         Ok(names)
     }
 
+    /// What ONNX Runtime calls it; nothing for `auto`.
+    pub fn onnxruntime_name(self) -> Option<&'static str> {
+        NAMED.iter().find(|(provider, _)| *provider == self).map(|(_, name)| *name)
+    }
+
     /// Whether the loaded library was built with it. A device may be missing all the same.
-    fn is_built_in(self, library: &Library) -> Result<bool, RuntimeError> {
+    ///
+    /// # Errors
+    /// [`RuntimeError::Provider`] when ONNX Runtime cannot list its providers.
+    pub fn is_built_in(self, library: &Library) -> Result<bool, RuntimeError> {
         let asked = match self {
             ExecutionProvider::Auto | ExecutionProvider::Cpu => Ok(true),
             ExecutionProvider::Cuda => ep::CUDA::is_available(),
@@ -98,7 +109,15 @@ impl ExecutionProvider {
 
     /// What to register with ONNX Runtime, the preferred one first. Nothing for the CPU, which is always last.
     pub(super) fn registrations(self) -> Vec<ExecutionProviderDispatch> {
-        let cuda = || ep::CUDA::default().with_tf32(false).build();
+        let cuda = || {
+            ep::CUDA::default()
+                .with_tf32(false)
+                // The search that times every algorithm is made anew for each batch size, and finds nothing faster.
+                .with_conv_algorithm_search(ep::cuda::ConvAlgorithmSearch::Heuristic)
+                // Doubling each time, some sessions beside each other fill a GPU that they do not need.
+                .with_arena_extend_strategy(ep::ArenaExtendStrategy::SameAsRequested)
+                .build()
+        };
         let wanted = match self {
             ExecutionProvider::Auto | ExecutionProvider::Cpu => vec![],
             ExecutionProvider::Cuda => vec![cuda()],
@@ -121,7 +140,9 @@ impl ExecutionProvider {
     /// [`RuntimeError::Provider`] with what there is instead.
     pub fn settle(self, library: &Library) -> Result<Settled, RuntimeError> {
         if self != ExecutionProvider::Auto {
-            self.start(library)?;
+            if self != ExecutionProvider::Cpu {
+                self.start(library)?;
+            }
             return Ok(Settled { provider: self, why: None });
         }
         let (provider, because) = match ExecutionProvider::Cuda.start(library) {
@@ -132,14 +153,85 @@ impl ExecutionProvider {
         Ok(Settled { provider, why: Some(format!("`--execution-provider auto` takes {provider}: {because}")) })
     }
 
-    /// Starts it on no model.
-    fn start(self, library: &Library) -> Result<(), RuntimeError> {
+    /// Whether it starts and computes; tried once a process.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Provider`] with what there is instead.
+    pub fn start(self, library: &Library) -> Result<(), RuntimeError> {
+        static ANSWERS: Mutex<Vec<(ExecutionProvider, Result<(), String>)>> = Mutex::new(Vec::new());
         let available = Self::built_in(library)?;
         if !self.is_built_in(library)? {
             return Err(self.refused(library, available, "is not in this build".to_owned()));
         }
-        let builder = ort::session::Session::builder(&library.environment);
-        let started = builder.and_then(|builder| Ok(builder.with_execution_providers(self.registrations())?));
-        started.map(drop).map_err(|e| self.refused(library, available, format!("does not start: {e}")))
+        let mut answers = ANSWERS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = answers.iter().find(|(provider, _)| *provider == self).map(|(_, answer)| answer.clone());
+        let answer = known.unwrap_or_else(|| {
+            let answer = self.convolve(library);
+            answers.push((self, answer.clone()));
+            answer
+        });
+        answer.map_err(|reason| self.refused(library, available, format!("does not start: {}", heart(&reason))))
+    }
+
+    /// Runs a convolution. A provider may be taken into a session and still have no device, or miss a library that it opens
+    /// no sooner than an operator needs it, as CUDA does with cuDNN.
+    fn convolve(self, library: &Library) -> Result<(), String> {
+        let text = |e: ort::Error| e.to_string();
+        let model = convolution().and_then(|model| model.to_bytes()).map_err(|e| e.to_string())?;
+        let mut session = ort::session::Session::builder(&library.environment)
+            .map_err(text)?
+            .with_intra_threads(1)
+            .map_err(|e| e.to_string())?
+            .with_execution_providers(self.registrations())
+            .map_err(|e| e.to_string())?
+            .commit_from_memory(&model)
+            .map_err(text)?;
+        let image = ort::value::Tensor::from_array(Array4::from_elem([1, 1, 4, 4], 1.0_f32)).map_err(text)?;
+        let outputs = session.run(ort::inputs!["x" => image]).map_err(text)?;
+        let sum = outputs["y"].try_extract_array::<f32>().map_err(text)?.sum();
+        // Two pixels of a row have all nine neighbours, and so on: 4 * 9 + 8 * 6 + 4 * 4.
+        if sum == 100.0 { Ok(()) } else { Err(format!("it computes {sum} where 100 is right")) }
+    }
+}
+
+/// What ONNX Runtime means to say where a provider fails: its texts carry C++ signatures, file names and hosts around it.
+fn heart(text: &str) -> &str {
+    let from = |mark: &str| text.find(mark).map(|at| &text[at + mark.len()..]);
+    // `CUDA failure 100: no CUDA-capable device is detected ; GPU=0 ; hostname=...`
+    let failure = text.find(" failure ").map(|at| {
+        let word = text[..at].rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        text[word..].split(" ; ").next().unwrap_or_default()
+    });
+    failure.or_else(|| from(" : FAIL : ")).unwrap_or(text).trim()
+}
+
+/// Sums of 3x3 pixels, 0 beyond the border.
+fn convolution() -> isal_onnx::Result<Model> {
+    let mut b = Builder::new("convolution");
+    let x = b.input("x", ValueType::new(DataType::Float, [1, 1, 4, 4]));
+    let w = b.initializer("w", Tensor::new([1, 1, 3, 3], &[1.0_f32; 9]));
+    let y = b.node("Conv", [x, w]).attr("pads", vec![1_i64; 4]).value();
+    b.output("y", y, None);
+    Ok(Model::new(17, b.finish()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::heart;
+
+    #[test]
+    fn of_a_failure_what_the_user_can_act_on_is_said() {
+        let device = "/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_call.cc:154 std::conditional_t<THRW, void, \
+                      onnxruntime::common::Status> onnxruntime::CudaCall(ERRTYPE, const char*) [with ERRTYPE = cudaError] \
+                      CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h ; file=f.cc ; line=282";
+        assert_eq!(heart(device), "CUDA failure 100: no CUDA-capable device is detected");
+        let library = "/onnxruntime_src/onnxruntime/core/session/provider_bridge_ort.cc:2043 onnxruntime::Provider& \
+                       onnxruntime::ProviderLibrary::Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library \
+                       /lib/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: No \
+                       such file or directory\n";
+        let said = "Failed to load library /lib/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open \
+                    shared object file: No such file or directory";
+        assert_eq!(heart(library), said);
+        assert_eq!(heart("something else\n"), "something else");
     }
 }

@@ -2,9 +2,9 @@
 
 use super::{ExecutionProvider, Library, RuntimeError};
 use ndarray::{Array2, ArrayD, ArrayView4, Axis};
-use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{DynValue, Tensor, TensorElementType};
+use ort::session::{OutputSelector, RunOptions, SessionInputValue};
+use ort::value::{DynValue, Tensor, TensorElementType, TensorRef};
 use std::path::Path;
 
 /// How a model is run.
@@ -152,18 +152,20 @@ impl Session {
     fn run_whole(&mut self, images: ArrayView4<f32>, outputs: &[&str]) -> Result<Vec<ArrayD<f32>>, RuntimeError> {
         let model = &self.model;
         let fail = |reason: String| RuntimeError::Run { model: model.clone(), reason };
-        let tensor = as_input(images, self.input_type).map_err(&fail)?;
-        let host = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)
-            .map_err(|e| fail(e.to_string()))?;
-        let mut binding = self.session.create_binding().map_err(|e| fail(e.to_string()))?;
-        binding.bind_input(self.input.as_str(), &tensor).map_err(|e| fail(e.to_string()))?;
+        let in_order = images.as_standard_layout();
+        let input = as_input(in_order.view(), self.input_type).map_err(&fail)?;
+        let mut selected = OutputSelector::no_default();
         for name in outputs {
             if !self.outputs.iter().any(|output| output == name) {
                 return Err(fail(format!("no output `{name}`")));
             }
-            binding.bind_output_to_device(*name, &host).map_err(|e| fail(format!("output `{name}`: {e}")))?;
+            selected = selected.with(*name);
         }
-        let answers = self.session.run_binding(&binding).map_err(|e| fail(e.to_string()))?;
+        let options = RunOptions::new().map_err(|e| fail(e.to_string()))?.with_outputs(selected);
+        let answers = self
+            .session
+            .run_with_options(ort::inputs![self.input.as_str() => input], &options)
+            .map_err(|e| fail(e.to_string()))?;
         outputs
             .iter()
             .map(|name| {
@@ -199,21 +201,16 @@ fn without_axes_of_one(scores: ArrayD<f32>) -> Option<Array2<f32>> {
     scores.to_shape(shape).ok().map(|scores| scores.into_owned())
 }
 
-/// A batch in the type that the model takes. An owned tensor: `ort` copies a borrowed one through a session of its own, which
-/// waits for itself.
-fn as_input(images: ArrayView4<f32>, input_type: TensorElementType) -> Result<DynValue, String> {
+/// A batch in the type that the model takes: as it lies in memory, or else converted.
+fn as_input(images: ArrayView4<'_, f32>, input_type: TensorElementType) -> Result<SessionInputValue<'_>, String> {
     let text = |e: ort::Error| e.to_string();
     match input_type {
-        TensorElementType::Float32 => {
-            Ok(Tensor::from_array(images.as_standard_layout().into_owned()).map_err(text)?.into_dyn())
-        }
-        TensorElementType::Float16 => {
-            Ok(Tensor::from_array(images.mapv(half::f16::from_f32)).map_err(text)?.into_dyn())
-        }
-        TensorElementType::Float64 => Ok(Tensor::from_array(images.mapv(f64::from)).map_err(text)?.into_dyn()),
+        TensorElementType::Float32 => Ok(TensorRef::from_array_view(images).map_err(text)?.into()),
+        TensorElementType::Float16 => Ok(Tensor::from_array(images.mapv(half::f16::from_f32)).map_err(text)?.into()),
+        TensorElementType::Float64 => Ok(Tensor::from_array(images.mapv(f64::from)).map_err(text)?.into()),
         TensorElementType::Uint8 => {
             match images.iter().find(|value| value.fract() != 0.0 || !(0.0..=255.0).contains(*value)) {
-                None => Ok(Tensor::from_array(images.mapv(|value| value as u8)).map_err(text)?.into_dyn()),
+                None => Ok(Tensor::from_array(images.mapv(|value| value as u8)).map_err(text)?.into()),
                 Some(value) => Err(format!("its input takes raw bytes, and the images hold {value}")),
             }
         }

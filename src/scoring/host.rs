@@ -12,6 +12,7 @@ use crate::observe::Observer;
 use crate::runtime::{ExecutionProvider, SessionOptions};
 use crate::select::Needs;
 use crate::sweep::{InfluenceGraph, Predictor, Scorer};
+use ndarray::Axis;
 use std::path::Path;
 
 /// What of the metadata becomes provenance of the scores, in the order in which the run that wrote the file has it.
@@ -70,6 +71,8 @@ pub(super) fn sweep_alone(
 
 /// Images on which an accelerator's influences are compared with the CPU's.
 const SAMPLE: usize = 128;
+/// Of these, images a run.
+const AT_A_TIME: usize = 32;
 
 /// The step of a paired graph was chosen where the graph was written, for the arithmetic there. A device that computes in
 /// fewer bits loses the difference in rounding; then the scores would be noise.
@@ -84,8 +87,12 @@ fn check_precision(
         return Ok(());
     };
     let images = batch?.images;
-    let found = scorer.score(images.view())?.influence.unwrap_or_default();
-    let exact = on_cpu.score(images.view())?.influence.unwrap_or_default();
+    let (mut found, mut exact) = (Vec::new(), Vec::new());
+    // Few at a time: an accelerator may have little memory.
+    for few in images.axis_chunks_iter(Axis(0), AT_A_TIME) {
+        found.extend(scorer.score(few)?.influence.unwrap_or_default());
+        exact.extend(on_cpu.score(few)?.influence.unwrap_or_default());
+    }
     let agreement = spearman(&found, &exact).unwrap_or(f64::NAN);
     if agreement >= AGREEMENT || found.len() < 2 {
         return Ok(());

@@ -3,11 +3,14 @@
 //! Sizes double from 8 to 256. Each is run once unmeasured, because a runtime plans its memory anew for a new shape, and
 //! then until it has run for a third of a second, three times at most; its fastest run counts, since whatever else the
 //! machine does only slows a run down. The trying ends when two sizes in a row gain less than a twentieth, when a batch
-//! takes two seconds, or when the pool or a quarter of a gigabyte is too small for the next.
+//! takes two seconds, when the pool or a quarter of a gigabyte is too small for the next, or when ONNX Runtime fails at one, as it
+//! does where a GPU has too little memory.
 
 use super::{Scorer, SweepError};
 use crate::data::{Dataset, Loader, LoaderOptions, Recipe};
+use crate::error_chain::in_one_line;
 use crate::observe::{Observer, Stage};
+use crate::runtime::RuntimeError;
 use ndarray::{Axis, Slice};
 use std::time::{Duration, Instant};
 
@@ -74,15 +77,30 @@ pub fn probe(
             return Ok(None);
         }
         let batch = images.slice_axis(Axis(0), Slice::from(..size));
-        let time = fastest(|| scorer.score(batch).map(drop))?;
+        let time = tried(size, fastest(|| scorer.score(batch).map(drop)), observer)?;
         observer.advance(1);
-        Ok(Some(time))
+        Ok(time)
     });
     drop(stage);
     let rates = rates?;
     // A pool smaller than the smallest size is one batch.
     let batch_size = best(&rates).unwrap_or(SIZES[0]);
     Ok(Some(Probe { batch_size, rates }))
+}
+
+/// The time of a batch of this size, or `None` where ONNX Runtime cannot run so many and a smaller size is left to take.
+fn tried(
+    size: usize,
+    time: Result<Duration, SweepError>,
+    observer: &dyn Observer,
+) -> Result<Option<Duration>, SweepError> {
+    match time {
+        Err(SweepError::Runtime(error @ RuntimeError::Run { .. })) if size > SIZES[0] => {
+            observer.say(&format!("batches of {size} images cannot be run here: {}", in_one_line(&error)));
+            Ok(None)
+        }
+        time => time.map(Some),
+    }
 }
 
 /// Runs once, and then measures.
@@ -133,6 +151,7 @@ fn best(rates: &[(usize, f64)]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Unobserved;
 
     /// What is tried and chosen where a batch of each size has this rate, in images a second.
     fn chosen(rates: &[(usize, f64)]) -> (usize, usize) {
@@ -162,5 +181,20 @@ mod tests {
             let rates: Vec<_> = SIZES.into_iter().zip(rates.iter().copied()).collect();
             assert_eq!(chosen(&rates), *expected, "{rates:?}");
         }
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_run_ends_the_trying_and_the_smallest_ends_the_sweep() {
+        // A GPU whose memory 64 images fill.
+        let time = |size: usize| {
+            let reason = "Failed to allocate memory for requested buffer of size 619708416".to_owned();
+            let full = || RuntimeError::Run { model: "influence.onnx".to_owned(), reason };
+            if size > 64 { Err(full().into()) } else { Ok(Duration::from_millis(5)) }
+        };
+        let rates = climb(|size| tried(size, time(size), &Unobserved)).expect("smaller sizes run");
+        assert_eq!((rates.len(), best(&rates)), (4, Some(64)));
+        assert!(tried(SIZES[0], time(1000), &Unobserved).is_err());
+        let interrupted = SweepError::Interrupted { done: 0, total: 1 };
+        assert!(tried(64, Err(interrupted), &Unobserved).is_err());
     }
 }

@@ -29,6 +29,12 @@ fn a_provider_that_is_not_there_is_named_with_what_is_and_what_to_do() {
 }
 
 #[test]
+fn a_provider_is_tried_on_a_convolution_and_the_cpu_computes_it() {
+    let library = Library::load(None).expect("ONNX Runtime");
+    ExecutionProvider::Cpu.start(&library).expect("the sum of 100 that it is asked for");
+}
+
+#[test]
 fn auto_says_in_one_line_what_it_took_and_a_provider_by_name_says_nothing() {
     let place = Place::new();
     let lines = |provider: &str| {
