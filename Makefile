@@ -5,9 +5,9 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo check test test-all bless models fixtures fuzz clean
+.PHONY: help setup build plugin demo demo-rounds check test test-all bless models fixtures fuzz clean
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## libtorch, ONNX Runtime and the demo's digits into .toolchain/
 	@toolchain/setup
@@ -28,6 +28,13 @@ demo: setup ## train on real digits, score a pool by influence, select
 	$(ISAL) train --model $(OUT)/untrained.onnx --train $(OUT)/digits/labeled --test $(OUT)/digits/test -o $(OUT)/trained
 	$(ISAL) score pool --model $(OUT)/trained/model.onnx --labeled $(OUT)/digits/labeled --reference $(OUT)/digits/reference \
 	  --pool $(OUT)/digits/pool --budget 50 -o $(OUT)/selected
+
+demo-rounds: setup ## four rounds of train, score, select and label on real digits, and their curve
+	cargo build --release --workspace
+	rm -rf out/rounds && mkdir -p out/rounds
+	$(ISAL) data unpack $(DIGITS) -o out/rounds/digits --divide reference=200 --divide test=1000 --divide pool=rest
+	$(ISAL) model new lenet --input 1x28x28 --classes 10 -o out/rounds/untrained.onnx
+	$(ISAL) run configs/rounds/digits.toml -o out/rounds/run
 
 check: ## format, lints, docs and the tests that need no libtorch
 	cargo fmt --check

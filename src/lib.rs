@@ -22,6 +22,7 @@ pub mod operators;
 pub mod plugin;
 mod repeats;
 pub mod report;
+pub mod rounds;
 pub mod runtime;
 pub mod scores;
 pub mod scoring;

@@ -5,7 +5,7 @@ use isal::influence::GradientEngine as _;
 use isal::observe::Observer;
 use isal::plugin::{LoadOptions, Plugin, PluginEngine, Precision};
 use isal::runtime::{Library, Session, SessionOptions};
-use isal::train::{Schedule, Shape, TrainError, TrainOptions, Trained, train};
+use isal::train::{Evaluate, Schedule, Shape, TrainError, TrainOptions, Trained, train};
 use isal_exporters::ModelOptions;
 use isal_onnx::testing::rounding::{Float32, moved_model};
 use std::path::Path;
@@ -34,6 +34,7 @@ fn options(folder: &Path, train: Dataset, test: Option<Dataset>, epochs: usize) 
         model: folder.join("model.onnx"),
         train: Split::<Labelled>::new(train).expect("labelled"),
         test: test.map(|test| Split::<Test>::new(test).expect("labelled")),
+        evaluate: Evaluate::EachEpoch,
         preprocess: Preprocess { mean: Some(vec![0.13]), std: Some(vec![0.31]), ..Preprocess::default() },
         augment: Augment::default(),
         schedule: Schedule { base: 0.05, epochs, warm_up: 0.5, shape: Shape::Cosine },

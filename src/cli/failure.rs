@@ -7,6 +7,7 @@ use crate::influence::{EngineError, InfluenceError};
 use crate::influence_graph::InfluenceGraphError;
 use crate::network::NetworkError;
 use crate::plugin::PluginError;
+use crate::rounds::RoundsError;
 use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, NoneUsable, ScoringError};
@@ -137,6 +138,18 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             ModelError::Task { .. } => None,
         };
     }
+    if let Some(rounds) = cause.downcast_ref::<RoundsError>() {
+        return Some(match rounds {
+            RoundsError::Model(e) => e,
+            RoundsError::Task(e) => e,
+            RoundsError::Split(e) => e,
+            RoundsError::Preprocess(e) => e,
+            RoundsError::Data { source, .. } => source.as_ref(),
+            RoundsError::Train { source, .. } => source.as_ref(),
+            RoundsError::Score { source, .. } => source.as_ref(),
+            _ => return None,
+        });
+    }
     if let Some(InfluenceError::Engine(e)) = cause.downcast_ref() {
         return Some(e);
     }
@@ -166,6 +179,10 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         )
     };
     let training = |e: &TrainError| matches!(e, TrainError::Another { .. } | TrainError::Augmented { .. });
+    let rounds = |e: &RoundsError| {
+        use RoundsError::{Another, Config, Json, Lost, NoRun, Schema};
+        matches!(e, Another { .. } | Config(_) | Json { .. } | Lost { .. } | NoRun { .. } | Schema { .. })
+    };
     let graph = |e: &InfluenceGraphError| {
         use InfluenceGraphError::{Alike, NoClassScores, NoStep, Scopes, SmallSample, Vector};
         matches!(e, Alike { .. } | NoClassScores { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
@@ -173,6 +190,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     cause.is::<BadRequest>()
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
         || cause.downcast_ref::<TrainError>().is_some_and(training)
+        || cause.downcast_ref::<RoundsError>().is_some_and(rounds)
         || matches!(cause.downcast_ref(), Some(PluginError::Call { status, .. }) if *status == Status::UNSUPPORTED.0)
         || matches!(cause.downcast_ref(), Some(EngineError::NotFinite { .. }))
         || cause.is::<MergeError>()

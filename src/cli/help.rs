@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn every_option_stands_under_a_heading() {
-        const HEADINGS: [&str; 7] = ["Model", "Data", "Training", "Influence", "Selection", "Execution", "Output"];
+        const HEADINGS: [&str; 8] =
+            ["Run", "Model", "Data", "Training", "Influence", "Selection", "Execution", "Output"];
         for (name, command) in commands() {
             for option in command.get_opts().chain(command.get_arguments().filter(|arg| !arg.is_positional())) {
                 let heading = option.get_help_heading().unwrap_or("none");

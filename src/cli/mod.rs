@@ -17,6 +17,7 @@ mod model_arguments;
 mod op;
 mod progress;
 mod recipe;
+mod run;
 mod score;
 mod task;
 mod train;
@@ -82,6 +83,8 @@ enum Command {
     /// Score a pool of images and select the ones to label next
     #[command(subcommand)]
     Score(score::Command),
+    /// Train, score, select and label, round by round
+    Run(run::Options),
     /// Write files for other stacks: influence graphs
     #[command(subcommand)]
     Export(export::Command),
@@ -152,6 +155,7 @@ pub fn main() -> ExitCode {
         Command::Model(command) => model::run(&command, &context),
         Command::Train(options) => train::run(&options, &context),
         Command::Score(command) => score::run(&command, &context),
+        Command::Run(options) => run::run(&options, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
         Command::Task(command) => task::run(&command, &context),

@@ -13,7 +13,7 @@ use crate::scoring::{
     CurvatureImages, CurvatureOptions, Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard,
     Source, score_pool,
 };
-use crate::select::{Duplicates, Needs, PowerMargin, Random, STRATEGIES, StrategyOptions};
+use crate::select::{Duplicates, Needs, STRATEGIES, StrategyOptions};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -255,11 +255,7 @@ pub(super) fn strategy(name: &str, seed: u64) -> anyhow::Result<StrategyOptions>
         let text = std::fs::read_to_string(name).with_context(|| format!("cannot read `{name}`"))?;
         return toml::from_str(&text).map_err(|e| BadRequest(format!("`{name}`: {e}")).into());
     }
-    Ok(match StrategyOptions::named(name)? {
-        StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed }),
-        StrategyOptions::PowerMargin(options) => StrategyOptions::PowerMargin(PowerMargin { seed, ..options }),
-        other => other,
-    })
+    Ok(StrategyOptions::named(name)?.seeded(seed))
 }
 
 /// Every strategy by name, for `-h`.

@@ -4,7 +4,7 @@ use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::data::{Augment, Labelled, Split, Test};
-use crate::train::{Schedule, Shape, TrainError, TrainOptions, train};
+use crate::train::{Evaluate, Schedule, Shape, TrainError, TrainOptions, train};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -152,6 +152,7 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
         class_names: given.class_names.clone(),
         train,
         test,
+        evaluate: Evaluate::EachEpoch,
         preprocess: given.recipe.preprocess(&given.model)?,
         augment: Augment { pad_crop: given.pad_crop, horizontal_flip: given.flip, seed: given.seed },
         schedule: Schedule { base: given.learning_rate, epochs: given.epochs, warm_up: given.warm_up, shape },

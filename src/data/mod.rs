@@ -61,5 +61,6 @@ pub use pixels::SpoolError;
 pub use preprocess::{Alpha, Channels, Layout, NoResize, Preprocess, PreprocessError, Range, Resize, Size};
 pub use recipe::{Recipe, RecipeError};
 pub use resample::Filter;
+pub(crate) use seeded::Seeded;
 pub use source::Source;
 pub use split::{HoldOut, Labelled, OnOverlap, Pool, Reference, Role, Split, SplitError, Test};

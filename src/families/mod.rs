@@ -1,7 +1,7 @@
 //! What a task is in Rust, beside its graphs: how its annotations are read, how right a model is, how a belief is shown.
 //!
-//! A family is a folder here and a line of [`of`]. Whatever a user brings with graphs of its own is [`own`]: its annotations are
-//! read by their names, and nothing is known of what they mean.
+//! A family is a folder here and a line of [`of`]. Whatever a user brings with graphs of its own is the family `own`: its
+//! annotations are read by their names, and nothing is known of what they mean.
 
 mod error;
 mod fields;

@@ -4,9 +4,11 @@
 //! over the pool with the selected part marked, and what classes the model takes the images for. How the numbers were
 //! found is folded away at the end. The page loads nothing from anywhere.
 
+mod curve;
 mod histogram;
 mod summary;
 
+pub use curve::Curve;
 pub use histogram::{Extent, Histogram};
 pub use summary::{Summary, figure, grouped};
 

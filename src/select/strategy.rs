@@ -105,6 +105,24 @@ impl StrategyOptions {
         }
     }
 
+    /// Lowest influence first.
+    pub fn influence() -> StrategyOptions {
+        StrategyOptions::Influence(NoOptions {})
+    }
+
+    /// The same strategy with this seed, where it draws.
+    #[must_use]
+    pub fn seeded(self, seed: u64) -> StrategyOptions {
+        match self {
+            StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed }),
+            StrategyOptions::PowerMargin(options) => StrategyOptions::PowerMargin(PowerMargin { seed, ..options }),
+            StrategyOptions::Influence(_)
+            | StrategyOptions::Entropy(_)
+            | StrategyOptions::Margin(_)
+            | StrategyOptions::LeastConfidence(_) => self,
+        }
+    }
+
     /// How the strategy orders rows with these beliefs.
     ///
     /// # Errors

@@ -42,8 +42,10 @@ pub struct TrainOptions {
     pub class_names: Option<PathBuf>,
     /// Images to learn from.
     pub train: Split<Labelled>,
-    /// Images to evaluate on after each epoch, never to learn from.
+    /// Images to evaluate on, never to learn from.
     pub test: Option<Split<Test>>,
+    /// After which epochs.
+    pub evaluate: Evaluate,
     /// Preprocessing.
     pub preprocess: Preprocess,
     /// Random shifts and mirrorings.
@@ -74,6 +76,15 @@ pub struct TrainOptions {
     pub plugin: Option<PathBuf>,
 }
 
+/// When a training is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evaluate {
+    /// After each epoch.
+    EachEpoch,
+    /// After the last one alone.
+    Last,
+}
+
 /// What an epoch measured.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Epoch {
@@ -85,7 +96,7 @@ pub struct Epoch {
     pub train_loss: f64,
     /// Share of them that was classified rightly, where images have one class each.
     pub train_accuracy: Option<f64>,
-    /// On the test images, where there are any.
+    /// On the test images, where there are any and they were due.
     pub test: Option<Evaluation>,
     /// Wall time.
     pub seconds: f64,
@@ -103,10 +114,10 @@ pub struct Evaluation {
 }
 
 /// A finished training.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Trained {
     /// Version of this object.
-    pub schema: &'static str,
+    pub schema: String,
     /// The model with the trained weights.
     pub model: PathBuf,
     /// SHA-256 of it.
@@ -287,7 +298,8 @@ fn finish(options: &TrainOptions, model: &Model, epochs: Vec<Epoch>) -> Result<T
     model.write(&path).map_err(|source| NetworkError::model(&path, source))?;
     // What the model was trained on is what it must be fed, and for: recipe and task travel with the weights.
     durable::write_bytes(&options.out.join("model.toml"), beside(options)?.as_bytes())?;
-    let trained = Trained { schema: "isal-training/1", model: path.clone(), model_sha256: model.sha256(), epochs };
+    let trained =
+        Trained { schema: "isal-training/1".to_owned(), model: path.clone(), model_sha256: model.sha256(), epochs };
     let json = serde_json::to_vec_pretty(&trained).unwrap_or_default();
     durable::write_bytes(&options.out.join("metrics.json"), &json)?;
     Ok(trained)
@@ -414,7 +426,8 @@ fn one_epoch(
             observer.say(&format!("warning: training image `{}` left out: {reason}", skipped.id));
         }
     }
-    let test = match &options.test {
+    let due = options.evaluate == Evaluate::EachEpoch || number + 1 == options.schedule.epochs;
+    let test = match options.test.as_ref().filter(|_| due) {
         Some(test) => Some(evaluate(engine, family, test.dataset(), recipe, options.batch_size)?),
         None => None,
     };

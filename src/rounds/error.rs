@@ -1,0 +1,121 @@
+//! Why a run stopped before its end.
+
+use crate::data::{DataError, PreprocessError, SplitError};
+use crate::durable::DurableError;
+use crate::scoring::ScoringError;
+use crate::task::{ModelError, TaskError};
+use crate::train::TrainError;
+use std::path::{Path, PathBuf};
+
+/// Why a run stopped before its end. Whatever had finished is kept, and not done again by the same call.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoundsError {
+    /// A number or a combination that makes no run.
+    #[error("{0}")]
+    Config(String),
+    /// The folder holds another run.
+    #[error("`{}` holds another run: its {what} is not the one given; choose another folder, or remove it", folder.display())]
+    Another {
+        /// The folder.
+        folder: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// No run to tell of.
+    #[error("`{}` holds no run: there is no `run.json`", folder.display())]
+    NoRun {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Images that the pool no longer has.
+    #[error("`{id}`, labelled in round {round}, is not in the pool")]
+    Lost {
+        /// The first of them.
+        id: String,
+        /// When it was labelled.
+        round: usize,
+    },
+    /// A data set.
+    #[error("{what} `{}`", path.display())]
+    Data {
+        /// Which.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: Box<DataError>,
+    },
+    /// Images of a part that cannot be had in that role.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// The recipe beside the model.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The task beside the model.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// A training.
+    #[error("the training of round {round}")]
+    Train {
+        /// The round.
+        round: usize,
+        /// Why.
+        source: Box<TrainError>,
+    },
+    /// Scoring and selecting.
+    #[error("the selection of round {round}")]
+    Score {
+        /// The round.
+        round: usize,
+        /// Why.
+        source: Box<ScoringError>,
+    },
+    /// A file of the run could not be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file of the run is not what it should be.
+    #[error("`{}` is no file of a run", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: serde_json::Error,
+    },
+    /// A file of another version.
+    #[error("`{}` has schema `{found}`, expected `{expected}`", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: String,
+        /// What this version reads.
+        expected: &'static str,
+    },
+    /// Files and locks.
+    #[error(transparent)]
+    Durable(#[from] DurableError),
+}
+
+impl RoundsError {
+    pub(super) fn data(what: &'static str, path: &Path, source: DataError) -> RoundsError {
+        RoundsError::Data { what, path: path.to_path_buf(), source: Box::new(source) }
+    }
+
+    /// Whether the observer asked to stop.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            RoundsError::Train { source, .. } => matches!(**source, TrainError::Interrupted { .. }),
+            RoundsError::Score { source, .. } => source.is_interruption(),
+            _ => false,
+        }
+    }
+}
