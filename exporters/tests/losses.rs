@@ -59,7 +59,7 @@ fn checked(model: &Model, what: &str) {
 #[test]
 fn the_annotations_are_what_decode_gives_and_loss_takes_under_one_name_and_type() {
     for (loss, dims) in forms() {
-        for opset in ModelOptions::OPSETS {
+        for opset in losses::OPSETS {
             let what = format!("{loss:?} at opset {opset}");
             let pair = losses::build(&loss, &LossOptions { outputs: &dims, opset }).unwrap();
             let given = ValueInfo::new(OUTPUTS, ValueType::new(DataType::Float, dims.clone()));
@@ -90,7 +90,7 @@ fn the_annotations_are_what_decode_gives_and_loss_takes_under_one_name_and_type(
 fn every_operator_has_a_forward_and_a_tangent() {
     let listed = include_str!("../../plugins/tch/ops.txt");
     for (loss, dims) in forms() {
-        for opset in [9, 17] {
+        for opset in [7, 9, 17, 28] {
             let pair = losses::build(&loss, &LossOptions { outputs: &dims, opset }).unwrap();
             for node in pair.loss.graph.nodes.iter().chain(&pair.decode.graph.nodes) {
                 let op = node.op_type.as_str();
@@ -105,7 +105,11 @@ fn every_operator_has_a_forward_and_a_tangent() {
 #[test]
 fn the_outputs_alone_move_the_loss() {
     for (loss, dims) in forms() {
-        for opset in ModelOptions::OPSETS {
+        for opset in losses::OPSETS {
+            // Along axes of unknown length a tangent takes Expand, which came with opset 8.
+            if opset < 8 && matches!(loss, Loss::PixelCrossEntropy(_)) {
+                continue;
+            }
             let pair = losses::build(&loss, &LossOptions { outputs: &dims, opset }).unwrap();
             let moving = isal_onnx::tangent::of_inputs(&pair.loss, &[OUTPUTS], Default::default());
             let moving = moving.unwrap_or_else(|e| panic!("{loss:?} at opset {opset}: {e}"));
@@ -188,5 +192,5 @@ fn options_that_do_not_suit_are_refused_by_name() {
     let found = refusal(Loss::Huber(Huber { delta: 0.0 }), &scores);
     assert_eq!(found, "loss `huber`: `delta` is 0, expected a finite number above 0");
     let old = losses::build(&softmax(plain()), &LossOptions { outputs: &scores, opset: 6 }).unwrap_err();
-    assert_eq!(old.to_string(), format!("{start}`opset` is 6, expected 7 to 23"));
+    assert_eq!(old.to_string(), format!("{start}`opset` is 6, expected 7 to 28"));
 }

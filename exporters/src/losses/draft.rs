@@ -1,7 +1,6 @@
 //! A loss or decode graph under construction, at any opset.
 
-use super::OPSETS;
-use super::{LOSS, LossOptions, OUTPUTS};
+use super::{LOSS, LossOptions, OPSETS, OUTPUTS};
 use crate::network::model_of;
 use crate::{Error, Result};
 use isal_onnx::{Builder, DataType, Dim, Model, Tensor, Value, ValueType};
@@ -85,7 +84,7 @@ impl Draft {
         self.b.output(name, value, Some(ValueType { data_type, shape: Some(shape) }));
     }
 
-    /// Says that `value`, `[N]`, is what the model believes besides.
+    /// Says that `value`, `[N]`, is what the model believes beside the annotation.
     pub fn give_belief(&mut self, name: &str, value: Value, data_type: DataType) {
         self.b.output(name, value, Some(ValueType::new(data_type, ["N"])));
     }
@@ -166,29 +165,27 @@ impl Draft {
         self.b.node("Clip", [x]).attr("min", low).attr("max", high).value()
     }
 
-    /// Number of the largest along axis 1, which goes; of equals the first.
-    pub fn arg_max(&mut self, x: Value) -> Value {
-        self.b.node("ArgMax", [x]).attr("axis", 1i64).attr("keepdims", 0i64).value()
+    /// Number of the largest along an axis, which goes; of equals the first.
+    pub fn arg_max(&mut self, x: Value, axis: usize) -> Value {
+        self.b.node("ArgMax", [x]).attr("axis", axis as i64).attr("keepdims", 0i64).value()
     }
 
-    /// Numbers of the `k` largest along axis 1; of equals the first. `k` is an attribute before opset 10.
-    pub fn top(&mut self, x: Value, k: usize) -> Value {
-        self.top_k(x, k)[1]
-    }
-
-    /// The `k` largest along axis 1, and their numbers.
-    fn top_k(&mut self, x: Value, k: usize) -> Vec<Value> {
-        if self.opset >= 10 {
+    /// The `k` largest along axis 1, and their numbers; of equals the first. `k` is an attribute before opset 10.
+    pub fn top(&mut self, x: Value, k: usize) -> [Value; 2] {
+        let node = if self.opset >= 10 {
             let k = self.b.constant("k", Tensor::new([1], &[k as i64]));
-            return self.b.node("TopK", [x, k]).attr("axis", 1i64).values(2);
-        }
-        self.b.node("TopK", [x]).attr("axis", 1i64).attr("k", k as i64).values(2)
+            self.b.node("TopK", [x, k])
+        } else {
+            self.b.node("TopK", [x]).attr("k", k as i64)
+        };
+        let values = node.attr("axis", 1i64).values(2);
+        [values[0], values[1]]
     }
 
-    /// 1 at the class, 0 elsewhere, along a new axis.
+    /// 1 at the class, 0 elsewhere, along a new axis: the last one, or from opset 9 on any.
     pub fn one_hot(&mut self, numbers: Value, classes: usize, axis: i64) -> Value {
         if self.opset < 9 {
-            // OneHot came with opset 9; before, rows of the identity do the same, along a last axis.
+            // OneHot came with opset 9; before, rows of the identity do the same.
             let mut identity = vec![0.0f32; classes * classes];
             identity.iter_mut().step_by(classes + 1).for_each(|x| *x = 1.0);
             let identity = self.b.constant("identity", Tensor::new([classes, classes], &identity));
@@ -199,57 +196,31 @@ impl Draft {
         self.b.node("OneHot", [numbers, depth, values]).attr("axis", axis).value()
     }
 
-    /// Logarithm of the softmax along the classes, axis 1.
+    /// Logarithm of the softmax of the model value along the classes, axis 1.
     ///
-    /// The score of the likeliest class is taken off first. That changes nothing on paper, but where a model is sure the
-    /// derivative of the loss is a sum of small numbers then, not a difference of two large ones: exact to float32's rounding of
-    /// itself, not of the scores' derivatives. LogSoftmax means all axes from its own on before opset 13, so that the classes
-    /// are the last axis there.
+    /// LogSoftmax means all axes from its own on before opset 13, so that the classes are the last axis there.
     pub fn log_softmax(&mut self, classes: usize) -> Value {
-        let best = self.arg_max(self.outputs);
-        let best = self.one_hot(best, classes, 1);
-        let top = self.op("Mul", [best, self.outputs]);
-        let top = self.sum(top, 1, true);
-        let scores = self.op("Sub", [self.outputs, top]);
         let rank = self.shape.len();
         if self.opset >= 13 || rank == 2 {
-            return self.op_along("LogSoftmax", scores, 1);
+            return self.log_softmax_along(self.outputs, classes, 1);
         }
-        let rank = rank as i64;
-        let last: Vec<i64> = std::iter::once(0).chain(2..rank).chain([1]).collect();
-        let back: Vec<i64> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
-        let scores = self.b.node("Transpose", [scores]).attr("perm", last).value();
-        let logarithms = self.op_along("LogSoftmax", scores, rank as usize - 1);
+        let last: Vec<i64> = std::iter::once(0).chain(2..rank as i64).chain([1]).collect();
+        let back: Vec<i64> = [0, rank as i64 - 1].into_iter().chain(1..rank as i64 - 1).collect();
+        let scores = self.b.node("Transpose", [self.outputs]).attr("perm", last).value();
+        let logarithms = self.log_softmax_along(scores, classes, rank - 1);
         self.b.node("Transpose", [logarithms]).attr("perm", back).value()
     }
 
-    /// The mean over all axes but the first of a value of `rank` axes, as a belief.
-    pub fn give_mean_belief(&mut self, name: &str, value: Value, rank: usize) {
-        let mean = self.mean(value, rank);
-        self.give_belief(name, mean, DataType::Float);
-    }
-
-    /// Over the classes, axis 1, which goes: how likely the likeliest is, the entropy in nats, and how much likelier the
-    /// likeliest is than the next.
-    pub fn sureness(&mut self, classes: usize) -> [Value; 3] {
-        let logarithms = self.log_softmax(classes);
-        let probabilities = self.op("Exp", [logarithms]);
-        let surprise = self.op("Mul", [probabilities, logarithms]);
-        let surprise = self.sum(surprise, 1, false);
-        let entropy = self.op("Neg", [surprise]);
-        if classes < 2 {
-            let whole = self.sum(probabilities, 1, false);
-            return [whole, entropy, whole];
-        }
-        let best = self.top_k(probabilities, 2)[0];
-        let signs = self.classes("first_less_second", &[1.0, -1.0], self.shape.len());
-        let firsts = self.classes("first", &[1.0, 0.0], self.shape.len());
-        let mut weighted = |weights| {
-            let weighted = self.op("Mul", [best, weights]);
-            self.sum(weighted, 1, false)
-        };
-        let (confidence, margin) = (weighted(firsts), weighted(signs));
-        [confidence, entropy, margin]
+    /// The score of the likeliest class is taken off first. That changes nothing on paper, but where a model is sure the
+    /// derivative of the loss is a sum of small numbers then, not a difference of two large ones: exact to float32's rounding of
+    /// itself, not of the scores' derivatives.
+    fn log_softmax_along(&mut self, scores: Value, classes: usize, axis: usize) -> Value {
+        let best = self.arg_max(scores, axis);
+        let best = self.one_hot(best, classes, axis as i64);
+        let top = self.op("Mul", [best, scores]);
+        let top = self.sum(top, axis, true);
+        let scores = self.op("Sub", [scores, top]);
+        self.op_along("LogSoftmax", scores, axis)
     }
 
     /// The model.

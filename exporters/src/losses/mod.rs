@@ -3,24 +3,28 @@
 //! - The *loss graph* takes model values by name (here the one value [`OUTPUTS`], the scores before any squashing) and
 //!   annotations by name, and gives [`LOSS`], `[N]`: the training loss of each image, differentiable in the model values alone.
 //! - The *decode graph* takes model values by name and gives annotations, under the names and with the types of the loss graph's
-//!   inputs: the pseudo-label. Its other outputs are *beliefs*, `[N]`, floats, or int64 for classes and counts: what else the
-//!   model believes of an image. Nothing in it is differentiable.
+//!   inputs: the pseudo-label. Every other output, which the loss graph does not take, is a *belief*: one number an image, `[N]`,
+//!   float, or int64 for a class or a count. The built-in ones give the annotation first. Nothing in it is differentiable.
 //!
 //! So an input of the loss graph that the decode graph gives is an annotation, and every other one is a model value. A user's
-//! own pair, exported from training code, keeps the same contract, with beliefs of any names. Those of the built-in ones:
+//! own pair, exported from training code, keeps the same contract, with beliefs of any names. Those of the built-in ones (entropies in
+//! nats):
 //!
 //! | task | beliefs |
 //! |---|---|
-//! | softmax cross-entropy | `pseudo_label` (the likeliest class), `confidence` (its probability), `entropy` (in nats), `margin` (to the next likeliest) |
-//! | sigmoid cross-entropy | `positives` (classes believed there), or of one score `pseudo_label`; `confidence`, `entropy`, `margin` of the labelling as a whole, its classes independent |
-//! | pixel cross-entropy | `confidence`, `entropy`, `margin`, each the mean over the pixels |
+//! | softmax cross-entropy | `pseudo_label` (the likeliest class, of equals the first), `confidence` (its probability), `entropy`, `margin` (how much likelier than the next; the confidence where it is the only class) |
+//! | sigmoid cross-entropy | `positives` (how many classes are believed there), or of one score `[N]` `pseudo_label` (0 or 1); `confidence`, `entropy`, `margin` of the labelling as a whole, its classes independent |
+//! | pixel cross-entropy | `confidence`, `entropy`, `margin`, each the mean over the pixels of the pixel's own |
 //! | squared error, Huber | `value`, of a model of one number an image |
+//!
+//! An output that is not a number makes these floats no numbers; an infinite one makes some of them so.
 //!
 //! The metadata properties are `isal.graph` (`loss` or `decode`) and `isal.task` (the name of the task). A loss graph may list
 //! values without a derivative in [`isal.held`](isal_onnx::tangent::HELD); the built-in ones have none and no such property.
 //!
 //! The graphs are float32, of the standard domain, without Loop or If, and have the batch axis `N`.
 
+mod beliefs;
 mod draft;
 mod huber;
 mod pixel;
@@ -36,10 +40,10 @@ pub use squared::SquaredError;
 
 use crate::{Error, ModelOptions, Result};
 use draft::{Draft, Role};
-use isal_onnx::{Dim, Model};
+use isal_onnx::{Dim, Model, ReadOptions};
 
-/// Versions of the standard operator set that losses are built for.
-pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+/// Versions of the standard operator set that losses are built for: those that a model may have.
+pub const OPSETS: std::ops::RangeInclusive<i64> = ReadOptions::OPSETS;
 /// Name of the model value that the built-in tasks read: an input of both graphs.
 pub const OUTPUTS: &str = "outputs";
 /// Name of the loss graph's output.
@@ -70,7 +74,7 @@ pub enum Loss {
 pub struct LossOptions<'a> {
     /// Shape of the model value, the batch axis first: `[N, C]` and so on. Sizes may be symbols, but for the classes.
     pub outputs: &'a [Dim],
-    /// Version of the standard operator set, from [`OPSETS`]; from 9 on for all but softmax cross-entropy.
+    /// Version of the standard operator set, from [`OPSETS`].
     pub opset: i64,
 }
 

@@ -3,6 +3,7 @@
 //! The mean over an image's valid pixels, with class weights w that of PyTorch for the image alone: `sum_i w_(y_i) (-log p_i) /
 //! sum_i w_(y_i)`. An image without valid pixels costs 0, where PyTorch has no number.
 
+use super::beliefs::Sureness;
 use super::draft::{Draft, Role};
 use crate::Result;
 use isal_onnx::{DataType, Dim};
@@ -37,11 +38,15 @@ impl PixelCrossEntropy {
         match g.role {
             Role::Loss => self.loss(g, labels, classes),
             Role::Decode => {
-                let best = g.arg_max(g.outputs);
+                let best = g.arg_max(g.outputs, 1);
                 g.give_annotation(LABELS, best, DataType::Int64, labels);
-                for (name, of_pixels) in ["confidence", "entropy", "margin"].into_iter().zip(g.sureness(classes)) {
-                    g.give_mean_belief(name, of_pixels, 3);
-                }
+                let of_pixels = g.sureness_of_class(classes);
+                let of_image = Sureness {
+                    confidence: g.mean(of_pixels.confidence, 3),
+                    entropy: g.mean(of_pixels.entropy, 3),
+                    margin: g.mean(of_pixels.margin, 3),
+                };
+                g.give_sureness(&of_image);
             }
         }
         Ok(())
@@ -67,9 +72,12 @@ impl PixelCrossEntropy {
         // One axis at a time: a float32 sum is the more exact the fewer numbers each part of it has.
         let mut whole = |x| [1, 2, 1].into_iter().fold(x, |x, axis| g.sum(x, axis, false));
         let (sum, weight) = (whole(weighted), whole(weights));
-        let (zero, one) = (g.number(0.0), g.number(1.0));
+        // The sum of none is 0; it is divided by 1.
+        let zero = g.number(0.0);
         let some = g.op("Greater", [weight, zero]);
-        let divisor = g.op("Where", [some, weight, one]);
+        let none = g.op("Not", [some]);
+        let none = g.cast(none, DataType::Float);
+        let divisor = g.op("Add", [weight, none]);
         let mean = g.op("Div", [sum, divisor]);
         let loss = g.op("Neg", [mean]);
         g.give_loss(loss);

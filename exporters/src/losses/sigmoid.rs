@@ -45,6 +45,8 @@ impl SigmoidCrossEntropy {
         let labels = g.annotation(LABELS, DataType::Float, shape);
         let (zero, one) = (g.number(0.0), g.number(1.0));
         let unknown = g.op("Less", [labels, zero]);
+        let known = g.op("Not", [unknown]);
+        let known = g.cast(known, DataType::Float);
         let mut positive = labels;
         if let Some(weights) = &self.pos_weight {
             let weights = match (rank, weights.first()) {
@@ -56,7 +58,7 @@ impl SigmoidCrossEntropy {
         let negative = g.op("Sub", [one, labels]);
         let against = g.op("Neg", [scores]);
         let mut cost = |label, score| {
-            let weight = g.op("Where", [unknown, zero, label]);
+            let weight = g.op("Mul", [known, label]);
             let softplus = g.op("Softplus", [score]);
             g.op("Mul", [weight, softplus])
         };
@@ -78,31 +80,11 @@ fn decode(g: &mut Draft) {
     let labels = g.cast(likely, DataType::Float);
     let (shape, rank) = (g.shape.clone(), g.shape.len());
     g.give_annotation(LABELS, labels, DataType::Float, shape);
-
-    let counted = if rank > 1 { g.sum(labels, 1, false) } else { labels };
-    let counted = g.cast(counted, DataType::Int64);
-    g.give_belief(if rank > 1 { "positives" } else { "pseudo_label" }, counted, DataType::Int64);
-    // Of each class the likelier answer has the probability sigmoid(|x|), the other sigmoid(-|x|).
-    let size = g.op("Abs", [g.outputs]);
-    let against = g.op("Neg", [size]);
-    let (unlikely, surprise) = (g.op("Sigmoid", [against]), g.op("Softplus", [against]));
-    // The entropy p s + (1 - p) (s + |x|), where s = -log p and 1 - p is the unlikely answer's.
-    let beyond = g.op("Mul", [unlikely, size]);
-    let entropy = g.op("Add", [surprise, beyond]);
-    let whole = |g: &mut Draft, x| if rank > 1 { g.sum(x, 1, false) } else { x };
-    let (surprise, entropy) = (whole(g, surprise), whole(g, entropy));
-    let surprise = g.op("Neg", [surprise]);
-    let confidence = g.op("Exp", [surprise]);
-    // The next likeliest labelling answers otherwise where the model is least sure: e^-|x| times as likely.
-    let least = if rank > 1 { g.smallest(size) } else { size };
-    let least = g.op("Neg", [least]);
-    let ratio = g.op("Exp", [least]);
-    let one = g.number(1.0);
-    let apart = g.op("Sub", [one, ratio]);
-    let margin = g.op("Mul", [confidence, apart]);
-    for (name, belief) in [("confidence", confidence), ("entropy", entropy), ("margin", margin)] {
-        g.give_belief(name, belief, DataType::Float);
-    }
+    let (name, whole) = if rank > 1 { ("positives", g.sum(labels, 1, false)) } else { ("pseudo_label", labels) };
+    let whole = g.cast(whole, DataType::Int64);
+    g.give_belief(name, whole, DataType::Int64);
+    let sureness = g.sureness_of_labelling();
+    g.give_sureness(&sureness);
 }
 
 impl Default for SigmoidCrossEntropy {

@@ -71,12 +71,12 @@ impl SoftmaxCrossEntropy {
     }
 
     fn decode(&self, g: &mut Draft, classes: usize) {
+        let best = g.arg_max(g.outputs, 1);
         let weights = if self.top_k == 1 {
-            let best = g.arg_max(g.outputs);
             g.one_hot(best, classes, 1)
         } else {
             // The scores are told apart where the probabilities round to the same.
-            let likely = g.top(g.outputs, self.top_k);
+            let [_, likely] = g.top(g.outputs, self.top_k);
             let likely = g.one_hot(likely, classes, -1);
             let mask = g.sum(likely, 1, false);
             let probabilities = g.op_along("Softmax", g.outputs, 1);
@@ -84,12 +84,9 @@ impl SoftmaxCrossEntropy {
         };
         let shape = g.shape.clone();
         g.give_annotation(WEIGHTS, weights, DataType::Float, shape);
-        let best = g.arg_max(g.outputs);
         g.give_belief("pseudo_label", best, DataType::Int64);
-        let [confidence, entropy, margin] = g.sureness(classes);
-        g.give_belief("confidence", confidence, DataType::Float);
-        g.give_belief("entropy", entropy, DataType::Float);
-        g.give_belief("margin", margin, DataType::Float);
+        let sureness = g.sureness_of_class(classes);
+        g.give_sureness(&sureness);
     }
 }
 
