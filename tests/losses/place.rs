@@ -42,6 +42,14 @@ impl Graph {
     }
 }
 
+/// A tensor's numbers, wide.
+pub fn numbers(tensor: &Tensor) -> Vec<f64> {
+    match tensor.to_vec::<i64>() {
+        Some(whole) => whole.into_iter().map(|x| x as f64).collect(),
+        None => tensor.to_float64().expect("floats"),
+    }
+}
+
 fn value(tensor: &Tensor) -> DynValue {
     let dims: Vec<i64> = tensor.dims().iter().map(|d| *d as i64).collect();
     match tensor.data_type() {

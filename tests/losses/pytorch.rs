@@ -1,6 +1,6 @@
-//! PyTorch's losses, gradients and curvatures.
+//! PyTorch's losses, gradients and curvatures, and what its distributions say of the beliefs.
 
-use crate::place::{Graph, library, pair};
+use crate::place::{Graph, library, numbers, pair};
 use isal::runtime::Library;
 use isal_exporters::losses::{
     self, Huber, LOSS, Loss, OUTPUTS, PixelCrossEntropy, SigmoidCrossEntropy, SoftmaxCrossEntropy,
@@ -10,11 +10,11 @@ use isal_onnx::tangent::{Target, of_inputs};
 use isal_onnx::testing::rounding::gamma;
 use isal_onnx::{Model, Tensor};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Each on another side of a change of an operator's form: Equal and Clip at 11, ReduceSum, Unsqueeze and LogSoftmax at 13,
-/// ReduceMean at 18.
-const OPSETS: [i64; 5] = [9, 12, 13, 17, 23];
+/// Each on another side of a change of an operator's form: OneHot at 9, TopK at 10, Equal and Clip at 11, ReduceSum, Unsqueeze and
+/// LogSoftmax at 13, ReduceMean at 18; the oldest and the newest.
+const OPSETS: [i64; 6] = [*losses::OPSETS.start(), 9, 12, 13, 17, *losses::OPSETS.end()];
 
 /// Roundings on the way to a loss: sums of at most 5 numbers an axis, and some for each function.
 const ROUNDINGS: usize = 16;
@@ -29,6 +29,8 @@ struct Case {
     /// u H u along [`Case::direction`], and the sum of the magnitudes of its products; none at a kink of the slope.
     curvatures: Vec<f64>,
     curvature_magnitudes: Vec<f64>,
+    /// Of each image, by name.
+    beliefs: BTreeMap<String, Vec<f64>>,
 }
 
 impl Case {
@@ -127,6 +129,7 @@ fn cases() -> Vec<Case> {
             gradients: list(&case["gradients"]),
             curvatures: list(&case["curvatures"]),
             curvature_magnitudes: list(&case["curvature_magnitudes"]),
+            beliefs: serde_json::from_value(case["beliefs"].clone()).expect("lists by name"),
         }
     };
     let cases: Vec<Case> = fixture["cases"].as_array().expect("cases").iter().map(case).collect();
@@ -193,6 +196,35 @@ fn the_tangent_of_the_tangent_is_pytorchs_curvature() {
                 let allowed = allowed(case.curvature_magnitudes[image], direction.len() as f64);
                 let what = format!("{}, opset {opset}, image {image}", case.label);
                 wrong.hold(what, found, case.curvatures[image], allowed);
+            }
+        }
+    }
+    wrong.none();
+}
+
+#[test]
+fn beliefs_are_those_of_pytorchs_distributions() {
+    let (library, mut wrong) = (library(), Wrong::default());
+    for case in cases() {
+        for opset in OPSETS {
+            let model = pair(&case.loss, case.outputs.dims(), opset).decode;
+            let found = Graph::open(&library, &model).run(&[(OUTPUTS, &case.outputs)]);
+            let names: BTreeSet<&str> = model.graph.outputs[1..].iter().map(|output| output.name.as_str()).collect();
+            assert_eq!(names, case.beliefs.keys().map(String::as_str).collect(), "{}", case.label);
+            for (name, expected) in &case.beliefs {
+                let found = numbers(&found[name]);
+                assert_eq!(found.len(), expected.len(), "{}: {name}", case.label);
+                for (image, (found, expected)) in found.into_iter().zip(expected).enumerate() {
+                    let allowed = match name.as_str() {
+                        "pseudo_label" | "positives" | "value" => 0.0,
+                        // A product and a mean of numbers above 0, each with its own digits, however small it is.
+                        "margin" => gamma(ROUNDINGS) * expected,
+                        // 1: the logarithm of a sum near 1.
+                        _ => gamma(ROUNDINGS) * (1.0 + expected),
+                    };
+                    let what = format!("{}, opset {opset}, {name} of image {image}", case.label);
+                    wrong.hold(what, found, *expected, allowed + f64::from(f32::MIN_POSITIVE));
+                }
             }
         }
     }
