@@ -109,7 +109,7 @@ impl Dataset {
     /// The file that a path in the fields of an image means.
     ///
     /// # Errors
-    /// One that may not be named.
+    /// A path that may not be named; a data set without a folder of its own.
     pub fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
         self.source.beside(self.at(index), written)
     }
@@ -190,7 +190,7 @@ impl Dataset {
     }
 
     /// SHA-256 over what the data are: number of images, class names, and of every image in order its id, its label and the
-    /// [`Source::stamp`] of what is stored. It is the same for a copy of the data on another machine, and another where a file
+    /// [`Source::stamp`] of what is stored; where fields are kept, also these and the files that they name. It is the same for a copy of the data on another machine, and another where a file
     /// was changed in place; what that costs, and what little can pass unseen, stands in `src/data/stamp.rs`.
     pub fn fingerprint(&self) -> String {
         /// Images whose numbers are taken at a time.
@@ -202,13 +202,19 @@ impl Dataset {
         self.classes().iter().for_each(|class| hash_text(&mut hash, class));
         for start in (0..self.len()).step_by(CHUNK) {
             let range = start..self.len().min(start + CHUNK);
-            let stamps: Vec<u64> = range.clone().into_par_iter().map(|index| Source::stamp(self, index)).collect();
-            for (index, stamp) in range.zip(stamps) {
+            let of_image = |index| {
+                let named = self.fields(index).map(|fields| masked::stamp_of_fields(self, index, &fields));
+                (Source::stamp(self, index), named)
+            };
+            let stamps: Vec<(u64, Option<u64>)> = range.clone().into_par_iter().map(of_image).collect();
+            for (index, (stamp, named)) in range.zip(stamps) {
                 hash_text(&mut hash, &self.id(index));
                 hash.update(self.label(index).map_or(-1, i64::from).to_le_bytes());
                 hash.update(stamp.to_le_bytes());
-                if let Some(fields) = self.fields(index) {
-                    hash.update(masked::stamp_of_fields(self, index, &fields).to_le_bytes());
+                if let Some(named) = named {
+                    hash.update(named.to_le_bytes());
+                    // Read again: the fields of a whole chunk may be gigabytes.
+                    let fields = self.fields(index).unwrap_or_default();
                     hash_text(&mut hash, &Value::Object(fields).to_string());
                 }
             }
@@ -330,8 +336,8 @@ impl Source for Concat {
     }
 
     fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
-        let outside = || TableProblem::Outside { path: written.to_owned() };
-        self.part(index).ok_or_else(outside).and_then(|(part, index)| part.beside(index, written))
+        let no_image = || TableProblem::NoFolder { path: written.chars().take(200).collect() };
+        self.part(index).ok_or_else(no_image).and_then(|(part, index)| part.beside(index, written))
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {

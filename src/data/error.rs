@@ -226,6 +226,15 @@ pub enum TableProblem {
         /// The path.
         path: String,
     },
+    /// A path in a data set that is one file or archive, beside which nothing is looked for.
+    #[error(
+        "`{path}` names a file, but this data set has no folder that paths count from: name it in a list (`.csv`, `.jsonl`) \
+         beside the images"
+    )]
+    NoFolder {
+        /// The path.
+        path: String,
+    },
     /// A line longer than any that a person or program writes.
     #[error("the line has more than {limit} bytes")]
     LongLine {

@@ -12,8 +12,9 @@
 //! is. Backslashes divide a path as slashes do, unless a file of that very name is there. Missing files fail when they are
 //! loaded.
 //!
-//! Opened with [`OpenOptions::fields`], a list keeps all that it says of each image, and none of it is a class: the annotations
-//! of other tasks.
+//! Opened with [`OpenOptions::fields`], a list keeps all that it says of each image besides its path, and none of it is a class:
+//! the annotations of other tasks. Cells of text are texts under the names of their columns, empty ones left out; without a header
+//! nothing names them, and none are kept.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -157,6 +158,9 @@ pub(super) fn read(path: &Path, reader: impl Read, form: &Form, options: &OpenOp
                 add(&mut rows, form, &names, &form.cells(text))
             })?;
         }
+    }
+    if !form.header {
+        rows.fields = None;
     }
     rows.files(&options.decoding())
 }

@@ -1,7 +1,7 @@
 //! Masks: PNG whose samples are class numbers, for the palette's sake its indices, as Pascal VOC has them.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Read as _, Seek};
 use std::path::Path;
 
 use ndarray::{Array2, ArrayView2};
@@ -19,6 +19,9 @@ pub enum MaskError {
     /// The file cannot be read.
     #[error("cannot be read")]
     Io(#[from] std::io::Error),
+    /// A folder, a pipe and the like.
+    #[error("is not a regular file")]
+    NotAFile,
     /// It is no PNG, or a broken one.
     #[error("is no PNG that can be read: {0}")]
     Png(String),
@@ -37,15 +40,27 @@ impl Mask {
     /// Reads a mask.
     ///
     /// # Errors
-    /// A file that is no such PNG, or past the limits.
+    /// A file that is missing, no such PNG, or past the limits.
     pub fn read(path: &Path, limits: &Limits) -> Result<Mask, MaskError> {
-        let file = File::open(path)?;
-        let bytes = file.metadata()?.len();
+        let metadata = std::fs::metadata(path)?;
+        // Opening a named pipe would wait for a writer for ever.
+        if !metadata.is_file() {
+            return Err(MaskError::NotAFile);
+        }
+        let bytes = metadata.len();
         if bytes > limits.file_bytes {
             return Err(DecodeError::FileTooLarge { bytes, limit: limits.file_bytes }.into());
         }
+        // The file may have grown since.
+        let file = BufReader::new(File::open(path)?.take(limits.file_bytes));
+        // Third-party code fed with whatever a disk holds: a panic in it counts as a broken file.
+        std::panic::catch_unwind(|| Mask::decode(file, limits))
+            .unwrap_or_else(|payload| Err(MaskError::Png(DecodeError::panicked(payload.as_ref()).to_string())))
+    }
+
+    fn decode(file: impl BufRead + Seek, limits: &Limits) -> Result<Mask, MaskError> {
         let broken = |error: png::DecodingError| MaskError::Png(error.to_string());
-        let mut decoder = png::Decoder::new(BufReader::new(file));
+        let mut decoder = png::Decoder::new(file);
         // Palettes stay indices; bits are unpacked below, without being stretched to bytes.
         decoder.set_transformations(png::Transformations::IDENTITY);
         let mut reader = decoder.read_info().map_err(broken)?;
@@ -79,8 +94,23 @@ impl Mask {
         image.map(Mask).map_err(|error| MaskError::Png(error.to_string()))
     }
 
+    /// Rows.
+    pub fn height(&self) -> usize {
+        self.0.height()
+    }
+
+    /// Columns.
+    pub fn width(&self) -> usize {
+        self.0.width()
+    }
+
+    /// The class numbers, row by row.
+    pub fn labels(&self) -> &[u8] {
+        self.0.pixels()
+    }
+
     /// Labels `[H, W]` of the pixels that an image of the mask's size becomes by a recipe: resized by nearest neighbour, and
-    /// cropped alike.
+    /// cropped alike. Where the crop is larger than the image, which is black there, the label is 0.
     ///
     /// # Errors
     /// A mask that does not come to the recipe's size.
@@ -97,7 +127,7 @@ impl Mask {
     }
 }
 
-/// Labels at another size: of each pixel that which lies at its centre.
+/// Labels `[height, width]` at another size: of each pixel that which lies at its centre. There must be labels to take.
 pub fn nearest(labels: ArrayView2<i64>, height: usize, width: usize) -> Array2<i64> {
     let (rows, columns) = labels.dim();
     let at =

@@ -9,7 +9,8 @@ use super::files::Files;
 use super::manifest::meant;
 use super::{DataError, Decoding, Image, Source, folder, stamp};
 
-const IMAGES: &str = "images";
+/// The subfolder of the images.
+pub(super) const IMAGES: &str = "images";
 const MASKS: &str = "masks";
 
 /// Whether these subfolders, the visible ones, make such a folder.

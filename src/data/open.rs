@@ -155,8 +155,14 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Da
         return Ok(Arc::new(svhn::open(&one_part(path, &svhn_files, options)?, &options.limits)?));
     }
     let visible: Vec<&String> = folders.iter().filter(|name| !name.starts_with('.')).collect();
-    if options.fields && masked::has_masks(&visible) {
-        return Ok(Arc::new(masked::open(path, options.decoding())?));
+    if options.fields && options.part.is_none() && masked::has_masks(&visible) {
+        let images = masked::open(path, options.decoding())?;
+        if images.is_empty() {
+            let inner = path.join(masked::IMAGES);
+            let found = Found::Folder(first_names(&inner));
+            return Err(unrecognised(&inner, found));
+        }
+        return Ok(Arc::new(images));
     }
     let is_part = |name: &&String| PART_FOLDERS.contains(&name.to_ascii_lowercase().as_str());
     let in_parts = !visible.is_empty() && visible.iter().all(is_part);

@@ -50,13 +50,13 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// The file that a path in the fields means.
+    /// The file that a path in the fields means, by the rules of the paths of lists; it need not be there.
     ///
     /// # Errors
-    /// One that may not be named; a data set without a folder of its own.
+    /// A path that may not be named; a data set without a folder of its own.
     fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
         let _ = index;
-        Err(TableProblem::Outside { path: written.to_owned() })
+        Err(TableProblem::NoFolder { path: written.chars().take(200).collect() })
     }
 
     /// Decodes one image.
