@@ -190,8 +190,9 @@ impl Dataset {
     }
 
     /// SHA-256 over what the data are: number of images, class names, and of every image in order its id, its label and the
-    /// [`Source::stamp`] of what is stored; where fields are kept, also these and the files that they name. It is the same for a copy of the data on another machine, and another where a file
-    /// was changed in place; what that costs, and what little can pass unseen, stands in `src/data/stamp.rs`.
+    /// [`Source::stamp`] of what is stored; where fields are kept, also these and the files that they name. It is the same for a
+    /// copy of the data on another machine, and another where a file was changed in place; what that costs, and what little can
+    /// pass unseen, stands in `src/data/stamp.rs`.
     pub fn fingerprint(&self) -> String {
         /// Images whose numbers are taken at a time.
         const CHUNK: usize = 4096;
