@@ -24,7 +24,7 @@ mod train;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
 
-use crate::data::{DataError, Dataset, OpenOptions};
+use crate::data::{Dataset, OpenOptions};
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use help::BEHIND_OWN;
@@ -137,11 +137,7 @@ fn open_data(path: &Path, named: &str) -> anyhow::Result<Dataset> {
 }
 
 fn open_data_with(path: &Path, named: &str, options: &OpenOptions) -> anyhow::Result<Dataset> {
-    let opened = Dataset::open(path, options).and_then(|dataset| match dataset.lost() {
-        Some(first) => Err(DataError::Lost { path: path.to_path_buf(), files: dataset.len(), first }),
-        None => Ok(dataset),
-    });
-    opened.with_context(|| format!("cannot open `{named}`"))
+    Dataset::open_present(path, options).with_context(|| format!("cannot open `{named}`"))
 }
 
 /// Runs the command line of this process.

@@ -41,6 +41,18 @@ impl Dataset {
         Ok(open(path, options)?.into())
     }
 
+    /// [`Dataset::open`] of data to work with: an error where every image should have a file of its own and none is there.
+    ///
+    /// # Errors
+    /// As [`open`], and [`DataError::Lost`].
+    pub fn open_present(path: &Path, options: &OpenOptions) -> Result<Self, DataError> {
+        let dataset = Self::open(path, options)?;
+        match dataset.lost() {
+            Some(first) => Err(DataError::Lost { path: path.to_path_buf(), files: dataset.len(), first }),
+            None => Ok(dataset),
+        }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.indices.as_ref().map_or_else(|| self.source.len(), |indices| indices.len())

@@ -83,13 +83,7 @@ struct Identity {
 pub fn run(config: &RunConfig, execution: &Execution, observer: &dyn Observer) -> Result<Run, RoundsError> {
     let _lock = FolderLock::take(&execution.out)?;
     let going = Going::prepare(config, execution, observer)?;
-    let mut run = Run {
-        schema: SCHEMA.to_owned(),
-        strategy: config.select.row().name.to_owned(),
-        seed: config.seed,
-        rounds: config.rounds,
-        ended: going.layout().ended()?,
-    };
+    let mut run = going.layout().so_far(config)?;
     while run.ended.len() < config.rounds {
         let ended = going.round(run.ended.len())?;
         observer.say(&describe(&ended, config.rounds));
@@ -108,13 +102,7 @@ pub fn status(folder: &Path) -> Result<Run, RoundsError> {
     let layout = Layout(folder);
     let identity: Identity =
         state::read(&layout.run())?.ok_or_else(|| RoundsError::NoRun { folder: folder.to_path_buf() })?;
-    Ok(Run {
-        schema: identity.schema,
-        strategy: identity.config.select.row().name.to_owned(),
-        seed: identity.config.seed,
-        rounds: identity.config.rounds,
-        ended: layout.ended()?,
-    })
+    layout.so_far(&identity.config)
 }
 
 fn describe(ended: &Round, rounds: usize) -> String {
@@ -139,9 +127,15 @@ fn picture(run: &Run) -> String {
 }
 
 impl Layout<'_> {
-    /// The rounds that have ended.
-    fn ended(&self) -> Result<Vec<Round>, RoundsError> {
-        Ok(state::read::<Run>(&self.curve())?.map(|run| run.ended).unwrap_or_default())
+    /// The run of this configuration, with the rounds that have ended.
+    fn so_far(&self, config: &RunConfig) -> Result<Run, RoundsError> {
+        Ok(Run {
+            schema: SCHEMA.to_owned(),
+            strategy: config.select.row().name.to_owned(),
+            seed: config.seed,
+            rounds: config.rounds,
+            ended: state::read::<Run>(&self.curve())?.map(|run| run.ended).unwrap_or_default(),
+        })
     }
 }
 
@@ -186,7 +180,7 @@ impl<'a> Going<'a> {
         let task = ModelOptions { task: task::beside(&config.model)?, ..ModelOptions::default() };
         let model_sha256 = TaskModel::read(&config.model, &task)?.network.sha256;
         let open = |what, path: &Path| {
-            let opened = Dataset::open(path, &task.opening(OpenOptions::default()));
+            let opened = Dataset::open_present(path, &task.opening(OpenOptions::default()));
             opened.map_err(|source| RoundsError::data(what, path, source))
         };
         let pool = open("data.pool", &config.data.pool)?;
@@ -194,22 +188,15 @@ impl<'a> Going<'a> {
         let test = open("data.test", &config.data.test)?;
         let as_pool = |source| RoundsError::data("data.test", &config.data.test, source);
         let test = Split::<Test>::new(test.with_classes(pool.classes()).map_err(as_pool)?)?;
-        let Some(initial) = config.labels.initial.of(pool.len()) else {
-            return bad("labels.initial is no number of images from 1 on, and no share between 0 and 1".to_owned());
+        let images = |key: &str, amount: Amount| {
+            let refused = || format!("labels.{key} is no number of images from 1 on, and no share between 0 and 1");
+            amount.of(pool.len()).ok_or_else(|| RoundsError::Config(refused()))
         };
-        let Some(budget) = config.labels.budget.of(pool.len()) else {
-            return bad("labels.budget is no number of images from 1 on, and no share between 0 and 1".to_owned());
-        };
+        let (initial, budget) = (images("initial", config.labels.initial)?, images("budget", config.labels.budget)?);
         let wanted = budget.saturating_mul(config.rounds - 1).saturating_add(initial);
         if wanted > pool.len() {
             let (rounds, images) = (config.rounds, pool.len());
             return bad(format!("{rounds} rounds label {wanted} images in all, and the pool holds {images}"));
-        }
-        // Every label must be there: any image may be selected.
-        let labels = Split::<Labelled>::new(pool.clone())?;
-        match &reference {
-            Some(given) => drop(Split::<Reference>::given(given.clone(), &labels, Some(&test), OnOverlap::Refuse)?),
-            None => test.check_disjoint(&labels)?,
         }
         let going = Going {
             preprocess: Preprocess::beside(&config.model)?,
@@ -233,7 +220,19 @@ impl<'a> Going<'a> {
         Layout(&self.execution.out)
     }
 
-    /// Writes what the run is, or checks that the folder's is the same.
+    /// Checks that every image of the pool, each of which may be selected, has its label, and that no two sets share an image.
+    fn check_sets(&self) -> Result<(), RoundsError> {
+        let labels = Split::<Labelled>::new(self.pool.clone())?;
+        match &self.reference {
+            Some(given) => {
+                Split::<Reference>::given(given.clone(), &labels, Some(&self.test), OnOverlap::Refuse)?;
+            }
+            None => self.test.check_disjoint(&labels)?,
+        }
+        Ok(())
+    }
+
+    /// Checks the sets and writes what the run is, or checks that the folder's is the same, whose sets were checked then.
     fn settle_identity(&self) -> Result<(), RoundsError> {
         let identity = Identity {
             schema: SCHEMA.to_owned(),
@@ -244,7 +243,10 @@ impl<'a> Going<'a> {
             test: self.test.dataset().fingerprint(),
         };
         let path = self.layout().run();
-        let Some(found) = state::read::<Identity>(&path)? else { return state::write(&path, &identity) };
+        let Some(found) = state::read::<Identity>(&path)? else {
+            self.check_sets()?;
+            return state::write(&path, &identity);
+        };
         let differing = [
             ("version", found.schema != identity.schema),
             ("configuration", found.config != identity.config),
