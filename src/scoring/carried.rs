@@ -12,7 +12,7 @@ use crate::families::{self, Setting};
 use crate::influence::SolvedVector;
 use crate::network::{Network, NetworkError};
 use crate::task::Task;
-use isal_onnx::influence::{InfluenceMetadata, PSEUDO_LABEL};
+use isal_onnx::influence::{InfluenceMetadata, PSEUDO_LABEL, decoded_as};
 use isal_onnx::{Model, ValueInfo};
 use std::path::Path;
 
@@ -75,7 +75,7 @@ impl Carried {
         let source = ("influence graph", path.display().to_string());
         let provenance = provenance(source, &network, &task, text, options);
         let believed = network.model.graph.outputs.iter().filter_map(|output| {
-            let name = output.name.strip_prefix(PSEUDO_LABEL)?.strip_prefix('.')?.to_owned();
+            let name = decoded_as(&output.name, PSEUDO_LABEL)?.to_owned();
             Some(ValueInfo { name, ..output.clone() })
         });
         let annotations: Vec<ValueInfo> = believed.collect();

@@ -157,16 +157,12 @@ impl Keys<'_> {
     /// # Errors
     /// [`SelectError::NoInfluence`] of a strategy that goes by it.
     pub fn of(&self, row: &ScoreRow) -> Result<f64, SelectError> {
+        let belief = |place: usize| row.beliefs.get(place).copied().unwrap_or(f64::NAN);
         match (self.options, self.belief) {
             (StrategyOptions::Random(options), _) => Ok(options.key(&row.id)),
-            (_, Some((place, first))) => {
-                let belief = row.beliefs.get(place).copied().unwrap_or(f64::NAN);
-                Ok(match (self.options, first) {
-                    (StrategyOptions::PowerMargin(options), _) => options.key(&row.id, belief),
-                    (_, First::Highest) => -belief,
-                    (_, First::Lowest) => belief,
-                })
-            }
+            (StrategyOptions::PowerMargin(options), Some((place, _))) => Ok(options.key(&row.id, belief(place))),
+            (_, Some((place, First::Highest))) => Ok(-belief(place)),
+            (_, Some((place, First::Lowest))) => Ok(belief(place)),
             (_, None) => row.influence.ok_or_else(|| SelectError::NoInfluence { id: row.id.clone() }),
         }
     }

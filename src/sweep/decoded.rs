@@ -5,7 +5,7 @@ use crate::influence::{Annotation, Annotations};
 use crate::runtime::{RuntimeError, Session};
 use crate::scores::{BeliefColumn, BeliefKind};
 use isal_onnx::Model;
-use isal_onnx::influence::{BELIEF, PSEUDO_LABEL};
+use isal_onnx::influence::{BELIEF, PSEUDO_LABEL, decoded_as};
 use ndarray::{ArrayD, ArrayView4, Axis, Ix1};
 
 /// The outputs of a model that are a task's.
@@ -13,6 +13,8 @@ use ndarray::{ArrayD, ArrayView4, Axis, Ix1};
 pub struct Decoded {
     beliefs: Vec<BeliefColumn>,
     annotations: Vec<Pseudo>,
+    /// Names of the outputs: those of the annotations, then those of the beliefs.
+    outputs: Vec<String>,
 }
 
 /// An annotation that a model believes.
@@ -26,25 +28,28 @@ impl Decoded {
     /// Those among the outputs of `model`.
     pub fn of(model: &Model) -> Decoded {
         let mut decoded = Decoded::default();
+        let mut of_beliefs = Vec::new();
         for output in &model.graph.outputs {
             let declared = output.value_type.as_ref();
             let whole = declared.is_some_and(|t| !t.data_type.is_float());
             let rank = declared.and_then(|t| t.shape.as_ref()).map(Vec::len);
-            let named = |prefix: &str| output.name.strip_prefix(prefix)?.strip_prefix('.').map(str::to_owned);
+            let named = |prefix: &str| decoded_as(&output.name, prefix).map(str::to_owned);
             if let Some(name) = named(PSEUDO_LABEL) {
                 decoded.annotations.push(Pseudo { name, whole });
+                decoded.outputs.push(output.name.clone());
             } else if let Some(name) = named(BELIEF).filter(|_| rank.is_none_or(|rank| rank == 1)) {
                 let kind = if whole { BeliefKind::Whole } else { BeliefKind::Number };
                 decoded.beliefs.push(BeliefColumn { name, kind });
+                of_beliefs.push(output.name.clone());
             }
         }
+        decoded.outputs.extend(of_beliefs);
         decoded
     }
 
     /// Names of the outputs.
-    pub(super) fn outputs(&self) -> Vec<String> {
-        let annotations = self.annotations.iter().map(|pseudo| format!("{PSEUDO_LABEL}.{}", pseudo.name));
-        annotations.chain(self.beliefs.iter().map(|column| format!("{BELIEF}.{}", column.name))).collect()
+    pub(super) fn outputs(&self) -> &[String] {
+        &self.outputs
     }
 
     /// The beliefs as columns of a score table.
@@ -59,8 +64,8 @@ impl Decoded {
         images: ArrayView4<f32>,
         influence: Option<&str>,
     ) -> Result<Scored, RuntimeError> {
-        let outputs = self.outputs().split_off(self.annotations.len());
-        let wanted: Vec<&str> = outputs.iter().map(String::as_str).chain(influence).collect();
+        let beliefs = self.outputs.iter().skip(self.annotations.len());
+        let wanted: Vec<&str> = beliefs.map(String::as_str).chain(influence).collect();
         let count = images.len_of(Axis(0));
         if wanted.is_empty() {
             // A task of which nothing is to be said of an image.
@@ -78,8 +83,8 @@ impl Decoded {
         session: &mut Session,
         images: ArrayView4<f32>,
     ) -> Result<(Annotations, Vec<Vec<f64>>), RuntimeError> {
-        let (outputs, count) = (self.outputs(), images.len_of(Axis(0)));
-        let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
+        let count = images.len_of(Axis(0));
+        let wanted: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
         let mut arrays = session.run(images, &wanted)?;
         let (annotations, beliefs) = wanted.split_at(self.annotations.len());
         let columns = columns(session, arrays.split_off(annotations.len()), beliefs, count)?;

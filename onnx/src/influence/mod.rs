@@ -25,7 +25,7 @@ pub use metadata::{Form, InfluenceMetadata};
 pub use paired::{Difference, Paired, paired};
 pub use shadow::{Shadow, shadow};
 pub use tangent::{TangentOptions, tangent};
-pub use task::{BELIEF, PSEUDO_LABEL, TaskGraphs, prediction};
+pub use task::{BELIEF, PSEUDO_LABEL, TaskGraphs, decoded_as, prediction};
 
 /// Name of the output with each sample's influence, `[N]`, or `[N, D]` for D directions. The more negative, the more
 /// labelling the sample is expected to lower the reference loss.

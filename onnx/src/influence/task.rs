@@ -17,6 +17,11 @@ pub const PSEUDO_LABEL: &str = "pseudo_label";
 /// the loss graph does not take.
 pub const BELIEF: &str = "belief";
 
+/// What an output that is called `PREFIX.NAME` has for a name in the decode graph; `None` of every other.
+pub fn decoded_as<'a>(output: &'a str, prefix: &str) -> Option<&'a str> {
+    output.strip_prefix(prefix)?.strip_prefix('.')
+}
+
 /// A task's graphs and the values of the model that they read.
 ///
 /// Both graphs are of the model's opset. An input of the loss graph is bound to a value of the model or is an output of the
