@@ -10,7 +10,7 @@ pub use kind::OutputKind;
 pub(crate) use kind::probabilities;
 pub use names::{CLASS_NAMES, ClassNames, class_names};
 
-use crate::network::{GivenInput, Network, NetworkError};
+use crate::network::{Network, NetworkError};
 use std::path::{Path, PathBuf};
 
 /// Why a file is no classifier to work with.
@@ -34,15 +34,6 @@ pub enum ClassifierError {
         /// What was found and expected, and what to do.
         reason: String,
     },
-}
-
-/// What is told about a model besides its file.
-#[derive(Debug, Clone, Default)]
-pub struct ClassifierOptions {
-    /// Output with the class scores, where the model has several.
-    pub output: Option<String>,
-    /// Values of inputs besides the images.
-    pub inputs: Vec<GivenInput>,
 }
 
 /// A checked classification model: one image input, one output of class scores.
@@ -69,14 +60,6 @@ impl Classifier {
         Self::of(Network::read(path, &[])?, output)
     }
 
-    /// [`Classifier::read`] with values for further inputs.
-    ///
-    /// # Errors
-    /// As [`Classifier::read`]; a value that does not fit its input.
-    pub fn read_with(path: &Path, options: &ClassifierOptions) -> Result<Classifier, ClassifierError> {
-        Self::of(Network::read(path, &options.inputs)?, options.output.as_deref())
-    }
-
     /// [`Classifier::read`] of a model that has been read.
     ///
     /// # Errors
@@ -89,14 +72,6 @@ impl Classifier {
             }
             Err(reason) => Err(ClassifierError::NotAClassifier { path: network.path, reason }),
         }
-    }
-
-    /// Refuses a model whose logits cannot be differentiated: quantised, or with a runtime's own operators.
-    ///
-    /// # Errors
-    /// [`NetworkError::NotDifferentiable`].
-    pub fn check_differentiable(&self) -> Result<(), NetworkError> {
-        self.network.check_differentiable([self.logits.as_str()])
     }
 }
 

@@ -103,13 +103,8 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<Outcom
     tangent(&network.model, std::slice::from_ref(&s), &task.parts(), how)?.write(&tangent_path)?;
     let mut forward = Session::open(&library, &tangent_path, session_options)?;
     let mut native = native(context, &network, &task, parameters, &options.device)?;
-    let vector = match &mut native {
-        Some(engine) => {
-            let entries: Vec<f32> = s.values().flat_map(|t| t.to_vec::<f32>().unwrap_or_default()).collect();
-            Some(engine.upload(&entries)?)
-        }
-        None => None,
-    };
+    let entries = || s.values().flat_map(|t| t.to_vec::<f32>().unwrap_or_default()).collect::<Vec<_>>();
+    let vector = native.as_mut().map(|engine| engine.upload(&entries())).transpose()?;
 
     let batch = options.batch_size;
     let outputs: Vec<&str> = network.model.graph.outputs.iter().map(|output| output.name.as_str()).collect();
@@ -175,13 +170,7 @@ fn native(
         }
         Err(other) => return Err(other.into()),
     };
-    let load = LoadOptions {
-        parameters,
-        task: Some(task.clone()),
-        device: device.to_owned(),
-        threads: u32::try_from(context.global.threads).unwrap_or(0),
-        ..LoadOptions::default()
-    };
+    let load = LoadOptions::for_task(task, parameters, device, context.global.threads);
     Ok(Some(PluginEngine::from_model(&plugin, &network.model, &load)?))
 }
 

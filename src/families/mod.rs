@@ -16,8 +16,10 @@ mod single_label;
 pub use error::AnnotationError;
 pub use measure::{Fit, Measure};
 
+use crate::classifier::ClassNames;
 use crate::data::{DataError, Dataset, Recipe};
-use crate::influence::Annotations;
+use crate::influence::{Annotations, InfluenceError};
+use crate::task::{SINGLE_LABEL, Task};
 use image::RgbImage;
 use isal_onnx::ValueInfo;
 use std::fmt::Debug;
@@ -95,10 +97,26 @@ pub fn named_in(text: &str) -> &str {
     text.split(' ').next().unwrap_or_default()
 }
 
+/// What the loss graph takes of the images at these positions, padded to the longest; `refused` makes an error of one that cannot
+/// be used.
+///
+/// # Errors
+/// `refused`'s; annotations that do not go together.
+pub fn annotations<E: From<InfluenceError>>(
+    family: &dyn Family,
+    data: &Dataset,
+    indices: &[usize],
+    refused: impl Fn(AnnotationError) -> E,
+) -> Result<Annotations, E> {
+    let read = |index: &usize| family.annotations(data, *index).map_err(&refused);
+    let each: Vec<Annotations> = indices.iter().map(read).collect::<Result<_, E>>()?;
+    Ok(Annotations::join(&each.iter().collect::<Vec<_>>())?)
+}
+
 /// The family of the task of this name.
 pub fn of(task: &str, setting: Setting) -> Arc<dyn Family> {
     match task {
-        "softmax-cross-entropy" => Arc::new(single_label::SingleLabel { setting }),
+        SINGLE_LABEL => Arc::new(single_label::SingleLabel { setting }),
         "sigmoid-cross-entropy" => Arc::new(multi_label::MultiLabel { setting }),
         "pixel-cross-entropy" => Arc::new(segmentation::Segmentation { setting }),
         "squared-error" | "huber" => Arc::new(regression::Regression { setting }),
@@ -107,6 +125,13 @@ pub fn of(task: &str, setting: Setting) -> Arc<dyn Family> {
 }
 
 impl Setting {
+    /// For a model of this task; `names` are those of its classes, where it has any.
+    pub fn of(task: &Task, recipe: Recipe, names: Option<ClassNames>) -> Setting {
+        let annotations = task.annotations().cloned().collect();
+        let (classes, class_order) = names.map(|names| (names.names, names.source)).unwrap_or_default();
+        Setting { annotations, classes, class_order, recipe }
+    }
+
     /// The name of a class, or its number where it has none.
     fn class(&self, class: usize) -> String {
         self.classes.get(class).cloned().unwrap_or_else(|| class.to_string())

@@ -41,13 +41,8 @@ pub(super) fn by_plugin(
         }
         Err(other) => return Err(other.into()),
     };
-    let load = LoadOptions {
-        parameters: vectors.iter().take(1).flat_map(|v| &v.parameters).map(|p| p.name.clone()).collect(),
-        task: Some(task.clone()),
-        device: at.device.to_owned(),
-        threads: u32::try_from(at.threads).unwrap_or(0),
-        ..LoadOptions::default()
-    };
+    let parameters = vectors.iter().take(1).flat_map(|v| &v.parameters).map(|p| p.name.clone()).collect();
+    let load = LoadOptions::for_task(task, parameters, at.device, at.threads);
     // The model as it was read: weights that its file keeps in Constant nodes are parameters there.
     let mut engine = match PluginEngine::from_model(&plugin, &network.model, &load) {
         Ok(engine) => engine,
@@ -60,18 +55,19 @@ pub(super) fn by_plugin(
     let on_cpu = SessionOptions { provider: ExecutionProvider::Cpu, threads: at.threads };
     let mut predictor = Predictor::open(at.library, network, task, on_cpu)?;
     let total = images.shape().first().copied().unwrap_or(0) * vectors.len();
+    let batches: Vec<_> = batches(images).collect();
+    let believed = batches.iter().map(|batch| predictor.decode(*batch)).collect::<Result<Vec<_>, _>>()?;
     observer.begin("exact influences", total as u64, "images");
     let mut columns = Vec::with_capacity(vectors.len());
     for vector in vectors {
         let s = engine.upload(&vector.s)?;
         let mut column = Vec::new();
-        for batch in batches(images) {
+        for (batch, believed) in batches.iter().zip(&believed) {
             if observer.interrupted() {
                 observer.end();
                 return Err(InfluenceGraphError::Interrupted);
             }
-            let believed = predictor.decode(batch)?;
-            column.extend(derivatives(&engine, batch, &believed, &s)?);
+            column.extend(derivatives(&engine, *batch, believed, &s)?);
             observer.advance(batch.shape().first().copied().unwrap_or(0) as u64);
         }
         columns.push(column);

@@ -1,8 +1,6 @@
 //! Values for the inputs besides the images, which become constants of the graph.
 
-use super::NetworkError;
 use isal_onnx::{Attribute, DataType, Model, Node, Tensor, ValueType};
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A value for an input: one number for all its elements, or one number each.
@@ -130,25 +128,4 @@ fn constant(dims: Vec<usize>, data_type: DataType, values: &[f64]) -> Result<Ten
         }
         _ => return Err(refused(values.first().copied().unwrap_or(0.0))),
     })
-}
-
-/// A model with its given values, in a temporary folder that goes with this.
-#[derive(Debug)]
-pub(super) struct Baked {
-    file: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Baked {
-    pub(super) fn write(model: &Model, path: &Path) -> Result<Baked, NetworkError> {
-        let folder = tempfile::tempdir().map_err(|source| NetworkError::Temporary { source })?;
-        let name = path.file_name().unwrap_or_else(|| "model.onnx".as_ref());
-        let file = folder.path().join(name);
-        model.write(&file).map_err(|source| NetworkError::model(&file, source))?;
-        Ok(Baked { file, _folder: folder })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.file
-    }
 }

@@ -3,10 +3,12 @@
 //! Files come in many forms: raw bytes in, several inputs. What is downstream sees one image input; what the outputs mean is
 //! for the task to say.
 
+mod aside;
 mod given;
 mod input;
 mod operators;
 
+pub use aside::Aside;
 pub use given::{GivenInput, GivenInputError};
 pub use operators::Obstacle;
 
@@ -84,7 +86,7 @@ pub struct Network {
     /// Values given for other inputs than the images.
     pub given: Vec<GivenInput>,
     /// The model that a runtime opens, where it is not the file at `path`.
-    baked: Option<Arc<given::Baked>>,
+    baked: Option<Arc<Aside>>,
 }
 
 impl Network {
@@ -105,7 +107,7 @@ impl Network {
                 source,
             })?;
         }
-        let baked = Some(Arc::new(given::Baked::write(&model, path)?));
+        let baked = Some(Arc::new(Aside::write(&model, path)?));
         let sha256 = model.sha256();
         let read = Self::lifted(model, sha256, path)?;
         Ok(Network { baked, given: inputs.to_vec(), ..read })

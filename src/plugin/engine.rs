@@ -36,6 +36,20 @@ pub struct LoadOptions {
     pub threads: u32,
 }
 
+impl LoadOptions {
+    /// For derivatives of a task's loss in these parameters, in the plugin's usual precision. `threads` as everywhere: 0 leaves
+    /// them to the plugin.
+    pub fn for_task(task: &Task, parameters: Vec<String>, device: &str, threads: usize) -> LoadOptions {
+        LoadOptions {
+            parameters,
+            task: Some(task.clone()),
+            device: device.to_owned(),
+            threads: u32::try_from(threads).unwrap_or(0),
+            ..LoadOptions::default()
+        }
+    }
+}
+
 /// A value of the model as it declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueSignature {

@@ -38,13 +38,7 @@ pub(super) fn with_influence(
     let plugin = Plugin::find(from.plugin.as_deref())?;
     let described = plugin.describe()?;
     let description = format!("{} {} ({})", described.name, described.version, described.backend);
-    let load = LoadOptions {
-        parameters: network.parameters(&from.scope)?,
-        task: Some(task.clone()),
-        device: from.device.clone(),
-        threads: u32::try_from(options.threads).unwrap_or(0),
-        ..LoadOptions::default()
-    };
+    let load = LoadOptions::for_task(task, network.parameters(&from.scope)?, &from.device, options.threads);
     let mut engine = PluginEngine::from_model(&plugin, &network.model, &load)?;
     let key = SolveKey {
         model_sha256: network.sha256.clone(),

@@ -5,8 +5,8 @@ use super::prepared::{Prepared, TASK};
 use super::{ScoreOptions, ScoringError, SolveKey};
 use crate::data::{Dataset, Loader, LoaderOptions};
 use crate::durable;
-use crate::families::Fit;
-use crate::influence::{Annotations, InfluenceError};
+use crate::families::{self, Fit};
+use crate::influence::InfluenceError;
 use crate::observe::{Observer, Stage};
 use crate::sweep::Predictor;
 
@@ -77,11 +77,8 @@ fn measured(
     let stage = Stage::begin(observer, "checking labelled images", positions.len() as u64, "images");
     for batch in Loader::over(labelled.clone(), prepared.recipe.clone(), positions, &loader)? {
         let batch = batch?;
-        let known = |index: &usize| {
-            prepared.family.annotations(labelled, *index).map_err(|error| InfluenceError::Data(Box::new(error)))
-        };
-        let known: Vec<Annotations> = batch.indices.iter().map(known).collect::<Result<_, _>>()?;
-        let known = Annotations::join(&known.iter().collect::<Vec<_>>())?;
+        let refused = |error| InfluenceError::Data(Box::new(error));
+        let known = families::annotations(prepared.family.as_ref(), labelled, &batch.indices, refused)?;
         measure.add(&known, &predictor.decode(batch.images.view())?);
         observer.advance(batch.indices.len() as u64);
         if observer.interrupted() {

@@ -109,6 +109,6 @@ fn without_influence(
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
     let (library, session_options) = runtime(options, observer)?;
-    let mut predictor = Predictor::of(&library, &carried.prepared.network.model, path, session_options)?;
+    let mut predictor = Predictor::of(&library, carried.prepared.network.model.clone(), path, session_options)?;
     predictions(&mut predictor, &library, &carried.prepared, options, observer)
 }

@@ -84,7 +84,7 @@ impl Drawing<'_> {
         let network = &prepared.network;
         let mut predictor = match task {
             Some(task) => Predictor::open(&library, network, task, on_cpu)?,
-            None => Predictor::of(&library, &network.model, &network.path, on_cpu)?,
+            None => Predictor::of(&library, network.model.clone(), &network.path, on_cpu)?,
         };
         let loader = LoaderOptions { batch_size: 16, ..LoaderOptions::default() };
         let pool = options.pool.dataset().clone();

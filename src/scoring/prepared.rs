@@ -46,23 +46,21 @@ pub(super) fn prepare(
     for given in &network.given {
         provenance.insert(format!("input {}", given.name), given.text.clone());
     }
-    let mut setting = Setting {
-        annotations: task.annotations().cloned().collect(),
-        classes: Vec::new(),
-        class_order: String::new(),
-        recipe: recipe.clone(),
+    let names = match classes {
+        0 => None,
+        classes => {
+            // The folders of images are classes of a task of one class an image alone.
+            let (labelled, pool) = match from.task.is_single_label() {
+                true => (of_known_class(from), Some(options.pool.dataset())),
+                false => (Vec::new(), None),
+            };
+            let names = class_names(&network, classes, from.class_names.as_deref(), &labelled, pool)?;
+            names.say(observer);
+            provenance.insert("class names".into(), names.source.clone());
+            Some(names)
+        }
     };
-    if classes > 0 {
-        // The folders of images are classes of a task of one class an image alone.
-        let (labelled, pool) = match from.task.is_single_label() {
-            true => (of_known_class(from), Some(options.pool.dataset())),
-            false => (Vec::new(), None),
-        };
-        let names = class_names(&network, classes, from.class_names.as_deref(), &labelled, pool)?;
-        names.say(observer);
-        provenance.insert("class names".into(), names.source.clone());
-        setting = Setting { classes: names.names, class_order: names.source, ..setting };
-    }
+    let setting = Setting::of(&task, recipe.clone(), names);
     let classes = setting.classes.clone();
     let family = families::of(&task.name, setting);
     Ok((Prepared { network, recipe, family, classes, provenance }, task))

@@ -1,7 +1,7 @@
 //! Images as the solvers see them: batches that can be visited again and again.
 
 use crate::data::{Batch, Dataset, Loader, LoaderOptions, Recipe, Skipped};
-use crate::families::Family;
+use crate::families::{self, Family};
 use crate::influence::{Annotations, Batches, InMemory, InfluenceError, Visitor};
 use crate::sweep::Predictor;
 use ndarray::{Array4, Axis};
@@ -42,11 +42,7 @@ impl Annotated {
     /// Those of a batch of `dataset`.
     fn of(&self, dataset: &Dataset, batch: &Batch) -> Result<Annotations, InfluenceError> {
         match self {
-            Annotated::Known(family) => {
-                let read = |index: &usize| family.annotations(dataset, *index).map_err(boxed);
-                let each: Vec<Annotations> = batch.indices.iter().map(read).collect::<Result<_, _>>()?;
-                Annotations::join(&each.iter().collect::<Vec<_>>())
-            }
+            Annotated::Known(family) => families::annotations(family.as_ref(), dataset, &batch.indices, boxed),
             Annotated::Believed(predictor) => {
                 let mut predictor = predictor.lock().unwrap_or_else(PoisonError::into_inner);
                 predictor.decode(batch.images.view()).map_err(boxed)

@@ -7,7 +7,7 @@ use super::{ReferenceSet, ScoreOptions, ScoringError, SolveKey, agreement, ihvp}
 use crate::data::{DataError, Dataset, HoldOut, Labelled, LoaderOptions, OnOverlap, Reference, Split};
 use crate::error_chain::in_one_line;
 use crate::influence::{Batches as _, GradientEngine, InfluenceError, Joined, SolvedVector, SolverOptions};
-use crate::network::NetworkError;
+use crate::network::Aside;
 use crate::observe::{Observer, Stage};
 use crate::plugin::PluginEngine;
 use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
@@ -112,11 +112,9 @@ fn check_agreement(
 ) -> Result<(), ScoringError> {
     let positions: Vec<usize> = (0..samples.samples().min(8)).collect();
     let (images, _) = samples.gather(&positions)?;
-    let folder = tempfile::tempdir().map_err(|source| NetworkError::Temporary { source })?;
-    let (model, path) =
-        (agreement::ending_at(&solving.prepared.network.model, engine), folder.path().join("values.onnx"));
-    model.write(&path).map_err(|source| NetworkError::model(&path, source))?;
-    let mut session = Session::open(solving.library, &path, on_cpu)?;
+    let ending = agreement::ending_at(&solving.prepared.network.model, engine);
+    let values = Aside::write(&ending, Path::new("values.onnx"))?;
+    let mut session = Session::open(solving.library, values.path(), on_cpu)?;
     agreement::check(engine, &mut session, images.view())?;
     Ok(())
 }

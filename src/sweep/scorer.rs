@@ -2,7 +2,7 @@
 
 use super::{Decoded, SweepError};
 use crate::influence::{Annotations, EngineError};
-use crate::network::{Network, NetworkError};
+use crate::network::{Aside, Network, NetworkError};
 use crate::plugin::{PluginEngine, PluginVector};
 use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use crate::scores::BeliefColumn;
@@ -38,8 +38,8 @@ pub trait Scorer {
 pub struct Predictor {
     session: Session,
     decoded: Decoded,
-    /// Goes with the session, which may map the file's weights.
-    _folder: tempfile::TempDir,
+    /// What the session reads.
+    _file: Aside,
 }
 
 impl Predictor {
@@ -55,7 +55,7 @@ impl Predictor {
     ) -> Result<Predictor, SweepError> {
         let model =
             prediction(&network.model, &task.parts()).map_err(|source| NetworkError::model(&network.path, source))?;
-        Self::of(library, &model, &network.path, options)
+        Self::of(library, model, &network.path, options)
     }
 
     /// What is left of an influence graph, or of any model that holds a decode graph, when nothing but that is wanted: a
@@ -63,17 +63,19 @@ impl Predictor {
     ///
     /// # Errors
     /// As [`Predictor::open`].
-    pub fn of(library: &Library, model: &Model, path: &Path, options: SessionOptions) -> Result<Predictor, SweepError> {
-        let mut model = model.clone();
+    pub fn of(
+        library: &Library,
+        mut model: Model,
+        path: &Path,
+        options: SessionOptions,
+    ) -> Result<Predictor, SweepError> {
         model.graph.outputs.retain(|output| output.name != INFLUENCE);
         let decoded = Decoded::of(&model);
         let outputs = decoded.outputs();
         model.graph.outputs.retain(|output| outputs.contains(&output.name));
         model.graph.prune();
-        let folder = tempfile::tempdir().map_err(|source| NetworkError::Temporary { source })?;
-        let file = folder.path().join(path.file_name().unwrap_or_else(|| "predictions.onnx".as_ref()));
-        model.write(&file).map_err(|source| NetworkError::model(&file, source))?;
-        Ok(Predictor { session: Session::open(library, &file, options)?, decoded, _folder: folder })
+        let file = Aside::write(&model, path)?;
+        Ok(Predictor { session: Session::open(library, file.path(), options)?, decoded, _file: file })
     }
 
     /// What the model believes of a batch: its annotations.

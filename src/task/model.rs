@@ -1,9 +1,10 @@
 //! A model file together with the task it is for: what is scored, trained or given an influence graph.
 
-use super::{Bindings, OWN, Task, TaskError, Wanted};
+use super::{Bindings, Task, TaskError, Wanted};
 use crate::classifier::{Classifier, ClassifierError, OutputKind};
 use crate::data::OpenOptions;
 use crate::network::{GivenInput, Network, NetworkError};
+use isal_exporters::losses;
 use isal_onnx::{Dim, ValueType};
 use std::path::Path;
 
@@ -114,6 +115,6 @@ impl TaskModel {
 fn classes(task: &Task) -> usize {
     let dims = |t: &ValueType| t.shape.clone().filter(|dims| dims.len() > 1);
     let read = task.graphs.decode.graph.inputs.first().and_then(|input| dims(input.value_type.as_ref()?));
-    let of_classes = task.name != OWN && !["squared-error", "huber"].contains(&task.name.as_str());
+    let of_classes = losses::find(&task.name).is_ok_and(|entry| entry.defaults.has_classes());
     read.filter(|_| of_classes).and_then(|dims| dims.get(1).and_then(Dim::known)).unwrap_or(0)
 }

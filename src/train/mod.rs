@@ -230,18 +230,16 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     let TaskModel { network, task, classes, .. } = &model;
     let sample = options.train.dataset().load(0).ok().map(|i| Size { height: i.height(), width: i.width() });
     let recipe = network.recipe(&options.preprocess, sample)?;
-    let mut setting = Setting {
-        annotations: task.annotations().cloned().collect(),
-        classes: Vec::new(),
-        class_order: String::new(),
-        recipe: recipe.clone(),
+    let names = match *classes {
+        0 => None,
+        classes => {
+            let folders: &[&Dataset] = if options.task.is_single_label() { &[options.train.dataset()] } else { &[] };
+            let names = class_names(network, classes, options.class_names.as_deref(), folders, None)?;
+            names.say(observer);
+            Some(names)
+        }
     };
-    if *classes > 0 {
-        let folders: &[&Dataset] = if options.task.is_single_label() { &[options.train.dataset()] } else { &[] };
-        let names = class_names(network, *classes, options.class_names.as_deref(), folders, None)?;
-        names.say(observer);
-        setting = Setting { classes: names.names, class_order: names.source, ..setting };
-    }
+    let setting = Setting::of(task, recipe.clone(), names);
     let names = setting.classes.clone();
     let family = families::of(&task.name, setting);
     if is_augmented(&options.augment) && family.is_tied_to_places() {
@@ -254,13 +252,7 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     };
     let options = &TrainOptions { train, test, ..options.clone() };
     let plugin = Plugin::find(options.plugin.as_deref())?;
-    let load = LoadOptions {
-        parameters: network.parameters(&Scope::All)?,
-        task: Some(task.clone()),
-        device: options.device.clone(),
-        threads: u32::try_from(options.threads).unwrap_or(0),
-        ..LoadOptions::default()
-    };
+    let load = LoadOptions::for_task(task, network.parameters(&Scope::All)?, &options.device, options.threads);
     let mut engine = PluginEngine::from_model(&plugin, &network.model, &load)?;
 
     let key = key(options, &model, &recipe);
@@ -402,7 +394,8 @@ fn one_epoch(
             nesterov: options.nesterov,
             seed: options.seed ^ ((number * steps + step) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
-        let annotations = smoothed(annotations(family, dataset, &batch.indices)?, options.label_smoothing);
+        let annotations = families::annotations(family, dataset, &batch.indices, TrainError::from)?;
+        let annotations = smoothed(annotations, options.label_smoothing);
         let (loss, outputs) =
             engine.train_step(&train_step, batch.images.view(), &annotations).map_err(|error| match error {
                 PluginError::Call { status, message, .. } if status == Status::NOT_FINITE.0 => {
@@ -439,13 +432,6 @@ fn one_epoch(
         test,
         seconds: began.elapsed().as_secs_f64(),
     })
-}
-
-/// Annotations of a batch of images.
-fn annotations(family: &dyn Family, data: &Dataset, indices: &[usize]) -> Result<Annotations, TrainError> {
-    let each: Vec<Annotations> =
-        indices.iter().map(|index| family.annotations(data, *index)).collect::<Result<_, _>>()?;
-    Ok(Annotations::join(&each.iter().collect::<Vec<_>>())?)
 }
 
 /// Weights of classes of which a share is spread over all.
@@ -487,7 +473,7 @@ pub fn evaluate(
     let (mut loss, mut right, mut images) = (0.0, 0, 0);
     for batch in Loader::new(dataset.clone(), recipe.clone(), &options)? {
         let batch = batch?;
-        let annotations = annotations(family, dataset, &batch.indices)?;
+        let annotations = families::annotations(family, dataset, &batch.indices, TrainError::from)?;
         loss += engine.losses(batch.images.view(), &annotations)?.into_iter().map(f64::from).sum::<f64>();
         if family.goes_by_labels() {
             right += correct(engine.forward(batch.images.view())?.view().into_dyn(), &batch.labels);

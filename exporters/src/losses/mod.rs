@@ -167,6 +167,14 @@ pub fn build(loss: &Loss, options: &LossOptions) -> Result<Pair> {
 }
 
 impl Loss {
+    /// Whether axis 1 of what it reads is one of classes, where there is such an axis.
+    pub fn has_classes(&self) -> bool {
+        match self {
+            Loss::SoftmaxCrossEntropy(_) | Loss::SigmoidCrossEntropy(_) | Loss::PixelCrossEntropy(_) => true,
+            Loss::SquaredError(_) | Loss::Huber(_) => false,
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
