@@ -1,7 +1,7 @@
 //! A model: a graph with its opsets and metadata.
 
 use crate::file::{read, write};
-use crate::{Graph, ReadOptions, Result, WriteOptions};
+use crate::{Graph, ReadOptions, Result, ValueInfo, WriteOptions};
 use indexmap::IndexMap;
 use std::path::Path;
 
@@ -30,6 +30,22 @@ impl Model {
     /// Version of the standard operator set; 0 when the model imports none.
     pub fn opset(&self) -> i64 {
         self.opsets.get("").copied().unwrap_or(0)
+    }
+
+    /// The model with these values, outputs or inner ones, as its only outputs, each once, and nothing that they do not need.
+    pub fn ending_at<'a>(&self, values: impl IntoIterator<Item = &'a str>) -> Model {
+        let mut ending = self.clone();
+        let mut outputs: Vec<ValueInfo> = Vec::new();
+        for name in values {
+            if outputs.iter().all(|output| output.name != name) {
+                let declared = self.graph.outputs.iter().find(|output| output.name == name).cloned();
+                let inner = || ValueInfo { name: name.to_owned(), value_type: self.graph.value_type(name) };
+                outputs.push(declared.unwrap_or_else(inner));
+            }
+        }
+        ending.graph.outputs = outputs;
+        ending.graph.prune();
+        ending
     }
 
     /// Reads and checks a file, with the external data beside it, within the default

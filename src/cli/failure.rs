@@ -11,7 +11,7 @@ use crate::rounds::RoundsError;
 use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, NoneUsable, ScoringError};
-use crate::select::SelectError;
+use crate::select::{JointError, SelectError};
 use crate::sweep::SweepError;
 use crate::task::{ModelError, TaskError};
 use crate::train::TrainError;
@@ -172,11 +172,12 @@ fn wrapped(cause: Cause) -> Option<Cause> {
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
-        use ScoringError::{CurvatureOfPool, NoGradient, NoLabels, NoScores, NotAnInfluenceGraph};
-        matches!(
-            e,
-            CurvatureOfPool { .. } | NoGradient { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. }
-        )
+        use ScoringError::{CurvatureOfPool, NeedsModel, NoClassScores, NoFeatures};
+        use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph};
+        let alone = matches!(e, NoGradient { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. });
+        alone
+            || matches!(e, CurvatureOfPool { .. } | NeedsModel { .. } | NoClassScores { .. } | NoFeatures { .. })
+            || matches!(e, ScoringError::Joint { source, .. } if *source != JointError::Interrupted)
     };
     let training = |e: &TrainError| matches!(e, TrainError::Another { .. } | TrainError::Augmented { .. });
     let rounds = |e: &RoundsError| {

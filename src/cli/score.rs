@@ -3,17 +3,17 @@
 use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge};
-use crate::data::{Labelled, Pool, Split};
+use crate::data::{Dataset, Labelled, Pool, Split};
 use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::report::figure;
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat, belief};
 use crate::scoring::{
-    CurvatureImages, CurvatureOptions, Engine, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions, Shard,
-    Source, score_pool,
+    CurvatureImages, CurvatureOptions, Engine, Features, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions,
+    Shard, Source, score_pool,
 };
-use crate::select::{Duplicates, Needs, STRATEGIES, StrategyOptions};
+use crate::select::{Duplicates, Needs, STRATEGIES, StrategyOptions, Target};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -41,7 +41,7 @@ Examples:
   isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 24] = [
+const MADE_WITH_THE_GRAPH: [&str; 26] = [
     "model",
     "labeled",
     "reference",
@@ -66,6 +66,8 @@ const MADE_WITH_THE_GRAPH: [&str; 24] = [
     "recipe",
     "set",
     "device",
+    "target",
+    "features",
 ];
 
 /// What to score, with what, into what.
@@ -153,7 +155,16 @@ pub struct PoolOptions {
     #[arg(long, default_value = STRATEGIES[0].name, value_name = "NAME", help_heading = "Selection")]
     #[arg(help = strategy_names(), long_help = strategy_help())]
     strategy: String,
-    /// Seed of the reference hold-out and of random selection
+    /// What a joint strategy serves: reference, pool, or images with or without labels of where the model will run
+    ///
+    /// Default: what the strategy says; influence-batch serves the reference set, and the pool where there is none.
+    #[arg(long, value_name = "reference|pool|DATA", help_heading = "Selection", hide_short_help = true)]
+    target: Option<PathBuf>,
+    /// Features of a joint strategy: a value of the model, or another network as ENCODER.onnx or ENCODER.onnx:VALUE (default:
+    /// what goes into the model's last layer)
+    #[arg(long, value_name = "VALUE|FILE.onnx", help_heading = "Selection", hide_short_help = true)]
+    features: Option<String>,
+    /// Seed of the reference hold-out and of whatever a strategy draws
     #[arg(long, default_value_t = 0, help_heading = "Selection", hide_short_help = true)]
     seed: u64,
     /// Images that are not to be selected, such as a test set: pool images that show the same are left out, as those are that
@@ -297,6 +308,7 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         None => Source::Model(Box::new(model_source(given, context)?)),
     };
     let open = |path: &Path, option: &str| given.recipe.open(path, option);
+    let aim = aim(given)?;
     Ok(ScoreOptions {
         source,
         pool: Split::<Pool>::new(open(&given.pool, "--pool")?)?,
@@ -304,7 +316,9 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         jpeg_least_side: given.recipe.jpeg_least_side,
         shard: given.shard,
         budget: given.budget.unwrap_or_default(),
-        strategy: strategy(&given.strategy, given.seed)?,
+        strategy: aim.strategy,
+        target: aim.target,
+        features: given.features.as_deref().map(features).unwrap_or_default(),
         exclude: given.exclude.iter().map(|path| open(path, "--exclude")).collect::<Result<_, _>>()?,
         duplicates: duplicates(given.keep_duplicates),
         provider: given.execution_provider,
@@ -317,6 +331,43 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
     })
 }
 
+/// A strategy and the images that it serves in the place of the reference set.
+struct Aim {
+    strategy: StrategyOptions,
+    target: Option<Dataset>,
+}
+
+fn aim(given: &PoolOptions) -> anyhow::Result<Aim> {
+    let strategy = strategy(&given.strategy, given.seed)?;
+    let Some(path) = &given.target else { return Ok(Aim { strategy, target: None }) };
+    let (target, dataset) = match path.to_str() {
+        Some("reference") => (Target::Reference, None),
+        Some("pool") => (Target::Pool, None),
+        _ => (Target::Reference, Some(given.recipe.open(path, "--target")?)),
+    };
+    match strategy.aimed_at(target) {
+        Some(strategy) => Ok(Aim { strategy, target: dataset }),
+        None => {
+            let text = format!(
+                "strategy `{}` serves no `--target`: it goes with influence-batch and the like",
+                given.strategy
+            );
+            Err(BadRequest(text).into())
+        }
+    }
+}
+
+/// `VALUE`, `FILE.onnx` or `FILE.onnx:VALUE`.
+fn features(text: &str) -> Features {
+    let encoder =
+        |path: &str, value: Option<&str>| Features::Encoder { path: path.into(), value: value.map(str::to_owned) };
+    match text.split_once(".onnx:") {
+        Some((path, value)) => encoder(&format!("{path}.onnx"), Some(value)),
+        None if text.ends_with(".onnx") => encoder(text, None),
+        None => Features::Value(text.to_owned()),
+    }
+}
+
 fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelSource> {
     // The parser asks for a model wherever there is no influence graph.
     let model = given.model.clone().unwrap_or_default();
@@ -327,7 +378,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         return Err(BadRequest("`--difference` goes with `--engine paired`".into()).into());
     }
     let needs = strategy(&given.strategy, given.seed)?.row().needs;
-    if needs == Needs::Influence && given.labeled.is_none() {
+    if matches!(needs, Needs::Influence | Needs::Embedding) && given.labeled.is_none() {
         let text = format!("strategy `{}` needs `--labeled`: the images the model was trained on", given.strategy);
         return Err(BadRequest(text).into());
     }

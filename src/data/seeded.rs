@@ -38,6 +38,11 @@ impl Seeded {
         }
     }
 
+    /// Uniform in `[0, 1)`, in steps of 2^-53.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// Either with probability one half.
     pub(crate) fn coin(&mut self) -> bool {
         self.0.next_u64() >> 63 == 1

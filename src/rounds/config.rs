@@ -41,6 +41,9 @@ pub struct DataPart {
     /// Labelled images that influence is measured on; never test images.
     #[serde(default)]
     pub reference: Option<PathBuf>,
+    /// What a joint strategy serves in the place of the reference set: images with or without labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<PathBuf>,
     /// Labelled images that every round's model is evaluated on, and nothing else is done with.
     pub test: PathBuf,
 }

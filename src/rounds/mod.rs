@@ -20,7 +20,9 @@ use crate::influence_graph::{PairedDifference, Unproven};
 use crate::observe::Observer;
 use crate::report::Curve;
 use crate::runtime::ExecutionProvider;
-use crate::scoring::{CurvatureOptions, ModelSource, ReferenceSet, ScoreOptions, ScoringError, Source, score_pool};
+use crate::scoring::{
+    CurvatureOptions, Features, ModelSource, ReferenceSet, ScoreOptions, ScoringError, Source, score_pool,
+};
 use crate::select::{Duplicates, Needs};
 use crate::task::{self, ModelOptions, TaskModel};
 use crate::train::{Evaluate, TrainOptions, Trained, train};
@@ -151,6 +153,7 @@ struct Going<'a> {
     /// Positions in the pool by id.
     places: HashMap<String, usize>,
     reference: Option<Dataset>,
+    target: Option<Dataset>,
     test: Split<Test>,
     initial: usize,
     budget: usize,
@@ -185,6 +188,7 @@ impl<'a> Going<'a> {
         };
         let pool = open("data.pool", &config.data.pool)?;
         let reference = config.data.reference.as_deref().map(|path| open("data.reference", path)).transpose()?;
+        let target = config.data.target.as_deref().map(|path| open("data.target", path)).transpose()?;
         let test = open("data.test", &config.data.test)?;
         let as_pool = |source| RoundsError::data("data.test", &config.data.test, source);
         let test = Split::<Test>::new(test.with_classes(pool.classes()).map_err(as_pool)?)?;
@@ -208,6 +212,7 @@ impl<'a> Going<'a> {
             model_sha256,
             pool,
             reference,
+            target,
             test,
             initial,
             budget,
@@ -384,6 +389,8 @@ impl<'a> Going<'a> {
             budget: self.budget,
             strategy: self.config.select.seeded(self.seed(round)),
             exclude: Vec::new(),
+            target: self.target.clone(),
+            features: Features::default(),
             duplicates: Duplicates::LeaveOut,
             provider: self.execution.provider,
             batch_size: None,

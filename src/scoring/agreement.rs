@@ -3,7 +3,7 @@
 use super::ScoringError;
 use crate::plugin::PluginEngine;
 use crate::runtime::Session;
-use isal_onnx::{Model, ValueInfo};
+use isal_onnx::Model;
 use ndarray::{ArrayView4, ArrayViewD};
 
 /// Largest difference of two values, relative to the scale of the first, that is rounding and nothing else.
@@ -12,18 +12,7 @@ const TOLERANCE: f64 = 1e-3;
 
 /// The model with the values that the engine's loss reads as its only outputs.
 pub(super) fn ending_at(model: &Model, engine: &PluginEngine) -> Model {
-    let mut ending = model.clone();
-    let mut outputs: Vec<ValueInfo> = Vec::new();
-    for value in engine.bound() {
-        if outputs.iter().all(|output| output.name != value.name) {
-            let declared = model.graph.outputs.iter().find(|output| output.name == value.name).cloned();
-            let value_type = model.graph.value_type(&value.name);
-            outputs.push(declared.unwrap_or(ValueInfo { name: value.name.clone(), value_type }));
-        }
-    }
-    ending.graph.outputs = outputs;
-    ending.graph.prune();
-    ending
+    model.ending_at(engine.bound().map(|value| value.name.as_str()))
 }
 
 /// Runs a batch through both and compares every value that the loss reads.

@@ -6,7 +6,7 @@ use super::{ScoreOptions, ScoringError, known};
 use crate::durable::DurableError;
 use crate::observe::Observer;
 use crate::scores::{self, Rows, ScoreError, ScoreRow};
-use crate::select::{Duplicates, LeftOut, Ranked, Ranking};
+use crate::select::{Duplicates, LeftOut, Ranked, Ranking, StrategyOptions};
 use crate::sweep::{Scorer, SweepOptions, SweepTimes, part_size, sweep};
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ const BATCH: usize = 64;
 /// Images that are drawn at once beyond those that are still missing, at most: so many rows are held.
 const AT_ONCE: usize = 1 << 16;
 
-/// Draws the budget, and scores what was drawn. An image that cannot be used, or that shows what a known or another drawn
+/// Draws the budget, or the candidates of a joint strategy, and scores what was drawn. An image that cannot be used, or that shows what a known or another drawn
 /// image shows, is left out, and the next one is drawn.
 pub(super) fn scored(
     options: &ScoreOptions,
@@ -25,6 +25,7 @@ pub(super) fn scored(
     mut provenance: IndexMap<String, String>,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
+    let (by, budget) = options.strategy.first_pass(options.budget);
     let path = scores_path(options.scores.as_deref(), &options.out)?;
     let pool = options.pool.dataset();
     let batch_size = options.batch_size.unwrap_or(BATCH);
@@ -48,11 +49,11 @@ pub(super) fn scored(
     let mut shown = HashSet::new();
     let (mut skipped, mut times, mut passed_over) = (Vec::new(), SweepTimes::default(), LeftOut::default());
     let (mut last, mut looked_at) = (None, 0);
-    while rows.len() < options.budget {
-        let missing = options.budget - rows.len();
+    while rows.len() < budget {
+        let missing = budget - rows.len();
         // Every draw goes through the whole pool: where most of it is copies, few draws must do.
         let most = if 2 * rows.len() < looked_at { missing.max(looked_at.min(AT_ONCE)) } else { missing };
-        let drawn = draw(options, most, last.as_ref())?;
+        let drawn = draw(options, &by, most, last.as_ref())?;
         let Some(last_drawn) = drawn.last() else { break };
         last = Some(last_drawn.clone());
         looked_at += drawn.len();
@@ -72,7 +73,7 @@ pub(super) fn scored(
         })?;
         scored.sort_unstable_by_key(|(place, _, _)| *place);
         for (_, at, row) in scored {
-            if rows.len() == options.budget {
+            if rows.len() == budget {
                 break;
             }
             match row.same_as.filter(|_| leave_out) {
@@ -98,9 +99,14 @@ pub(super) fn scored(
 }
 
 /// The next `most` images of the pool in the order in which they are drawn, after `last`, with their positions.
-fn draw(options: &ScoreOptions, most: usize, last: Option<&Ranked<usize>>) -> Result<Vec<Ranked<usize>>, ScoringError> {
+fn draw(
+    options: &ScoreOptions,
+    by: &StrategyOptions,
+    most: usize,
+    last: Option<&Ranked<usize>>,
+) -> Result<Vec<Ranked<usize>>, ScoringError> {
     let pool = options.pool.dataset();
-    let keys = options.strategy.keys(&[])?;
+    let keys = by.keys(&[])?;
     let mut ranking = Ranking::of(most);
     for at in 0..pool.len() {
         let unscored = ScoreRow { id: pool.id(at), ..ScoreRow::default() };

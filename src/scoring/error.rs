@@ -10,7 +10,7 @@ use crate::network::NetworkError;
 use crate::plugin::PluginError;
 use crate::runtime::{ExecutionProvider, RuntimeError};
 use crate::scores::ScoreError;
-use crate::select::SelectError;
+use crate::select::{JointError, SelectError};
 use crate::sweep::SweepError;
 use crate::task::ModelError;
 use std::path::PathBuf;
@@ -22,11 +22,45 @@ pub enum ScoringError {
     /// The model file, or a graph built from it.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The strategy needs influence, and influence needs labelled images.
-    #[error("strategy `{strategy}` needs labelled images to solve for the influence")]
+    /// The strategy goes by labelled images.
+    #[error("strategy `{strategy}` needs labelled images (`--labeled`): the images the model was trained on")]
     NoLabels {
         /// The strategy.
         strategy: &'static str,
+    },
+    /// The strategy needs more than an influence graph.
+    #[error(
+        "strategy `{strategy}` chooses jointly by features, which an influence graph does not give: give `--model` and `--labeled`"
+    )]
+    NeedsModel {
+        /// The strategy.
+        strategy: &'static str,
+    },
+    /// A task without classes that exclude each other.
+    #[error(
+        "strategy `{strategy}` goes by class scores of one class an image, which the task `{task}` does not have: take `core-set` or `typiclust` with `--features`, or a strategy that orders images by a belief"
+    )]
+    NoClassScores {
+        /// The strategy.
+        strategy: &'static str,
+        /// The task.
+        task: String,
+    },
+    /// A model of which no features are found.
+    #[error("`{}` {reason}: name a value of the model with `--features VALUE`, or another network with `--features ENCODER.onnx`", path.display())]
+    NoFeatures {
+        /// The model.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// A joint strategy could not choose.
+    #[error("strategy `{strategy}` cannot choose")]
+    Joint {
+        /// The strategy.
+        strategy: &'static str,
+        /// Why.
+        source: JointError,
     },
     /// Images without labels cannot have the Hessian.
     #[error(
@@ -138,6 +172,7 @@ impl ScoringError {
         match self {
             ScoringError::Sweep(SweepError::Interrupted { .. }) => true,
             ScoringError::Influence(error) => matches!(error, InfluenceError::Cancelled),
+            ScoringError::Joint { source, .. } => *source == JointError::Interrupted,
             ScoringError::Graph(error) => matches!(error, InfluenceGraphError::Interrupted),
             _ => false,
         }

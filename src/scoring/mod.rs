@@ -9,11 +9,13 @@ mod batch_size;
 mod carried;
 mod curvature;
 mod draw;
+mod embedding;
 mod engines;
 mod error;
 mod fit;
 mod host;
 mod ihvp;
+mod joint;
 mod known;
 mod merge;
 mod options;
@@ -28,6 +30,7 @@ mod usable;
 mod wording;
 
 pub use curvature::{CurvatureImages, CurvatureOptions};
+pub use embedding::Features;
 pub use error::ScoringError;
 pub use ihvp::SolveKey;
 pub use merge::{MergeError, MergeOptions, merge};
@@ -54,7 +57,9 @@ use tally::Tally;
 pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Outcome, ScoringError> {
     let _lock = FolderLock::take(&options.out)?;
     let needs_influence = options.strategy.row().needs == Needs::Influence;
-    let (prepared, task, scored) = match &options.source {
+    // Of a strategy that chooses jointly, the candidates.
+    let (first, count) = options.strategy.first_pass(options.budget);
+    let (prepared, task, mut scored) = match &options.source {
         Source::Model(from) => {
             let (prepared, task) = prepare(from, options, observer)?;
             usable::check(options, &prepared.recipe, observer)?;
@@ -69,6 +74,9 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
             }
         }
         Source::Influence(path) => {
+            if options.strategy.rule().is_some() {
+                return Err(ScoringError::NeedsModel { strategy: options.strategy.row().name });
+            }
             let carried = Carried::read(path, options)?;
             usable::check(options, &carried.prepared.recipe, observer)?;
             let scored = host::sweep_alone(path, &carried, options, observer)?;
@@ -88,15 +96,18 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
         return outcome::write_shard(&written, shard, scored);
     }
     let rows = scored.rows.view();
-    refuse_no_scores(rows, &options.strategy)?;
+    refuse_no_scores(rows, &first)?;
     // Where all that was drawn is known, there is nothing to select from.
     let mut selection = if rows.is_empty() && scored.passed_over.known() > 0 {
         Selection::nothing(options.strategy, options.budget)
     } else {
-        select(rows, options.budget, &options.strategy, options.duplicates)?
+        select(rows, count, &first, options.duplicates)?
     };
-    let tally = Tally::of(rows, Some(&selection))?;
-    if options.strategy.row().needs == Needs::Nothing {
+    if let (Source::Model(from), Some(task)) = (&options.source, &task) {
+        selection = joint::choose(from, options, (&prepared, task), selection, &mut scored, observer)?;
+    }
+    let tally = Tally::of(scored.rows.view(), Some(&selection))?;
+    if options.strategy.draws() {
         // Drawn from all of them, though only those drawn were scored.
         selection.pool = options.pool.len();
         selection.left_out = scored.passed_over;
@@ -111,7 +122,9 @@ fn refuse_no_scores(rows: Rows, strategy: &StrategyOptions) -> Result<(), Scorin
     let finite = |row: &ScoreRow| match strategy.row().needs {
         Needs::Influence => row.influence.is_none_or(f64::is_finite),
         Needs::Belief { .. } => keys.of(row).is_ok_and(f64::is_finite),
-        Needs::Nothing => row.beliefs.is_empty() || row.beliefs.iter().any(|belief| belief.is_finite()),
+        Needs::Nothing | Needs::Embedding => {
+            row.beliefs.is_empty() || row.beliefs.iter().any(|belief| belief.is_finite())
+        }
     };
     if !rows.is_empty() && !rows.any(finite)? {
         return Err(ScoringError::NoScores { images: rows.len() });

@@ -1,6 +1,6 @@
 //! The options of a scoring run.
 
-use super::{CurvatureOptions, Shard};
+use super::{CurvatureOptions, Features, Shard};
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
@@ -99,6 +99,10 @@ pub struct ScoreOptions {
     /// Images that are not to be selected, besides the labelled and the reference images: pool images that show the same are
     /// left out too.
     pub exclude: Vec<Dataset>,
+    /// What a joint strategy that serves the reference set is to serve in its place: images with or without labels.
+    pub target: Option<Dataset>,
+    /// Where the features of a joint strategy come from.
+    pub features: Features,
     /// What becomes of pool images that show the same as a labelled, a reference, an excluded or another pool image.
     pub duplicates: Duplicates,
     /// Where ONNX Runtime runs.

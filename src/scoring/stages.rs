@@ -7,7 +7,7 @@ use crate::families::Fit;
 use crate::observe::Observer;
 use crate::runtime::{Library, SessionOptions};
 use crate::scores::{self, BeliefColumn, Parts, Rows, ScoreFormat, ScoreRow, Stored};
-use crate::select::{LeftOut, Needs};
+use crate::select::LeftOut;
 use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, Swept, part_size, sweep};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -100,8 +100,8 @@ pub(super) fn predictions(
     provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));
     provenance.insert("execution provider".into(), predictor.provider().to_string());
     // What the strategy goes by is asked for before the sweep. A shard cannot know what is drawn from the whole.
-    options.strategy.keys(predictor.columns())?;
-    if options.strategy.row().needs == Needs::Nothing && options.shard.is_none() {
+    options.strategy.first_pass(options.budget).0.keys(predictor.columns())?;
+    if options.strategy.draws() && options.shard.is_none() {
         return draw::scored(options, prepared, predictor, provenance, observer);
     }
     sweep_stage(options, prepared, predictor, provenance, observer)

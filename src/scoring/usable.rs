@@ -109,8 +109,8 @@ pub(super) fn check(options: &ScoreOptions, recipe: &Recipe, observer: &dyn Obse
 /// The sets without which there are no scores.
 fn sets(options: &ScoreOptions) -> Vec<(&'static str, &Dataset)> {
     let mut sets = vec![("pool", options.pool.dataset())];
-    let needs_influence = options.strategy.row().needs == Needs::Influence;
-    if let (Source::Model(from), true) = (&options.source, needs_influence) {
+    let needs_sets = matches!(options.strategy.row().needs, Needs::Influence | Needs::Embedding);
+    if let (Source::Model(from), true) = (&options.source, needs_sets) {
         let ModelSource { labelled, reference, .. } = from.as_ref();
         sets.extend(labelled.as_ref().map(|labelled| ("labelled", Split::dataset(labelled))));
         if let ReferenceSet::Given(reference) = reference {

@@ -95,7 +95,7 @@ fn share_of_negative(tally: &Tally, of: &str) -> Option<String> {
 /// How sure the model is of them, and how right, where the pool has labels.
 fn about_the_model(tally: &Tally, selection: &Selection) -> Vec<String> {
     // A strategy that draws has nothing scored but what it drew.
-    let drawn = selection.strategy.row().needs == Needs::Nothing;
+    let drawn = selection.strategy.draws();
     let mut said = Vec::new();
     let sure: Vec<f64> = selection.selected.iter().filter_map(|s| s.belief(belief::CONFIDENCE)).collect();
     if let Some(pool) = tally.confidence.mean().filter(|_| !sure.is_empty()) {

@@ -7,6 +7,7 @@
 
 mod entropy;
 mod influence;
+mod joint;
 mod least_confidence;
 mod margin;
 mod power_margin;
@@ -15,6 +16,10 @@ mod ranking;
 mod selection;
 mod strategy;
 
+pub use joint::{
+    Badge, Bait, By, Chosen, CoreSet, Embedded, InfluenceBatch, InfluenceKernel, JointError, Rule, Sets, Shortlist,
+    Target, TypiClust, UncertaintyHerding,
+};
 pub use power_margin::PowerMargin;
 pub use random::Random;
 pub use ranking::{Ranked, Ranking};

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde_json::Number;
 use std::path::{Path, PathBuf};
 
+use super::joint::Chosen;
 use super::strategy::StrategyOptions;
 use crate::durable::{self, DurableError};
 use crate::scores::{SIGN, SameAs, ScoreError};
@@ -40,6 +41,14 @@ pub enum SelectError {
     NoInfluence {
         /// The first sample without.
         id: String,
+    },
+    /// A strategy that chooses by more than scores.
+    #[error(
+        "strategy `{strategy}` chooses jointly by features of the images, which scores alone do not hold: `isal score pool` computes them"
+    )]
+    NeedsImages {
+        /// The strategy.
+        strategy: &'static str,
     },
     /// A strategy over a task whose model does not say what it goes by.
     #[error("strategy `{strategy}` goes by `{belief}`, which this task does not have; it has {}", listed(there))]
@@ -98,7 +107,8 @@ pub struct Selected {
     pub rank: usize,
     /// Sample id, as the data source gives it.
     pub id: String,
-    /// The number it was ordered by, the lowest first.
+    /// The number it was ordered by, the lowest first; of an image that was chosen jointly, minus what it adds to those
+    /// before it.
     pub score: f64,
     /// Influence on the reference loss, if it is known.
     pub influence: Option<f64>,
@@ -183,6 +193,19 @@ impl Selection {
         let shortfall = budget - selected.len();
         let (schema, sign) = (SCHEMA.to_owned(), SIGN.to_owned());
         Selection { schema, sign, strategy, budget, pool, not_finite, left_out, shortfall, selected }
+    }
+
+    /// What a rule chose jointly among the images of this selection, which are its candidates.
+    #[must_use]
+    pub fn chosen_from(self, strategy: StrategyOptions, budget: usize, chosen: &[Chosen]) -> Self {
+        let of = |(rank, chosen): (usize, &Chosen)| {
+            let candidate = self.selected.get(chosen.place)?;
+            Some(Selected { rank, score: -chosen.gain, ..candidate.clone() })
+        };
+        let selected: Vec<Selected> = (1..).zip(chosen).filter_map(of).collect();
+        let copies = selected.iter().map(|image| image.copies.unwrap_or(1) - 1).sum();
+        let left_out = LeftOut { copies, ..self.left_out };
+        Selection::new(strategy, budget, self.pool, self.not_finite, left_out, selected)
     }
 
     /// No image at all.

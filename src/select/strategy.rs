@@ -1,5 +1,8 @@
 //! Every strategy, the one slice that lists them, and the selection itself.
 
+use super::joint::{
+    self, Badge, Bait, By, CoreSet, InfluenceBatch, InfluenceKernel, Rule, Target, TypiClust, UncertaintyHerding,
+};
 use super::power_margin::PowerMargin;
 use super::random::Random;
 use super::ranking::{Ranked, Ranking};
@@ -26,6 +29,8 @@ pub enum Needs {
     },
     /// Influences.
     Influence,
+    /// Features, and mostly beliefs, of a shortlist and of the images beside it: see [`StrategyOptions::rule`].
+    Embedding,
 }
 
 /// Which end of a belief comes first.
@@ -51,8 +56,21 @@ pub struct StrategyRow {
 }
 
 /// Every strategy, the default first.
-pub const STRATEGIES: &[StrategyRow] =
-    &[influence::ROW, random::ROW, entropy::ROW, margin::ROW, power_margin::ROW, least_confidence::ROW];
+pub const STRATEGIES: &[StrategyRow] = &[
+    influence::ROW,
+    random::ROW,
+    entropy::ROW,
+    margin::ROW,
+    power_margin::ROW,
+    least_confidence::ROW,
+    joint::INFLUENCE_BATCH,
+    joint::INFLUENCE_KERNEL,
+    joint::BAIT,
+    joint::BADGE,
+    joint::CORE_SET,
+    joint::UNCERTAINTY_HERDING,
+    joint::TYPICLUST,
+];
 
 /// No options at all; unlike a unit variant it refuses unknown keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -76,6 +94,21 @@ pub enum StrategyOptions {
     PowerMargin(PowerMargin),
     /// Lowest confidence first.
     LeastConfidence(NoOptions),
+    /// Jointly, for the reference set's expected loss.
+    InfluenceBatch(InfluenceBatch),
+    /// Jointly, for the reference set, by distances.
+    InfluenceKernel(InfluenceKernel),
+    /// Jointly, for the pool's expected loss.
+    Bait(Bait),
+    /// Spread among gradients.
+    Badge(Badge),
+    /// Farthest from what is labelled.
+    CoreSet(CoreSet),
+    /// Jointly, to cover what is unsure.
+    UncertaintyHerding(UncertaintyHerding),
+    /// Typical of clusters without a label.
+    #[serde(rename = "typiclust")]
+    TypiClust(TypiClust),
 }
 
 impl StrategyOptions {
@@ -102,7 +135,61 @@ impl StrategyOptions {
             StrategyOptions::Margin(_) => &margin::ROW,
             StrategyOptions::PowerMargin(_) => &power_margin::ROW,
             StrategyOptions::LeastConfidence(_) => &least_confidence::ROW,
+            StrategyOptions::InfluenceBatch(_) => &joint::INFLUENCE_BATCH,
+            StrategyOptions::InfluenceKernel(_) => &joint::INFLUENCE_KERNEL,
+            StrategyOptions::Bait(_) => &joint::BAIT,
+            StrategyOptions::Badge(_) => &joint::BADGE,
+            StrategyOptions::CoreSet(_) => &joint::CORE_SET,
+            StrategyOptions::UncertaintyHerding(_) => &joint::UNCERTAINTY_HERDING,
+            StrategyOptions::TypiClust(_) => &joint::TYPICLUST,
         }
+    }
+
+    /// The rule of a strategy that chooses jointly; `None` of one that orders images one by one.
+    pub fn rule(&self) -> Option<&dyn Rule> {
+        match self {
+            StrategyOptions::InfluenceBatch(options) => Some(options),
+            StrategyOptions::InfluenceKernel(options) => Some(options),
+            StrategyOptions::Bait(options) => Some(options),
+            StrategyOptions::Badge(options) => Some(options),
+            StrategyOptions::CoreSet(options) => Some(options),
+            StrategyOptions::UncertaintyHerding(options) => Some(options),
+            StrategyOptions::TypiClust(options) => Some(options),
+            _ => None,
+        }
+    }
+
+    /// The same strategy serving these images; `None` of one that serves none.
+    pub fn aimed_at(self, target: Target) -> Option<StrategyOptions> {
+        match self {
+            StrategyOptions::InfluenceBatch(options) => {
+                Some(StrategyOptions::InfluenceBatch(InfluenceBatch { target, ..options }))
+            }
+            StrategyOptions::InfluenceKernel(options) => {
+                Some(StrategyOptions::InfluenceKernel(InfluenceKernel { target, ..options }))
+            }
+            StrategyOptions::UncertaintyHerding(options) => {
+                Some(StrategyOptions::UncertaintyHerding(UncertaintyHerding { target, ..options }))
+            }
+            StrategyOptions::Bait(_) if target == Target::Pool => Some(self),
+            _ => None,
+        }
+    }
+
+    /// Whether images are drawn by chance before they are looked at.
+    pub fn draws(&self) -> bool {
+        self.first_pass(0).0.row().needs == Needs::Nothing
+    }
+
+    /// The strategy that puts images in an order, and how many of them: of a rule that chooses jointly, its shortlist.
+    pub fn first_pass(&self, budget: usize) -> (StrategyOptions, usize) {
+        let Some(rule) = self.rule() else { return (*self, budget) };
+        let (shortlist, seed) = rule.shortlist();
+        let by = match shortlist.by {
+            By::Random => StrategyOptions::Random(Random { seed }),
+            By::Margin => StrategyOptions::Margin(NoOptions {}),
+        };
+        (by, shortlist.count(budget, rule.least_candidates()))
     }
 
     /// Lowest influence first.
@@ -116,6 +203,19 @@ impl StrategyOptions {
         match self {
             StrategyOptions::Random(_) => StrategyOptions::Random(Random { seed }),
             StrategyOptions::PowerMargin(options) => StrategyOptions::PowerMargin(PowerMargin { seed, ..options }),
+            StrategyOptions::InfluenceBatch(options) => {
+                StrategyOptions::InfluenceBatch(InfluenceBatch { seed, ..options })
+            }
+            StrategyOptions::InfluenceKernel(options) => {
+                StrategyOptions::InfluenceKernel(InfluenceKernel { seed, ..options })
+            }
+            StrategyOptions::Bait(options) => StrategyOptions::Bait(Bait { seed, ..options }),
+            StrategyOptions::Badge(options) => StrategyOptions::Badge(Badge { seed, ..options }),
+            StrategyOptions::CoreSet(options) => StrategyOptions::CoreSet(CoreSet { seed, ..options }),
+            StrategyOptions::UncertaintyHerding(options) => {
+                StrategyOptions::UncertaintyHerding(UncertaintyHerding { seed, ..options })
+            }
+            StrategyOptions::TypiClust(options) => StrategyOptions::TypiClust(TypiClust { seed, ..options }),
             StrategyOptions::Influence(_)
             | StrategyOptions::Entropy(_)
             | StrategyOptions::Margin(_)
@@ -137,6 +237,7 @@ impl StrategyOptions {
                     return Err(SelectError::NoBelief { strategy: row.name, belief: name, there });
                 }
             },
+            Needs::Embedding => return Err(SelectError::NeedsImages { strategy: row.name }),
             Needs::Nothing | Needs::Influence => None,
         };
         Ok(Keys { options: self, belief })
@@ -337,7 +438,7 @@ mod tests {
     fn the_order_of_the_pool_changes_nothing() {
         let mut reversed = pool();
         reversed.reverse();
-        for strategy in STRATEGIES {
+        for strategy in STRATEGIES.iter().filter(|row| row.needs != Needs::Embedding) {
             assert_eq!(chosen(&pool(), 3, strategy.name), chosen(&reversed, 3, strategy.name), "{}", strategy.name);
         }
     }
@@ -399,7 +500,7 @@ mod tests {
             known(SameAs::Excluded, row("d", -7.0, 0.5)),
             row("e", 1.0, 0.5),
         ];
-        for strategy in STRATEGIES {
+        for strategy in STRATEGIES.iter().filter(|row| row.needs != Needs::Embedding) {
             let selection = select(&rows, 3, &StrategyOptions::named(strategy.name).unwrap()).unwrap();
             let ids: Vec<&str> = selection.selected.iter().map(|s| s.id.as_str()).collect();
             assert_eq!(ids, ["e"], "{}", strategy.name);

@@ -6,12 +6,14 @@
 //! and the same bytes.
 
 mod decoded;
+mod embedder;
 mod probe;
 mod scorer;
 mod times;
 mod writer;
 
 pub use decoded::Decoded;
+pub use embedder::Embedder;
 pub use probe::{Probe, probe};
 pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer, influences};
 pub use times::SweepTimes;

@@ -6,6 +6,7 @@ mod digits;
 mod duplicates;
 mod forms;
 mod given;
+mod joint;
 mod lenet;
 #[cfg(target_os = "linux")]
 mod memory;

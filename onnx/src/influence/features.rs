@@ -4,7 +4,7 @@ use crate::Graph;
 
 /// The value `[N, width]` that goes into the dense layer before `logits`, and its width: through a bias and what changes
 /// no number, to the Gemm or MatMul.
-pub(super) fn last_layer(graph: &Graph, logits: &str) -> Option<(String, usize)> {
+pub fn last_layer(graph: &Graph, logits: &str) -> Option<(String, usize)> {
     let mut value = logits.to_owned();
     loop {
         let node = graph.nodes.get(graph.producer(&value)?)?;

@@ -21,6 +21,7 @@ mod task;
 pub use crate::reach::{Reach, reach};
 pub use classes::ClassOutputs;
 pub use direction::Direction;
+pub use features::last_layer;
 pub use metadata::{Form, InfluenceMetadata};
 pub use paired::{Difference, Paired, paired};
 pub use shadow::{Shadow, shadow};

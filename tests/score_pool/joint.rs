@@ -1,0 +1,231 @@
+//! Strategies that choose jointly, and what they go by.
+
+use crate::digits;
+use crate::place::{Place, files, stderr};
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const JOINT: [&str; 7] =
+    ["influence-batch", "influence-kernel", "bait", "badge", "core-set", "uncertainty-herding", "typiclust"];
+
+fn selected(place: &Place, out: &str) -> Vec<String> {
+    let selection = place.json(&format!("{out}/selection.json"));
+    let ids = selection["selected"].as_array().expect("a list").iter();
+    ids.map(|selected| selected["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn with_reference() -> Place {
+    let place = Place::new();
+    digits::write(&place.path("reference"), 100, 3);
+    place
+}
+
+#[test]
+fn every_joint_strategy_chooses_images_of_the_pool_once_and_says_by_what() {
+    let place = with_reference();
+    let pool: HashSet<String> = files(&place.path("pool")).into_iter().map(|(id, _)| id).collect();
+    for strategy in JOINT {
+        let out = format!("out-{strategy}");
+        let more = ["--strategy", strategy, "--reference", "reference", "-o", &out];
+        place.score(&more).env("ISAL_PLUGIN", "/nowhere/plugin.so").assert().success();
+        let chosen = selected(&place, &out);
+        let distinct: HashSet<&String> = chosen.iter().collect();
+        assert_eq!((chosen.len(), distinct.len()), (20, 20), "{strategy}");
+        assert!(chosen.iter().all(|id| pool.contains(id)), "{strategy}");
+        let run = place.json(&format!("{out}/run.json"));
+        assert_eq!(run["provenance"]["candidates"], "600", "{strategy}");
+        assert!(run["provenance"]["features"].as_str().expect("features").contains("84 numbers"), "{strategy}");
+        let selection = place.json(&format!("{out}/selection.json"));
+        assert_eq!((&selection["strategy"]["strategy"], &selection["pool"]), (&strategy.into(), &600.into()));
+    }
+    let target = |strategy: &str| place.json(&format!("out-{strategy}/run.json"))["provenance"]["target"].clone();
+    assert_eq!(target("influence-batch"), "30 images of the reference set");
+    assert_eq!(target("bait"), "600 images of the pool");
+    assert!(target("core-set").is_null());
+}
+
+/// The same choice by NumPy from what ONNX Runtime gives Python, by the objective's own matrices.
+const GREEDY: &str = "
+import sys, numpy, onnx, onnxruntime
+from onnx import utils
+model, features, folder = sys.argv[1:]
+loaded = onnx.load(model)
+loaded.graph.output.append(onnx.helper.make_tensor_value_info(features, onnx.TensorProto.FLOAT, None))
+session = onnxruntime.InferenceSession(loaded.SerializeToString(), providers=['CPUExecutionProvider'])
+logits = session.get_outputs()[0].name
+def read(name):
+    images = numpy.fromfile(f'{folder}/{name}.f32', '<f4').reshape(-1, 1, 28, 28)
+    o, h = session.run([logits, features], {session.get_inputs()[0].name: images})
+    e = numpy.exp(o.astype('f8') - o.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True), numpy.c_[h.astype('f8'), numpy.ones(len(h))]
+def roots(p, h):
+    s = numpy.sqrt(p)
+    m = numpy.eye(p.shape[1]) * s[:, None, :] - p[:, :, None] * s[:, None, :]
+    return numpy.einsum('ncj,ni->ncij', m, h).reshape(len(p), -1, p.shape[1])
+labelled, target, pool = (roots(*read(name)) for name in ['labeled', 'target', 'pool'])
+a = numpy.eye(pool.shape[1]) + numpy.einsum('nak,nbk->ab', labelled, labelled, optimize=True)
+f = numpy.einsum('nak,nbk->ab', target, target, optimize=True) / len(target)
+for _ in range(int(open(f'{folder}/budget').read())):
+    inverse = numpy.linalg.inv(a)
+    through = inverse @ f @ inverse
+    k = numpy.einsum('nak,nak->n', pool, pool) * 0
+    best, chosen = -1, None
+    for n, v in enumerate(pool):
+        gain = numpy.trace(numpy.linalg.solve(numpy.eye(v.shape[1]) + v.T @ inverse @ v, v.T @ through @ v))
+        if gain > best:
+            best, chosen = gain, n
+    print(chosen, repr(float(best)))
+    a = a + pool[chosen] @ pool[chosen].T
+    pool[chosen] = 0
+";
+
+/// The images of a folder as the model takes them, float32 from 0 to 1, in the order of their ids.
+fn pixels(folder: &Path) -> (Vec<String>, Vec<u8>) {
+    let mut ids = Vec::new();
+    let mut bytes = Vec::new();
+    for (id, path) in files(folder) {
+        ids.push(id);
+        let image = image::open(path).expect("an image").to_luma8();
+        bytes.extend(image.into_raw().into_iter().flat_map(|x| (f32::from(x) / 255.0).to_le_bytes()));
+    }
+    (ids, bytes)
+}
+
+#[test]
+fn influence_batch_and_bait_choose_what_numpy_chooses_by_the_written_out_matrices() {
+    let place = with_reference();
+    fs::remove_dir_all(place.path("pool")).expect("removed");
+    digits::write(&place.path("pool"), 10, 15);
+    let scratch = tempfile::tempdir().expect("a temporary folder");
+    for name in ["labeled", "pool"] {
+        fs::write(scratch.path().join(format!("{name}.f32")), pixels(&place.path(name)).1).expect("written");
+    }
+    fs::write(scratch.path().join("budget"), "6").expect("written");
+    let (ids, _) = pixels(&place.path("pool"));
+    for (strategy, target) in [("influence-batch", "reference"), ("bait", "pool")] {
+        fs::write(scratch.path().join("target.f32"), pixels(&place.path(target)).1).expect("written");
+        let more = ["--strategy", strategy, "--reference", "reference", "-o", strategy];
+        place.score(&more).assert().success();
+        let described = place.json(&format!("{strategy}/run.json"))["provenance"]["features"].clone();
+        let features = described.as_str().expect("a text").split('`').nth(1).expect("a name").to_owned();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".toolchain/venv/bin/python");
+        let mut python = Command::new(&program);
+        python.args(["-c", GREEDY]).arg(place.path("model.onnx")).arg(&features).arg(scratch.path());
+        let output = python.output().unwrap_or_else(|e| panic!("{}: {e}: run `make test`", program.display()));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let expected = String::from_utf8(output.stdout).expect("text");
+        let selection = place.json(&format!("{strategy}/selection.json"));
+        let lines: Vec<&str> = expected.lines().collect();
+        assert_eq!(lines.len(), 6);
+        for (line, chosen) in lines.iter().zip(selection["selected"].as_array().expect("a list")) {
+            let (n, gain) = line.split_once(' ').expect("two numbers");
+            let (n, gain): (usize, f64) = (n.parse().expect("a place"), gain.parse().expect("a number"));
+            assert_eq!(chosen["id"].as_str(), Some(ids[n].as_str()), "{strategy}");
+            // Both have float32 features and class scores of ONNX Runtime, in batches of their own.
+            assert!((-chosen["score"].as_f64().expect("a number") / gain - 1.0).abs() < 1e-4, "{strategy}: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_larger_budget_begins_with_the_smaller_one_and_embeds_nothing_again() {
+    let place = with_reference();
+    for strategy in ["influence-batch", "core-set", "uncertainty-herding"] {
+        let more = ["--strategy", strategy, "--reference", "reference", "-o", strategy];
+        place.score(&more).assert().success();
+        let first = selected(&place, strategy);
+        let parts = place.path(strategy).join("embeddings/candidate-0");
+        let part = fs::read_dir(&parts).expect("listed").next().expect("a part").expect("a file").path();
+        let written = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).expect("a time");
+        let before = written(&part);
+        let mut again =
+            place.isal(&["score", "pool", "--model", "model.onnx", "--labeled", "labeled", "--pool", "pool"]);
+        again.args(["--budget", "30", "--batch-size", "8", "--threads", "1"]).args(more).assert().success();
+        assert_eq!(selected(&place, strategy)[..20], first, "{strategy}");
+        assert_eq!(written(&part), before, "{strategy}");
+    }
+}
+
+#[test]
+fn a_target_needs_no_labels_and_features_may_be_another_networks() {
+    let place = with_reference();
+    // The reference images without their classes, in one folder.
+    fs::create_dir(place.path("target")).expect("a folder");
+    for (id, path) in files(&place.path("reference")) {
+        fs::copy(path, place.path("target").join(id.replace('/', "-"))).expect("copied");
+    }
+    fs::copy(place.path("model.onnx"), place.path("encoder.onnx")).expect("copied");
+    let of = |out: &str, more: &[&str]| {
+        place.score(&["--strategy", "influence-batch", "-o", out]).args(more).assert().success();
+        (selected(&place, out), place.json(&format!("{out}/run.json"))["provenance"].clone())
+    };
+    let (by_reference, provenance) = of("reference-given", &["--reference", "reference"]);
+    let features = provenance["features"].as_str().expect("a text").split('`').nth(1).expect("a name").to_owned();
+    let (by_target, provenance) = of("target-given", &["--target", "target"]);
+    assert_eq!(by_target, by_reference, "the same images, and no label of them is used");
+    assert_eq!(provenance["target"], "30 images of the target set");
+    let encoder = format!("encoder.onnx:{features}");
+    let (by_encoder, provenance) = of("encoder", &["--target", "target", "--features", &encoder]);
+    assert_eq!(by_encoder, by_reference, "the same features from another file");
+    assert!(provenance["features"].as_str().expect("a text").contains("encoder.onnx"));
+    let (by_logits, _) = of("value", &["--target", "target", "--features", "logits"]);
+    assert_ne!(by_logits, by_reference);
+    let (by_pool, provenance) = of("pool-target", &["--target", "pool"]);
+    assert_eq!(provenance["target"], "600 images of the pool");
+    assert_ne!(by_pool, by_reference);
+    let (without, _) = of("without", &[]);
+    assert_eq!(without, by_pool, "without a reference set the pool itself is served");
+}
+
+#[test]
+fn a_shortlist_is_drawn_or_taken_by_margin_and_only_drawn_ones_are_looked_at() {
+    let place = with_reference();
+    for (by, looked_at) in [("random", 100), ("margin", 600)] {
+        let text = format!("strategy = \"bait\"\nshortlist = {{ by = \"{by}\", images = 100 }}\n");
+        fs::write(place.path("strategy.toml"), text).expect("written");
+        place.score(&["--strategy", "strategy.toml", "-o", by]).assert().success();
+        assert_eq!(place.json(&format!("{by}/run.json"))["provenance"]["candidates"], "100");
+        let scores = isal::scores::ScoreTable::read_parquet(&place.path(by).join("scores.parquet")).expect("scores");
+        assert_eq!(scores.rows.len(), looked_at);
+        if by == "margin" {
+            let mut rows: Vec<(f64, &String)> = scores.rows.iter().map(|row| (row.beliefs[3], &row.id)).collect();
+            rows.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+            let unsure: HashSet<&String> = rows.iter().take(100).map(|(_, id)| *id).collect();
+            assert!(selected(&place, by).iter().all(|id| unsure.contains(id)));
+        }
+    }
+}
+
+#[test]
+fn what_a_joint_strategy_cannot_go_by_is_said_with_exit_code_2() {
+    let place = with_reference();
+    place.score(&["-o", "made"]).assert().success();
+    let refused = |command: &mut assert_cmd::Command, words: &[&str]| {
+        let output = command.output().expect("it runs");
+        let code = output.status.code();
+        let said = stderr(output);
+        assert_eq!(code, Some(2), "{said}");
+        for word in words {
+            assert!(said.contains(word), "`{word}`: {said}");
+        }
+    };
+    let strategy = ["--strategy", "influence-batch", "-o", "out"];
+    refused(place.score(&strategy).args(["--features", "nothing"]), &["`nothing`", "--features"]);
+    refused(place.score(&strategy).args(["--features", "nowhere.onnx"]), &["nowhere.onnx"]);
+    refused(&mut place.score(&["--strategy", "margin", "--target", "pool", "-o", "out"]), &["`margin`", "--target"]);
+    let mut alone = place.isal(&["score", "pool", "--influence", "made/influence.onnx", "--pool", "pool"]);
+    refused(alone.args(["--budget", "5"]).args(strategy), &["--model"]);
+    let mut without = place.isal(&["score", "pool", "--model", "model.onnx", "--pool", "pool", "--budget", "5"]);
+    refused(without.args(strategy), &["--labeled"]);
+    fs::write(place.path("strategy.toml"), "strategy = \"influence-batch\"\ndamping = -1.0\n").expect("written");
+    refused(&mut place.score(&["--strategy", "strategy.toml", "-o", "out"]), &["`damping`", "-1"]);
+    for number in ["1/2", "2/2"] {
+        place
+            .score(&["--strategy", "entropy", "--shard", number, "-o", &format!("s{}", &number[..1])])
+            .assert()
+            .success();
+    }
+    refused(place.isal(&["score", "merge", "s1", "s2", "--budget", "5"]).args(strategy), &["isal score pool"]);
+}
