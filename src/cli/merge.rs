@@ -30,7 +30,7 @@ pub struct MergeOptions {
     #[arg(long, value_name = "N", help_heading = "Selection")]
     budget: usize,
     #[arg(long, default_value = STRATEGIES[0].name, value_name = "NAME", help_heading = "Selection")]
-    #[arg(help = strategy_names(), long_help = strategy_help())]
+    #[arg(help = strategy_names(false), long_help = strategy_help(false))]
     strategy: String,
     /// Seed of random selection
     #[arg(long, default_value_t = 0, help_heading = "Selection")]

@@ -13,7 +13,7 @@ use crate::scoring::{
     CurvatureImages, CurvatureOptions, Engine, Features, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions,
     Shard, Source, score_pool,
 };
-use crate::select::{Duplicates, Needs, STRATEGIES, StrategyOptions, Target};
+use crate::select::{Duplicates, Needs, STRATEGIES, StrategyOptions, StrategyRow, Target};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -153,7 +153,7 @@ pub struct PoolOptions {
     #[arg(long, value_name = "N", required_unless_present = "shard", help_heading = "Selection")]
     budget: Option<usize>,
     #[arg(long, default_value = STRATEGIES[0].name, value_name = "NAME", help_heading = "Selection")]
-    #[arg(help = strategy_names(), long_help = strategy_help())]
+    #[arg(help = strategy_names(true), long_help = strategy_help(true))]
     strategy: String,
     /// What a joint strategy serves: reference, pool, or images with or without labels of where the model will run
     ///
@@ -269,15 +269,20 @@ pub(super) fn strategy(name: &str, seed: u64) -> anyhow::Result<StrategyOptions>
     Ok(StrategyOptions::named(name)?.seeded(seed))
 }
 
+/// Strategies, with those that choose jointly or without: scores alone are not enough for these.
+fn strategies(joint: bool) -> impl Iterator<Item = &'static StrategyRow> {
+    STRATEGIES.iter().filter(move |row| joint || row.needs != Needs::Embedding)
+}
+
 /// Every strategy by name, for `-h`.
-pub(super) fn strategy_names() -> String {
-    let names: Vec<&str> = STRATEGIES.iter().map(|row| row.name).collect();
+pub(super) fn strategy_names(joint: bool) -> String {
+    let names: Vec<&str> = strategies(joint).map(|row| row.name).collect();
     format!("How to select: {}, or a FILE.toml", names.join(", "))
 }
 
 /// Every strategy by name, for `--help`.
-pub(super) fn strategy_help() -> String {
-    let rows: Vec<String> = STRATEGIES.iter().map(|row| format!("  {:<18} {}", row.name, row.about)).collect();
+pub(super) fn strategy_help(joint: bool) -> String {
+    let rows: Vec<String> = strategies(joint).map(|row| format!("  {:<19} {}", row.name, row.about)).collect();
     format!("How to select: a file such as those in configs/strategy, or one of\n{}", rows.join("\n"))
 }
 
