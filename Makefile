@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all bless models fixtures fuzz clean
+.PHONY: help setup build plugin demo demo-rounds check test test-all peers bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -51,6 +51,10 @@ test: ## everything: sets up, builds, lints, runs the tests, with fifteen export
 
 test-all: export ISAL_TEST_ALL = 1
 test-all: test ## the same with all exported networks and the solves that take long
+
+peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of its own
+	python3 -m venv .toolchain/peers && .toolchain/peers/bin/pip install --quiet scikit-activeml==1.0.1
+	cargo test --release -p isal --test peers -- --ignored
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

@@ -274,10 +274,12 @@ fn strategies(joint: bool) -> impl Iterator<Item = &'static StrategyRow> {
     STRATEGIES.iter().filter(move |row| joint || row.needs != Needs::Embedding)
 }
 
-/// Every strategy by name, for `-h`.
+/// Strategies by name, for `-h`, which has room for some.
 pub(super) fn strategy_names(joint: bool) -> String {
-    let names: Vec<&str> = strategies(joint).map(|row| row.name).collect();
-    format!("How to select: {}, or a FILE.toml", names.join(", "))
+    const SHOWN: usize = 7;
+    let names: Vec<&str> = strategies(joint).map(|row| row.name).take(SHOWN).collect();
+    let others = if strategies(joint).count() > SHOWN { ", others (--help)" } else { "" };
+    format!("How to select: {}{others}, or a FILE.toml", names.join(", "))
 }
 
 /// Every strategy by name, for `--help`.
@@ -323,7 +325,8 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         budget: given.budget.unwrap_or_default(),
         strategy: aim.strategy,
         target: aim.target,
-        features: given.features.as_deref().map(features).unwrap_or_default(),
+        features: given.features.as_deref().map(Features::from).unwrap_or_default(),
+        embeddings: None,
         exclude: given.exclude.iter().map(|path| open(path, "--exclude")).collect::<Result<_, _>>()?,
         duplicates: duplicates(given.keep_duplicates),
         provider: given.execution_provider,
@@ -359,17 +362,6 @@ fn aim(given: &PoolOptions) -> anyhow::Result<Aim> {
             );
             Err(BadRequest(text).into())
         }
-    }
-}
-
-/// `VALUE`, `FILE.onnx` or `FILE.onnx:VALUE`.
-fn features(text: &str) -> Features {
-    let encoder =
-        |path: &str, value: Option<&str>| Features::Encoder { path: path.into(), value: value.map(str::to_owned) };
-    match text.split_once(".onnx:") {
-        Some((path, value)) => encoder(&format!("{path}.onnx"), Some(value)),
-        None if text.ends_with(".onnx") => encoder(text, None),
-        None => Features::Value(text.to_owned()),
     }
 }
 

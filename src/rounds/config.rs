@@ -41,6 +41,10 @@ pub struct DataPart {
     /// Labelled images that influence is measured on; never test images.
     #[serde(default)]
     pub reference: Option<PathBuf>,
+    /// Features of a joint strategy: a value of the model, or another network as `ENCODER.onnx` or `ENCODER.onnx:VALUE`; what
+    /// goes into the model's last layer where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<String>,
     /// What a joint strategy serves in the place of the reference set: images with or without labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<PathBuf>,

@@ -103,6 +103,8 @@ pub struct ScoreOptions {
     pub target: Option<Dataset>,
     /// Where the features of a joint strategy come from.
     pub features: Features,
+    /// Folder in which those of another network are kept for other runs too; `embeddings` in the folder when not given.
+    pub embeddings: Option<PathBuf>,
     /// What becomes of pool images that show the same as a labelled, a reference, an excluded or another pool image.
     pub duplicates: Duplicates,
     /// Where ONNX Runtime runs.

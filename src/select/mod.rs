@@ -17,8 +17,8 @@ mod selection;
 mod strategy;
 
 pub use joint::{
-    Badge, Bait, By, Chosen, CoreSet, Embedded, InfluenceBatch, InfluenceKernel, JointError, Rule, Sets, Shortlist,
-    Target, TypiClust, UncertaintyHerding,
+    Badge, Bait, By, Chosen, CoreSet, Embedded, InfluenceBatch, InfluenceKernel, JointError, ProbCover, Rule, Sets,
+    Shortlist, Target, TypiClust, UncertaintyHerding,
 };
 pub use power_margin::PowerMargin;
 pub use random::Random;

@@ -1,7 +1,8 @@
 //! Every strategy, the one slice that lists them, and the selection itself.
 
 use super::joint::{
-    self, Badge, Bait, By, CoreSet, InfluenceBatch, InfluenceKernel, Rule, Target, TypiClust, UncertaintyHerding,
+    self, Badge, Bait, By, CoreSet, InfluenceBatch, InfluenceKernel, ProbCover, Rule, Target, TypiClust,
+    UncertaintyHerding,
 };
 use super::power_margin::PowerMargin;
 use super::random::Random;
@@ -70,6 +71,7 @@ pub const STRATEGIES: &[StrategyRow] = &[
     joint::CORE_SET,
     joint::UNCERTAINTY_HERDING,
     joint::TYPICLUST,
+    joint::PROB_COVER,
 ];
 
 /// No options at all; unlike a unit variant it refuses unknown keys.
@@ -109,6 +111,8 @@ pub enum StrategyOptions {
     /// Typical of clusters without a label.
     #[serde(rename = "typiclust")]
     TypiClust(TypiClust),
+    /// Whose neighbourhoods cover most.
+    ProbCover(ProbCover),
 }
 
 impl StrategyOptions {
@@ -142,6 +146,7 @@ impl StrategyOptions {
             StrategyOptions::CoreSet(_) => &joint::CORE_SET,
             StrategyOptions::UncertaintyHerding(_) => &joint::UNCERTAINTY_HERDING,
             StrategyOptions::TypiClust(_) => &joint::TYPICLUST,
+            StrategyOptions::ProbCover(_) => &joint::PROB_COVER,
         }
     }
 
@@ -155,6 +160,7 @@ impl StrategyOptions {
             StrategyOptions::CoreSet(options) => Some(options),
             StrategyOptions::UncertaintyHerding(options) => Some(options),
             StrategyOptions::TypiClust(options) => Some(options),
+            StrategyOptions::ProbCover(options) => Some(options),
             _ => None,
         }
     }
@@ -216,6 +222,7 @@ impl StrategyOptions {
                 StrategyOptions::UncertaintyHerding(UncertaintyHerding { seed, ..options })
             }
             StrategyOptions::TypiClust(options) => StrategyOptions::TypiClust(TypiClust { seed, ..options }),
+            StrategyOptions::ProbCover(options) => StrategyOptions::ProbCover(ProbCover { seed, ..options }),
             StrategyOptions::Influence(_)
             | StrategyOptions::Entropy(_)
             | StrategyOptions::Margin(_)
@@ -556,7 +563,7 @@ mod tests {
         let bare = [ScoreRow { influence: None, ..row("a", 0.0, 0.5) }];
         assert!(matches!(select(&bare, 1, &influence), Err(SelectError::NoInfluence { id }) if id == "a"));
         assert!(select(&bare, 1, &StrategyOptions::named("margin").unwrap()).is_ok());
-        let unknown = StrategyOptions::named("badge").unwrap_err().to_string();
+        let unknown = StrategyOptions::named("loudest").unwrap_err().to_string();
         assert!(unknown.contains("least-confidence"), "{unknown}");
     }
 }

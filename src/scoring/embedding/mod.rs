@@ -1,12 +1,12 @@
 //! Features and class scores of the images that a joint strategy goes by.
 //!
 //! The features are what goes into the last layer of the model, or a value that is named, or those of another network with its
-//! own recipe. Of every set they are kept in parts under `embeddings/`, so that a command that goes on, or asks for another
-//! budget of the same shortlist, does not compute them again.
+//! own recipe. They are kept by image under `embeddings/`, so that a command that goes on, or asks for another budget or
+//! another strategy, does not compute them again.
 
 mod kept;
 
-use super::prepared::{Prepared, data_sha256, recipe_text};
+use super::prepared::{Prepared, recipe_text};
 use super::stages::runtime;
 use super::{ModelSource, ScoreOptions, ScoringError};
 use crate::data::{Dataset, Image, Loader, LoaderOptions, Preprocess, Recipe, Size};
@@ -19,16 +19,17 @@ use crate::sweep::Embedder;
 use crate::task::{SINGLE_LABEL, Task};
 use isal_exporters::losses::OUTPUTS;
 use isal_onnx::influence::last_layer;
-use kept::{Kept, Part};
+use kept::{Kept, Key, Rows};
 use ndarray::{Array2, Axis, concatenate};
+use rayon::prelude::*;
 use std::path::PathBuf;
 
 /// Images a batch where none was asked for.
 const BATCH: usize = 64;
-/// Images a part: what a kill can cost.
+/// Images that are kept at a time: what a kill can cost.
 const PART: usize = 1024;
 
-/// Where features come from.
+/// Where features come from: `VALUE`, `FILE.onnx` or `FILE.onnx:VALUE`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Features {
     /// What goes into the last layer of the model.
@@ -45,11 +46,27 @@ pub enum Features {
     },
 }
 
+impl From<&str> for Features {
+    fn from(text: &str) -> Features {
+        let encoder = |path: &str, value: Option<&str>| {
+            let value = value.map(str::to_owned);
+            Features::Encoder { path: path.into(), value }
+        };
+        match text.split_once(".onnx:") {
+            Some((path, value)) => encoder(&format!("{path}.onnx"), Some(value)),
+            None if text.ends_with(".onnx") => encoder(text, None),
+            None => Features::Value(text.to_owned()),
+        }
+    }
+}
+
 /// A network, how it sees images, and what is read of it.
 struct Reading {
     network: Network,
     recipe: Recipe,
     values: Vec<String>,
+    /// Whether it is another network than the model, which stays the same from round to round.
+    is_encoder: bool,
 }
 
 impl Reading {
@@ -89,10 +106,9 @@ impl<'a> Embedding<'a> {
         }
         let no_features = |reason: String| ScoringError::NoFeatures { path: from.model.clone(), reason };
         let graph = &prepared.network.model.graph;
-        let own = |values: Vec<String>| Reading {
-            network: prepared.network.clone(),
-            recipe: prepared.recipe.clone(),
-            values,
+        let own = |values: Vec<String>| {
+            let (network, recipe) = (prepared.network.clone(), prepared.recipe.clone());
+            Reading { network, recipe, values, is_encoder: false }
         };
         let scores = logits.clone().filter(|_| beliefs);
         let (readings, described) = match &options.features {
@@ -128,104 +144,82 @@ impl<'a> Embedding<'a> {
         dataset: &Dataset,
         observer: &dyn Observer,
     ) -> Result<(Embedded, Vec<usize>), ScoringError> {
+        let keys: Vec<Key> = (0..dataset.len()).into_par_iter().map(|position| kept::key(dataset, position)).collect();
         let mut columns: Vec<Array2<f32>> = Vec::new();
-        let mut positions: Option<Vec<usize>> = None;
-        let stage = Stage::begin(
-            observer,
-            &format!("features of the {set} images"),
-            (dataset.len() * self.readings.len()) as u64,
-            "images",
-        );
+        let mut usable: Option<Vec<usize>> = None;
         for (number, reading) in self.readings.iter().enumerate() {
-            let part = self.read(&format!("{set}-{number}"), reading, dataset, observer)?;
-            if positions.as_ref().is_some_and(|before| *before != part.positions) {
+            let (positions, values) = self.read(&format!("{set}-{number}"), reading, dataset, &keys, observer)?;
+            if usable.as_ref().is_some_and(|before| *before != positions) {
                 return Err(ScoringError::NoFeatures {
                     path: reading.network.path.clone(),
                     reason: format!("cannot take the same {set} images as the encoder"),
                 });
             }
-            positions = Some(part.positions);
-            columns.extend(part.values);
+            usable = Some(positions);
+            columns.extend(values);
         }
-        drop(stage);
-        let positions = positions.unwrap_or_default();
-        let rows = positions.len();
+        let usable = usable.unwrap_or_default();
         let logits = if self.beliefs { columns.pop() } else { None };
         let embedded = Embedded {
             features: columns.pop().unwrap_or_default(),
-            logits: logits.unwrap_or_else(|| Array2::zeros((rows, 0))),
-            labels: positions.iter().map(|position| dataset.label(*position)).collect(),
+            logits: logits.unwrap_or_else(|| Array2::zeros((usable.len(), 0))),
+            labels: usable.iter().map(|position| dataset.label(*position)).collect(),
         };
-        Ok((embedded, positions))
+        Ok((embedded, usable))
     }
 
+    /// What a network says of the images: those that are not kept are embedded first.
     fn read(
         &self,
-        name: &str,
+        set: &str,
         reading: &Reading,
         dataset: &Dataset,
+        keys: &[Key],
         observer: &dyn Observer,
-    ) -> Result<Part, ScoringError> {
-        let key = format!("{} {}", reading.text(), data_sha256(dataset, &reading.recipe));
-        let kept = Kept::open(&self.options.out.join("embeddings").join(name), key)?;
-        let batch_size = self.options.batch_size.unwrap_or(BATCH);
-        let loader = LoaderOptions {
-            batch_size,
-            threads: (self.options.threads > 0).then_some(self.options.threads),
-            strict: self.options.strict,
-            ..LoaderOptions::default()
+    ) -> Result<(Vec<usize>, Vec<Array2<f32>>), ScoringError> {
+        let folder = match (&self.options.embeddings, reading.is_encoder) {
+            (Some(shared), true) => shared.clone(),
+            _ => self.options.out.join("embeddings"),
         };
-        let mut embedder = None;
-        let mut all: Vec<Part> = Vec::new();
-        for start in (0..dataset.len()).step_by(PART) {
-            let range = start..(start + PART).min(dataset.len());
-            let part = match kept.read(&range, reading.values.len()) {
-                Some(part) => {
-                    observer.advance(range.len() as u64);
-                    part
-                }
-                None => {
-                    let embedder = match &mut embedder {
-                        Some(embedder) => embedder,
-                        empty => {
-                            let values: Vec<&str> = reading.values.iter().map(String::as_str).collect();
-                            let network = &reading.network;
-                            empty.insert(Embedder::open(
-                                &self.library,
-                                &network.model,
-                                &network.path,
-                                &values,
-                                self.session,
-                            )?)
-                        }
-                    };
-                    let mut part = Part::default();
-                    let positions = range.clone().collect();
-                    for batch in Loader::over(dataset.clone(), reading.recipe.clone(), positions, &loader)? {
-                        let batch = batch?;
-                        if observer.interrupted() {
-                            return Err(InfluenceError::Cancelled.into());
-                        }
-                        part.add(&batch.indices, embedder.embed(batch.images.view())?);
-                        observer.advance(batch.indices.len() as u64);
-                    }
-                    kept.write(&range, &part)?;
-                    part
-                }
+        let mut kept = Kept::open(&folder, &reading.text(), reading.values.len())?;
+        let missing: Vec<usize> = (0..keys.len()).filter(|position| !kept.holds(keys[*position])).collect();
+        if !missing.is_empty() {
+            let name = format!("features of the {} images", set.split('-').next().unwrap_or(set));
+            let stage = Stage::begin(observer, &name, missing.len() as u64, "images");
+            let values: Vec<&str> = reading.values.iter().map(String::as_str).collect();
+            let network = &reading.network;
+            let mut embedder = Embedder::open(&self.library, &network.model, &network.path, &values, self.session)?;
+            let loader = LoaderOptions {
+                batch_size: self.options.batch_size.unwrap_or(BATCH),
+                threads: (self.options.threads > 0).then_some(self.options.threads),
+                strict: self.options.strict,
+                ..LoaderOptions::default()
             };
-            all.push(part);
+            for positions in missing.chunks(PART) {
+                let (mut rows, mut arrays) = (Rows::default(), vec![Vec::new(); reading.values.len()]);
+                for batch in Loader::over(dataset.clone(), reading.recipe.clone(), positions.to_vec(), &loader)? {
+                    let batch = batch?;
+                    if observer.interrupted() {
+                        return Err(InfluenceError::Cancelled.into());
+                    }
+                    rows.keys.extend(batch.indices.iter().map(|position| keys[*position]));
+                    for (all, array) in arrays.iter_mut().zip(embedder.embed(batch.images.view())?) {
+                        all.push(array);
+                    }
+                    observer.advance(batch.indices.len() as u64);
+                }
+                rows.values = arrays.iter().map(|batches| joined(batches)).collect();
+                kept.write(&rows)?;
+            }
+            drop(stage);
         }
-        Ok(joined(all, reading.values.len()))
+        kept.rows(keys)
     }
 }
 
-fn joined(parts: Vec<Part>, values: usize) -> Part {
-    let positions = parts.iter().flat_map(|part| part.positions.iter().copied()).collect();
-    let column = |value: usize| {
-        let rows: Vec<_> = parts.iter().filter_map(|part| part.values.get(value)).map(|rows| rows.view()).collect();
-        concatenate(Axis(0), &rows).unwrap_or_default()
-    };
-    Part { positions, values: (0..values).map(column).collect() }
+fn joined(batches: &[Array2<f32>]) -> Array2<f32> {
+    let views: Vec<_> = batches.iter().map(|batch| batch.view()).collect();
+    concatenate(Axis(0), &views).unwrap_or_default()
 }
 
 /// Another network, as its file and the recipe beside it say.
@@ -249,5 +243,5 @@ fn encoder(
             None => return Err(no_features("has no output".to_owned())),
         },
     };
-    Ok(Reading { network, recipe, values: vec![value] })
+    Ok(Reading { network, recipe, values: vec![value], is_encoder: true })
 }

@@ -17,6 +17,7 @@ mod gaussian_process;
 mod herding;
 mod k_means;
 mod linear;
+mod prob_cover;
 mod projection;
 mod radius;
 mod shortlist;
@@ -30,6 +31,7 @@ pub use error::JointError;
 pub use fisher::{Bait, InfluenceBatch};
 pub use gaussian_process::InfluenceKernel;
 pub use herding::UncertaintyHerding;
+pub use prob_cover::ProbCover;
 pub use shortlist::{By, Shortlist, Target};
 pub use typiclust::TypiClust;
 
@@ -38,6 +40,7 @@ pub(super) use core_set::ROW as CORE_SET;
 pub(super) use fisher::{BAIT, INFLUENCE_BATCH};
 pub(super) use gaussian_process::ROW as INFLUENCE_KERNEL;
 pub(super) use herding::ROW as UNCERTAINTY_HERDING;
+pub(super) use prob_cover::ROW as PROB_COVER;
 pub(super) use typiclust::ROW as TYPICLUST;
 
 use crate::observe::Observer;
