@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may stop at the first surprise")]
 
 use isal::observe::Unobserved;
-use isal::select::{Embedded, STRATEGIES, Sets, StrategyOptions};
+use isal::select::{Embedded, Gate, STRATEGIES, Sets, StrategyOptions};
 use ndarray::Array2;
 use std::process::Command;
 use std::time::Instant;
@@ -54,7 +54,7 @@ fn one(name: &str, [budget, width, classes]: [usize; 3]) {
     let rule = options.rule().unwrap();
     let sets = Sets { candidates: &candidates, labelled: &labelled, target: rule.target().map(|_| &target) };
     let began = Instant::now();
-    let chosen = rule.choose(&sets, budget, &Unobserved).unwrap();
+    let chosen = rule.choose(&sets, budget, &mut Gate::open(), &Unobserved).unwrap();
     let seconds = began.elapsed().as_secs_f64();
     println!("{name:<20} {:>10} {:>10} {seconds:>9.1} s {:>8.0} MB", candidates.len(), chosen.len(), peak());
 }

@@ -1,7 +1,7 @@
 //! Strategies that draw no lots against scikit-activeml 1.0.1: the same images in the same order (`make peers`).
 
 use isal::observe::Unobserved;
-use isal::select::{CoreSet, Embedded, ProbCover, Rule, Sets, TypiClust, UncertaintyHerding};
+use isal::select::{CoreSet, Embedded, Gate, ProbCover, Rule, Sets, TypiClust, UncertaintyHerding};
 use isal_exporters::seeded;
 use ndarray::{Array2, Axis, s};
 use std::fs;
@@ -89,7 +89,11 @@ fn python(script: &str, arguments: &[String]) -> Vec<usize> {
 fn ours(rule: &dyn Rule, budget: usize) -> Vec<usize> {
     let (candidates, labelled) = blobs();
     let sets = Sets { candidates: &candidates, labelled: &labelled, target: Some(&candidates) };
-    rule.choose(&sets, budget, &Unobserved).expect("chosen").into_iter().map(|chosen| chosen.place).collect()
+    rule.choose(&sets, budget, &mut Gate::open(), &Unobserved)
+        .expect("chosen")
+        .into_iter()
+        .map(|chosen| chosen.place)
+        .collect()
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod progress;
 mod recipe;
 mod run;
 mod score;
+mod select;
 mod task;
 mod train;
 
@@ -83,6 +84,8 @@ enum Command {
     /// Score a pool of images and select the ones to label next
     #[command(subcommand)]
     Score(score::Command),
+    /// Select the images to label next, by the strategy that did best
+    Select(Box<select::Options>),
     /// Train, score, select and label, round by round
     Run(run::Options),
     /// Write files for other stacks: influence graphs
@@ -151,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Model(command) => model::run(&command, &context),
         Command::Train(options) => train::run(&options, &context),
         Command::Score(command) => score::run(&command, &context),
+        Command::Select(options) => select::run(&options, &context),
         Command::Run(options) => run::run(&options, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),

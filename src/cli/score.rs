@@ -13,7 +13,7 @@ use crate::scoring::{
     CurvatureImages, CurvatureOptions, Engine, Features, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions,
     Shard, Source, score_pool,
 };
-use crate::select::{Duplicates, Needs, STRATEGIES, StrategyOptions, StrategyRow, Target};
+use crate::select::{Duplicates, Filters, Needs, STRATEGIES, StrategyOptions, StrategyRow, Target};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -164,6 +164,17 @@ pub struct PoolOptions {
     /// what goes into the model's last layer)
     #[arg(long, value_name = "VALUE|FILE.onnx", help_heading = "Selection", hide_short_help = true)]
     features: Option<String>,
+    /// Select so many of each class at most, by the class that the model believes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Selection", hide_short_help = true)]
+    per_class: Option<u32>,
+    /// Select so many of each source at most: of the folder that an id begins with
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Selection", hide_short_help = true)]
+    per_source: Option<u32>,
+    /// Pass over near-duplicates of selected and labelled images: those nearer than D, one minus the cosine of features
+    #[arg(long, value_name = "D", help_heading = "Selection", hide_short_help = true)]
+    apart: Option<f64>,
     /// Seed of the reference hold-out and of whatever a strategy draws
     #[arg(long, default_value_t = 0, help_heading = "Selection", hide_short_help = true)]
     seed: u64,
@@ -202,7 +213,7 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
     }
 }
 
-fn pool(given: &PoolOptions, context: &Context) -> anyhow::Result<Outcome> {
+pub(super) fn pool(given: &PoolOptions, context: &Context) -> anyhow::Result<Outcome> {
     let options = score_options(given, context)?;
     let outcome = score_pool(&options, &context.progress).map_err(|error| {
         if error.is_interruption() {
@@ -325,6 +336,7 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         budget: given.budget.unwrap_or_default(),
         strategy: aim.strategy,
         target: aim.target,
+        filters: filters(given)?,
         features: given.features.as_deref().map(Features::from).unwrap_or_default(),
         embeddings: None,
         exclude: given.exclude.iter().map(|path| open(path, "--exclude")).collect::<Result<_, _>>()?,
@@ -337,6 +349,14 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         scores: given.scores.clone(),
         onnxruntime: context.global.onnxruntime.clone(),
     })
+}
+
+fn filters(given: &PoolOptions) -> anyhow::Result<Filters> {
+    if let Some(apart) = given.apart.filter(|apart| !(*apart > 0.0 && *apart < 2.0)) {
+        return Err(BadRequest(format!("`--apart` is {apart}, expected a number between 0 and 2")).into());
+    }
+    let most = |given: Option<u32>| given.map(|most| most as usize);
+    Ok(Filters { per_class: most(given.per_class), per_source: most(given.per_source), apart: given.apart })
 }
 
 /// A strategy and the images that it serves in the place of the reference set.
@@ -375,7 +395,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
         return Err(BadRequest("`--difference` goes with `--engine paired`".into()).into());
     }
     let needs = strategy(&given.strategy, given.seed)?.row().needs;
-    if matches!(needs, Needs::Influence | Needs::Embedding) && given.labeled.is_none() {
+    if (matches!(needs, Needs::Influence | Needs::Embedding) || given.apart.is_some()) && given.labeled.is_none() {
         let text = format!("strategy `{}` needs `--labeled`: the images the model was trained on", given.strategy);
         return Err(BadRequest(text).into());
     }

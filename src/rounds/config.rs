@@ -2,7 +2,7 @@
 
 use crate::data::Augment;
 use crate::influence::SolverOptions;
-use crate::select::StrategyOptions;
+use crate::select::{Filters, StrategyOptions};
 use crate::train::{Schedule, Shape};
 use std::path::PathBuf;
 
@@ -25,8 +25,11 @@ pub struct RunConfig {
     #[serde(default)]
     pub train: TrainPart,
     /// How images are selected: a strategy with its options.
-    #[serde(default = "StrategyOptions::influence")]
+    #[serde(default = "StrategyOptions::influence_batch")]
     pub select: StrategyOptions,
+    /// What every selection keeps to.
+    #[serde(default)]
+    pub filters: Filters,
     /// How `s` is solved, for strategies that go by influence.
     #[serde(default)]
     pub solver: Option<SolverOptions>,
@@ -182,7 +185,7 @@ mod tests {
     fn what_is_left_out_has_the_defaults_and_what_is_misspelt_is_refused() {
         let config: RunConfig = toml::from_str(LEAST).expect("a configuration");
         assert_eq!(config.train, TrainPart::default());
-        assert_eq!(config.select.row().name, "influence");
+        assert_eq!(config.select.row().name, "influence-batch");
         assert_eq!((config.labels.initial.of(2000), config.labels.budget.of(2000)), (Some(40), Some(40)));
         for (from, to) in [("rounds", "round"), ("budget", "budgets"), ("pool =", "pools =")] {
             let error = toml::from_str::<RunConfig>(&LEAST.replace(from, to)).expect_err("refused").to_string();

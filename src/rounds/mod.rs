@@ -390,6 +390,7 @@ impl<'a> Going<'a> {
             strategy: self.config.select.seeded(self.seed(round)),
             exclude: Vec::new(),
             target: self.target.clone(),
+            filters: self.config.filters,
             features: self.config.data.features.as_deref().map(Features::from).unwrap_or_default(),
             embeddings: Some(self.execution.out.join("embeddings")),
             duplicates: Duplicates::LeaveOut,

@@ -25,7 +25,7 @@ pub(super) fn scored(
     mut provenance: IndexMap<String, String>,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
-    let (by, budget) = options.strategy.first_pass(options.budget);
+    let (by, budget) = options.first_pass();
     let path = scores_path(options.scores.as_deref(), &options.out)?;
     let pool = options.pool.dataset();
     let batch_size = options.batch_size.unwrap_or(BATCH);

@@ -1,55 +1,96 @@
-//! The choice of a joint strategy among a shortlist.
+//! The choice of a joint strategy among a shortlist, and what filters let through of any.
 
 use super::embedding::Embedding;
 use super::prepared::Prepared;
 use super::stages::Scored;
-use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
+use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError, Source};
 use crate::data::{Dataset, Seeded};
 use crate::observe::{Observer, Stage};
-use crate::select::{Chosen, Rule, Selection, Sets, Target};
+use crate::select::{Chosen, Gate, Rule, Selected, Selection, Sets, Target};
 use crate::task::Task;
 use std::collections::HashMap;
 
 /// Images of the pool that stand for all of it.
 const OF_POOL: usize = 2000;
 
-/// What a rule chooses from a shortlist: `listed` is the selection of its candidates.
+/// What the strategy chooses among `listed`, its candidates, of what the filters let through.
 pub(super) fn choose(
-    from: &ModelSource,
     options: &ScoreOptions,
-    (prepared, task): (&Prepared, &Task),
+    (prepared, task): (&Prepared, Option<&Task>),
     listed: Selection,
     scored: &mut Scored,
     observer: &dyn Observer,
 ) -> Result<Selection, ScoringError> {
-    let Some(rule) = options.strategy.rule() else { return Ok(listed) };
     let strategy = options.strategy.row().name;
-    let embedding = Embedding::new(from, options, (prepared, task), rule.goes_by_beliefs(), observer)?;
+    let rule = options.strategy.rule();
+    let (chosen, passed_over) = if rule.is_some() || options.filters.apart.is_some() {
+        let (Source::Model(from), Some(task)) = (&options.source, task) else {
+            return Err(ScoringError::NeedsModel { strategy });
+        };
+        by_features(from, options, (prepared, task), &listed, scored, observer)?
+    } else {
+        let mut gate = Gate::new(options.filters, &listed.selected.iter().collect::<Vec<_>>(), None);
+        (in_order(&listed, 0..listed.selected.len(), options.budget, &mut gate), gate.passed_over)
+    };
+    if options.filters.any() {
+        scored.provenance.insert("filters".to_owned(), serde_json::to_string(&options.filters).unwrap_or_default());
+        scored.provenance.insert("passed over by filters".to_owned(), passed_over.to_string());
+    }
+    Ok(listed.chosen_from(options.strategy, options.budget, &chosen))
+}
+
+/// The first in the strategy's order that the gate, which counts these `places`, lets through.
+fn in_order(listed: &Selection, places: impl Iterator<Item = usize>, budget: usize, gate: &mut Gate) -> Vec<Chosen> {
+    let admitted = places.enumerate().filter(|(at, _)| gate.admits(*at)).map(|(_, place)| place);
+    let key = |place: usize| listed.selected.get(place).map_or(f64::NAN, |image| image.score);
+    admitted.take(budget).map(|place| Chosen { place, gain: -key(place) }).collect()
+}
+
+fn by_features(
+    from: &ModelSource,
+    options: &ScoreOptions,
+    (prepared, task): (&Prepared, &Task),
+    listed: &Selection,
+    scored: &mut Scored,
+    observer: &dyn Observer,
+) -> Result<(Vec<Chosen>, usize), ScoringError> {
+    let strategy = options.strategy.row().name;
+    let rule = options.strategy.rule();
+    let beliefs = rule.is_some_and(|rule| rule.goes_by_beliefs());
+    let embedding = Embedding::new(from, options, (prepared, task), beliefs, observer)?;
     let pool = options.pool.dataset();
     let places: HashMap<String, usize> = (0..pool.len()).map(|place| (pool.id(place), place)).collect();
     let positions: Vec<usize> = listed.selected.iter().filter_map(|image| places.get(&image.id).copied()).collect();
     let (labelled, target) = labelled_and_target(from, options, prepared, rule, observer)?;
+    // Images that could be scored and not be embedded have no place among the candidates.
     let (candidates, usable) = embedding.of("candidate", &pool.subset(&positions)?, observer)?;
     let (labelled, _) = embedding.of("labelled", &labelled, observer)?;
     let mut facts = vec![("features", embedding.described.clone()), ("candidates", candidates.len().to_string())];
-    let target = match target {
-        Some((of, dataset)) => {
-            let (target, _) = embedding.of("target", &dataset, observer)?;
-            facts.push(("target", format!("{} images of the {of}", target.len())));
-            Some(target)
+    let images: Vec<&Selected> = usable.iter().filter_map(|place| listed.selected.get(*place)).collect();
+    let mut gate = Gate::new(options.filters, &images, Some((&candidates.features, &labelled.features)));
+    let chosen = match rule {
+        None => in_order(listed, usable.into_iter(), options.budget, &mut gate),
+        Some(rule) => {
+            let target = match target {
+                Some((of, dataset)) => {
+                    let (target, _) = embedding.of("target", &dataset, observer)?;
+                    facts.push(("target", format!("{} images of the {of}", target.len())));
+                    Some(target)
+                }
+                None => None,
+            };
+            let sets = Sets { candidates: &candidates, labelled: &labelled, target: target.as_ref() };
+            let stage =
+                Stage::begin(observer, "choosing images", options.budget.min(candidates.len()) as u64, "images");
+            let chosen = rule.choose(&sets, options.budget, &mut gate, observer);
+            drop(stage);
+            let chosen = chosen.map_err(|source| ScoringError::Joint { strategy, source })?;
+            let of = |chosen: Chosen| Some(Chosen { place: *usable.get(chosen.place)?, gain: chosen.gain });
+            chosen.into_iter().filter_map(of).collect()
         }
-        None => None,
     };
-    let sets = Sets { candidates: &candidates, labelled: &labelled, target: target.as_ref() };
-    let stage = Stage::begin(observer, "choosing images", options.budget.min(candidates.len()) as u64, "images");
-    let chosen = rule.choose(&sets, options.budget, observer);
-    drop(stage);
-    let chosen = chosen.map_err(|source| ScoringError::Joint { strategy, source })?;
-    // Images that could be scored and not be embedded have no place among the candidates.
-    let chosen: Vec<Chosen> =
-        chosen.into_iter().filter_map(|c| Some(Chosen { place: *usable.get(c.place)?, gain: c.gain })).collect();
     scored.provenance.extend(facts.into_iter().map(|(key, value)| (key.to_owned(), value)));
-    Ok(listed.chosen_from(options.strategy, options.budget, &chosen))
+    Ok((chosen, gate.passed_over))
 }
 
 /// Images that a choice is to serve, with what they are.
@@ -60,13 +101,13 @@ fn labelled_and_target(
     from: &ModelSource,
     options: &ScoreOptions,
     prepared: &Prepared,
-    rule: &dyn Rule,
+    rule: Option<&dyn Rule>,
     observer: &dyn Observer,
 ) -> Result<(Dataset, Option<Served>), ScoringError> {
     let strategy = options.strategy.row().name;
     let given = from.labelled.as_ref().ok_or(ScoringError::NoLabels { strategy })?;
     let labelled = prepared.family.as_the_model_counts(given.dataset())?;
-    let target = match (rule.target(), &options.target, &from.reference) {
+    let target = match (rule.and_then(Rule::target), &options.target, &from.reference) {
         (None, ..) => None,
         (Some(Target::Reference), Some(target), _) => Some(("target set", as_counted(prepared, target))),
         (Some(Target::Reference), None, ReferenceSet::Given(reference)) => {

@@ -58,7 +58,7 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     let _lock = FolderLock::take(&options.out)?;
     let needs_influence = options.strategy.row().needs == Needs::Influence;
     // Of a strategy that chooses jointly, the candidates.
-    let (first, count) = options.strategy.first_pass(options.budget);
+    let (first, count) = options.first_pass();
     let (prepared, task, mut scored) = match &options.source {
         Source::Model(from) => {
             let (prepared, task) = prepare(from, options, observer)?;
@@ -103,8 +103,8 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     } else {
         select(rows, count, &first, options.duplicates)?
     };
-    if let (Source::Model(from), Some(task)) = (&options.source, &task) {
-        selection = joint::choose(from, options, (&prepared, task), selection, &mut scored, observer)?;
+    if options.strategy.rule().is_some() || options.filters.any() {
+        selection = joint::choose(options, (&prepared, task.as_ref()), selection, &mut scored, observer)?;
     }
     let tally = Tally::of(scored.rows.view(), Some(&selection))?;
     if options.strategy.draws() {

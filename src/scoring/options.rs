@@ -5,7 +5,7 @@ use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
 use crate::influence::SolverOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::runtime::ExecutionProvider;
-use crate::select::{Duplicates, StrategyOptions};
+use crate::select::{Duplicates, Filters, StrategyOptions};
 use crate::task::ModelOptions;
 use isal_onnx::Scope;
 use std::path::PathBuf;
@@ -79,6 +79,16 @@ pub struct ModelSource {
     pub plugin: Option<PathBuf>,
 }
 
+impl ScoreOptions {
+    /// The strategy that puts images in an order, and how many are looked at: those of a rule's shortlist, or as many as filters
+    /// may pass over.
+    pub(super) fn first_pass(&self) -> (StrategyOptions, usize) {
+        let (by, count) = self.strategy.first_pass(self.budget);
+        let joint = self.strategy.rule().is_some();
+        (by, if joint { count } else { self.filters.candidates(count) })
+    }
+}
+
 /// All options of `score pool`.
 #[derive(Debug, Clone)]
 pub struct ScoreOptions {
@@ -101,6 +111,8 @@ pub struct ScoreOptions {
     pub exclude: Vec<Dataset>,
     /// What a joint strategy that serves the reference set is to serve in its place: images with or without labels.
     pub target: Option<Dataset>,
+    /// What the selection keeps to.
+    pub filters: Filters,
     /// Where the features of a joint strategy come from.
     pub features: Features,
     /// Folder in which those of another network are kept for other runs too; `embeddings` in the folder when not given.

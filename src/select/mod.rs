@@ -6,6 +6,7 @@
 //! [`StrategyOptions`], a line of [`STRATEGIES`] and a file under `configs/strategy/`.
 
 mod entropy;
+mod filters;
 mod influence;
 mod joint;
 mod least_confidence;
@@ -16,6 +17,7 @@ mod ranking;
 mod selection;
 mod strategy;
 
+pub use filters::{Filters, Gate};
 pub use joint::{
     Badge, Bait, By, Chosen, CoreSet, Embedded, InfluenceBatch, InfluenceKernel, JointError, ProbCover, Rule, Sets,
     Shortlist, Target, TypiClust, UncertaintyHerding,

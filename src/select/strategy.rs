@@ -203,6 +203,11 @@ impl StrategyOptions {
         StrategyOptions::Influence(NoOptions {})
     }
 
+    /// Jointly for the reference set, or for the pool where there is none.
+    pub fn influence_batch() -> StrategyOptions {
+        StrategyOptions::InfluenceBatch(InfluenceBatch::default())
+    }
+
     /// The same strategy with this seed, where it draws.
     #[must_use]
     pub fn seeded(self, seed: u64) -> StrategyOptions {

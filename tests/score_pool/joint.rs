@@ -216,6 +216,67 @@ fn a_shortlist_is_drawn_or_taken_by_margin_and_only_drawn_ones_are_looked_at() {
 }
 
 #[test]
+fn filters_keep_to_classes_sources_and_distances_whatever_the_strategy() {
+    let place = with_reference();
+    let chosen = |out: &str, more: &[&str]| {
+        place.score(&["--reference", "reference", "-o", out]).args(more).assert().success();
+        place.json(&format!("{out}/selection.json"))["selected"].as_array().expect("a list").clone()
+    };
+    let most = |selected: &[serde_json::Value], by: &dyn Fn(&serde_json::Value) -> String| -> usize {
+        let mut counts = std::collections::HashMap::new();
+        selected.iter().for_each(|image| *counts.entry(by(image)).or_insert(0) += 1);
+        counts.values().copied().max().unwrap_or(0)
+    };
+    let class = |image: &serde_json::Value| image["pseudo_label"].to_string();
+    let source = |image: &serde_json::Value| {
+        image["id"].as_str().expect("an id").split('/').next().map(str::to_owned).expect("a folder")
+    };
+    for strategy in ["influence", "entropy", "random", "influence-batch", "core-set", "badge"] {
+        let plain = chosen(&format!("plain-{strategy}"), &["--strategy", strategy]);
+        let by_source = chosen(&format!("source-{strategy}"), &["--strategy", strategy, "--per-source", "3"]);
+        assert_eq!((by_source.len(), most(&by_source, &source) <= 3), (20, true), "{strategy}");
+        let by_class = chosen(&format!("class-{strategy}"), &["--strategy", strategy, "--per-class", "4"]);
+        assert!(most(&by_class, &class) <= 4, "{strategy}");
+        if most(&plain, &source) > 3 && !["badge", "influence-batch", "core-set"].contains(&strategy) {
+            // Of one source the first three of the strategy's own order.
+            let firsts = |selected: &[serde_json::Value]| -> Vec<String> {
+                let mut kept = Vec::new();
+                for image in selected {
+                    if kept.iter().filter(|id: &&String| id.starts_with(&format!("{}/", source(image)))).count() < 3 {
+                        kept.push(image["id"].as_str().expect("an id").to_owned());
+                    }
+                }
+                kept
+            };
+            let (expected, found) = (firsts(&plain), firsts(&by_source));
+            assert_eq!(
+                found[..expected.len().min(found.len())],
+                expected[..expected.len().min(found.len())],
+                "{strategy}"
+            );
+        }
+    }
+    let near = chosen("apart", &["--strategy", "entropy", "--apart", "0.002"]);
+    let run = place.json("apart/run.json");
+    let passed: usize =
+        run["provenance"]["passed over by filters"].as_str().expect("a text").parse().expect("a number");
+    assert!(near.len() == 20 && passed > 0, "{passed}");
+    assert_eq!(run["provenance"]["filters"], "{\"apart\":0.002}");
+}
+
+#[test]
+fn select_chooses_by_influence_in_batches_unless_told_otherwise() {
+    let place = with_reference();
+    let request =
+        ["select", "--model", "model.onnx", "--labeled", "labeled", "--pool", "pool", "--reference", "reference"];
+    let mut select = place.isal(&request);
+    select.args(["--budget", "20", "--batch-size", "8", "--threads", "1", "-o", "next"]).assert().success();
+    place.score(&["--strategy", "influence-batch", "--reference", "reference", "-o", "out"]).assert().success();
+    assert_eq!(selected(&place, "next"), selected(&place, "out"));
+    assert_eq!(place.json("next/selection.json")["strategy"]["strategy"], "influence-batch");
+}
+
+#[test]
 fn what_a_joint_strategy_cannot_go_by_is_said_with_exit_code_2() {
     let place = with_reference();
     place.score(&["-o", "made"]).assert().success();

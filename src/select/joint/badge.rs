@@ -11,6 +11,7 @@ use super::linear::BLOCK;
 use super::{BY_DISTANCES, Chosen, JointError, Rule, Sets, Shortlist, beliefs, chosen_one, largest};
 use crate::data::Seeded;
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView1, Axis};
@@ -78,7 +79,13 @@ impl Rule for Badge {
         true
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
         sets.check(true)?;
         let gradients = gradients(sets);
         let images = gradients.squares.len();
@@ -86,10 +93,14 @@ impl Rule for Badge {
         let mut nearest = vec![f32::INFINITY; images];
         let mut taken = vec![false; images];
         let mut chosen: Vec<Chosen> = Vec::new();
-        while chosen.len() < budget.min(images) {
+        while chosen.len() < budget && taken.contains(&false) {
             let open = |place: usize| if taken[place] { 0.0 } else { f64::from(nearest[place]) };
             let (place, gain) = match chosen.is_empty() {
-                true => largest(gradients.squares.iter().map(|x| f64::from(*x))).unwrap_or((0, 0.0)),
+                true => {
+                    let squares = gradients.squares.iter().zip(&taken);
+                    let open = squares.map(|(square, taken)| if *taken { f64::NAN } else { f64::from(*square) });
+                    largest(open).unwrap_or((0, 0.0))
+                }
                 false => {
                     let all: f64 = (0..images).map(open).sum();
                     let place = match all > 0.0 {
@@ -101,6 +112,9 @@ impl Rule for Badge {
                 }
             };
             taken[place] = true;
+            if !gate.admits(place) {
+                continue;
+            }
             chosen.push(Chosen { place, gain: gain.sqrt() });
             nearest.par_chunks_mut(BLOCK).enumerate().for_each(|(block, nearest)| {
                 for (n, nearest) in nearest.iter_mut().enumerate() {
@@ -174,7 +188,8 @@ mod tests {
         let of = gradients(&sets);
         let mut second = [0.0_f64; 4];
         for seed in 0..DRAWS {
-            let chosen = Badge { seed, ..Badge::default() }.choose(&sets, 2, &Unobserved).expect("chosen");
+            let chosen =
+                Badge { seed, ..Badge::default() }.choose(&sets, 2, &mut Gate::open(), &Unobserved).expect("chosen");
             assert_eq!(chosen[0].place, 1, "the longest gradient");
             second[chosen[1].place] += 1.0 / DRAWS as f64;
         }
@@ -190,7 +205,8 @@ mod tests {
         let candidates = candidates();
         let sets = Sets { candidates: &candidates, labelled: &Embedded::default(), target: None };
         for seed in 0..50 {
-            let chosen = Badge { seed, ..Badge::default() }.choose(&sets, 4, &Unobserved).expect("chosen");
+            let chosen =
+                Badge { seed, ..Badge::default() }.choose(&sets, 4, &mut Gate::open(), &Unobserved).expect("chosen");
             assert!([2, 3].contains(&chosen[3].place) && chosen[3].gain < 1e-3, "{chosen:?}");
         }
     }

@@ -7,6 +7,7 @@
 use super::distances::nearer;
 use super::{BY_DISTANCES, Chosen, JointError, Rule, Sets, Shortlist, chosen_one, largest};
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
 use ndarray::Axis;
 
@@ -40,7 +41,13 @@ impl Rule for CoreSet {
         false
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
         sets.check(false)?;
         let features = &sets.candidates.features;
         let mut nearest = vec![f32::INFINITY; features.nrows()];
@@ -53,6 +60,9 @@ impl Rule for CoreSet {
             let open = nearest.iter().zip(&taken).map(|(d, taken)| if *taken { f64::NAN } else { f64::from(*d) });
             let Some((place, apart)) = largest(open) else { break };
             taken[place] = true;
+            if !gate.admits(place) {
+                continue;
+            }
             // Where nothing is labelled the first one is infinitely far from it.
             chosen.push(Chosen { place, gain: if apart.is_finite() { apart.sqrt() } else { f64::from(f32::MAX) } });
             nearer(features, features.row(place), &mut nearest);
@@ -79,7 +89,7 @@ mod tests {
         let candidates = of(array![[1.0], [9.0], [10.0], [4.0], [4.0]]);
         let labelled = of(array![[0.0]]);
         let sets = Sets { candidates: &candidates, labelled: &labelled, target: None };
-        let chosen = CoreSet::default().choose(&sets, 9, &Unobserved).expect("chosen");
+        let chosen = CoreSet::default().choose(&sets, 9, &mut Gate::open(), &Unobserved).expect("chosen");
         let found: Vec<(usize, f64)> = chosen.into_iter().map(|c| (c.place, c.gain)).collect();
         // 10 is 10 from 0; 4 is 4 from it; of what is left 1 and 9 are 1 from the nearest, the copy of 4 none at all.
         assert_eq!(found, [(2, 10.0), (3, 4.0), (0, 1.0), (1, 1.0), (4, 0.0)]);

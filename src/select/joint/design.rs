@@ -14,6 +14,7 @@
 use super::linear::{BLOCK, add_product, product};
 use super::{JointError, chosen_one, largest, small};
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use nalgebra::DMatrix;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, concatenate, s};
@@ -92,6 +93,7 @@ pub(super) fn choose(
     target: &Factors,
     (damping, backward): (f64, bool),
     budget: usize,
+    gate: &mut Gate,
     observer: &dyn Observer,
 ) -> Result<Vec<(usize, f64)>, JointError> {
     let mut design = Design::new(labelled, target, damping)?;
@@ -100,6 +102,10 @@ pub(super) fn choose(
     let mut chosen = Vec::with_capacity(wanted);
     while chosen.len() < wanted {
         let Some((row, gain)) = largest(open.gains.iter().copied()) else { break };
+        if !gate.admits(open.places[row]) {
+            open.gains[row] = f64::NEG_INFINITY;
+            continue;
+        }
         chosen.push((open.places[row], gain));
         if chosen.len() < wanted {
             design.change(&mut open, row);
@@ -446,7 +452,8 @@ mod tests {
         for (seed, classes, damping) in [(1, 2, 1.0), (2, 3, 0.1), (3, 4, 10.0)] {
             let [candidates, labelled, target] =
                 [(0, 30), (1, 6), (2, 9)].map(|(n, images)| factors(10 * seed + n, images, 3, classes));
-            let found = choose(&candidates, &labelled, &target, (damping, false), 8, &Unobserved).expect("chosen");
+            let found = choose(&candidates, &labelled, &target, (damping, false), 8, &mut Gate::open(), &Unobserved)
+                .expect("chosen");
             agree(&found, &WrittenOut::new(&labelled, &target, damping).greedy(&candidates, 8));
         }
     }
@@ -455,7 +462,8 @@ mod tests {
     #[test]
     fn the_first_two_of_twelve_are_the_best_pair() {
         let [candidates, labelled, target] = [(4, 12), (5, 4), (6, 20)].map(|(n, images)| factors(n, images, 2, 3));
-        let found = choose(&candidates, &labelled, &target, (1.0, false), 2, &Unobserved).expect("chosen");
+        let found =
+            choose(&candidates, &labelled, &target, (1.0, false), 2, &mut Gate::open(), &Unobserved).expect("chosen");
         let written_out = WrittenOut::new(&labelled, &target, 1.0);
         let pairs = (0..12).flat_map(|a| (0..a).map(move |b| [a, b]));
         let best = pairs
@@ -470,7 +478,8 @@ mod tests {
     #[test]
     fn those_given_back_are_missed_least_one_after_the_other() {
         let [candidates, labelled, target] = [(7, 25), (8, 4), (9, 12)].map(|(n, images)| factors(n, images, 3, 3));
-        let found = choose(&candidates, &labelled, &target, (1.0, true), 5, &Unobserved).expect("chosen");
+        let found =
+            choose(&candidates, &labelled, &target, (1.0, true), 5, &mut Gate::open(), &Unobserved).expect("chosen");
         let written_out = WrittenOut::new(&labelled, &target, 1.0);
         let mut kept: Vec<usize> = written_out.greedy(&candidates, 10).into_iter().map(|(place, _)| place).collect();
         while kept.len() > 5 {
@@ -487,7 +496,8 @@ mod tests {
     #[test]
     fn a_small_pool_is_chosen_whole_and_each_image_once() {
         let [candidates, labelled, target] = [(7, 5), (8, 4), (9, 12)].map(|(n, images)| factors(n, images, 3, 3));
-        let found = choose(&candidates, &labelled, &target, (1.0, false), 9, &Unobserved).expect("chosen");
+        let found =
+            choose(&candidates, &labelled, &target, (1.0, false), 9, &mut Gate::open(), &Unobserved).expect("chosen");
         let mut places: Vec<usize> = found.into_iter().map(|c| c.0).collect();
         places.sort_unstable();
         assert_eq!(places, [0, 1, 2, 3, 4]);

@@ -10,6 +10,7 @@
 use super::design::{self, Factors};
 use super::{Chosen, Embedded, JointError, Rule, Sets, Shortlist, Target, beliefs, projection};
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
 use ndarray::ArrayView2;
 
@@ -104,8 +105,14 @@ impl Rule for Bait {
         true
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
-        self.as_design().choose(sets, budget, observer)
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
+        self.as_design().choose(sets, budget, gate, observer)
     }
 }
 
@@ -122,7 +129,13 @@ impl Rule for InfluenceBatch {
         true
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
         if !(self.damping > 0.0 && self.damping.is_finite()) {
             let found = self.damping.to_string();
             return Err(JointError::Option { option: "damping", found, expected: "a number above 0" });
@@ -152,7 +165,8 @@ impl Rule for InfluenceBatch {
             ),
         };
         let [candidates, labelled, target] = [sets.candidates, sets.labelled, target].map(factors);
-        let chosen = design::choose(&candidates, &labelled, &target, (self.damping, self.backward), budget, observer)?;
+        let chosen =
+            design::choose(&candidates, &labelled, &target, (self.damping, self.backward), budget, gate, observer)?;
         Ok(chosen.into_iter().map(|(place, gain)| Chosen { place, gain }).collect())
     }
 }

@@ -15,6 +15,7 @@ use super::linear::BLOCK;
 use super::radius::radius;
 use super::{Chosen, Embedded, JointError, Rule, Sets, Shortlist, Target, beliefs, chosen_one, largest};
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, concatenate};
@@ -65,7 +66,13 @@ impl Rule for InfluenceKernel {
         true
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
         for (option, value) in [("radius", self.radius), ("noise", self.noise)] {
             if !(value > 0.0 && value.is_finite()) {
                 return Err(JointError::Option { option, found: value.to_string(), expected: "a number above 0" });
@@ -83,7 +90,7 @@ impl Rule for InfluenceKernel {
         let gaussian =
             move |a: ArrayView2<f64>, b: ArrayView2<f64>| between(a, b).mapv(|d| (-d / (width * width)).exp());
         let process = Process { kernel: &gaussian, noise: self.noise };
-        process.choose(&candidates, &labelled, &targets, &weights(target, self.labels), budget, observer)
+        process.choose(&candidates, &labelled, &targets, &weights(target, self.labels), budget, (gate, observer))
     }
 }
 
@@ -116,7 +123,7 @@ impl Process<'_> {
         targets: &Array2<f64>,
         weights: &[f64],
         budget: usize,
-        observer: &dyn Observer,
+        (gate, observer): (&mut Gate, &dyn Observer),
     ) -> Result<Vec<Chosen>, JointError> {
         let first = labelled.nrows();
         let points = concatenate(Axis(0), &[labelled.view(), candidates.view()]).unwrap_or_default();
@@ -140,6 +147,9 @@ impl Process<'_> {
             let open = gains.iter().zip(&taken).map(|(gain, taken)| if *taken { f64::NAN } else { *gain });
             let Some((place, gain)) = largest(open) else { break };
             taken[place] = true;
+            if !gate.admits(place - first) {
+                continue;
+            }
             chosen.push(Chosen { place: place - first, gain });
             given.condition(place, &self.row(&points, place), self.noise);
             chosen_one(observer)?;
@@ -232,7 +242,9 @@ mod tests {
         let weights = [0.5, 1.0, 2.0, 0.1, 0.7, 1.5];
         let gaussian = |a: ArrayView2<f64>, b: ArrayView2<f64>| between(a, b).mapv(|d| (-d / 1.7).exp());
         let process = Process { kernel: &gaussian, noise: 0.1 };
-        let chosen = process.choose(&candidates, &labelled, &targets, &weights, 6, &Unobserved).expect("chosen");
+        let chosen = process
+            .choose(&candidates, &labelled, &targets, &weights, 6, (&mut Gate::open(), &Unobserved))
+            .expect("chosen");
         let mut known = labelled.clone();
         for Chosen { place, gain } in chosen {
             let with = |n: usize| {
@@ -255,7 +267,9 @@ mod tests {
         let (candidates, labelled, targets) = (rows(4, 12, 3), rows(5, 5, 3), rows(6, 7, 3));
         let linear = |a: ArrayView2<f64>, b: ArrayView2<f64>| a.dot(&b.t());
         let process = Process { kernel: &linear, noise: 1.0 };
-        let chosen = process.choose(&candidates, &labelled, &targets, &[1.0; 7], 5, &Unobserved).expect("chosen");
+        let chosen = process
+            .choose(&candidates, &labelled, &targets, &[1.0; 7], 5, (&mut Gate::open(), &Unobserved))
+            .expect("chosen");
         let design = |rows: &Array2<f64>| {
             let a = rows.t().dot(rows) + Array2::<f64>::eye(3);
             let inverse = DMatrix::from_fn(3, 3, |i, j| a[[i, j]]).try_inverse().expect("positive definite");

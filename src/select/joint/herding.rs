@@ -12,6 +12,7 @@ use super::radius::radius;
 use super::{Chosen, JointError, Rule, Sets, Shortlist, Target, beliefs, chosen_one};
 use crate::lowest::Total;
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView1, Axis};
@@ -61,7 +62,13 @@ impl Rule for UncertaintyHerding {
         self.uncertainty
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
         if !(self.radius > 0.0 && self.radius.is_finite()) {
             let found = self.radius.to_string();
             return Err(JointError::Option { option: "radius", found, expected: "a number above 0" });
@@ -83,7 +90,7 @@ impl Rule for UncertaintyHerding {
         for rows in labelled.axis_chunks_iter(Axis(0), BLOCK) {
             alike(&rows.to_owned()).axis_iter(Axis(0)).for_each(|row| cover(&mut covered, row));
         }
-        greedy(&alike(&candidates), covered, &weights, budget, observer)
+        greedy(&alike(&candidates), covered, &weights, budget, (gate, observer))
     }
 }
 
@@ -98,7 +105,7 @@ fn greedy(
     mut covered: Vec<f32>,
     weights: &[f64],
     budget: usize,
-    observer: &dyn Observer,
+    (gate, observer): (&mut Gate, &dyn Observer),
 ) -> Result<Vec<Chosen>, JointError> {
     let gain = |place: usize, covered: &[f32]| -> f64 {
         let by = alike.row(place);
@@ -113,6 +120,9 @@ fn greedy(
         let Some((best, Reverse(place), after)) = heap.pop() else { break };
         if after < chosen.len() {
             heap.push((Total::of(gain(place, &covered)), Reverse(place), chosen.len()));
+            continue;
+        }
+        if !gate.admits(place) {
             continue;
         }
         cover(&mut covered, alike.row(place));
@@ -134,7 +144,7 @@ mod tests {
             let mut random = Seeded::new("herding", &[seed]);
             let alike = Array2::from_shape_fn((30, 20), |_| random.unit() as f32);
             let weights: Vec<f64> = (0..20).map(|_| random.unit()).collect();
-            let found = greedy(&alike, vec![0.3; 20], &weights, 8, &Unobserved).expect("chosen");
+            let found = greedy(&alike, vec![0.3; 20], &weights, 8, (&mut Gate::open(), &Unobserved)).expect("chosen");
             let mut chosen: Vec<usize> = Vec::new();
             let of = |chosen: &[usize]| -> f64 {
                 (0..20)

@@ -43,6 +43,7 @@ pub(super) use herding::ROW as UNCERTAINTY_HERDING;
 pub(super) use prob_cover::ROW as PROB_COVER;
 pub(super) use typiclust::ROW as TYPICLUST;
 
+use super::filters::Gate;
 use crate::observe::Observer;
 
 /// Least candidates of rules that cost a distance for each of them and each image chosen, and no more.
@@ -86,11 +87,18 @@ pub trait Rule {
     /// Whether it goes by the class scores of the model besides features.
     fn goes_by_beliefs(&self) -> bool;
 
-    /// Up to `budget` candidates, the first to label first. `observer` is told of each, in a stage that is open.
+    /// Up to `budget` candidates that `gate` lets through, the first to label first. `observer` is told of each, in a stage that
+    /// is open.
     ///
     /// # Errors
     /// [`JointError`]: features that are no numbers, a set that is missing, or an interruption.
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError>;
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError>;
 }
 
 /// Counts a chosen image, and hears whether to go on.

@@ -11,6 +11,7 @@ use super::k_means::clusters;
 use super::linear::BLOCK;
 use super::{Chosen, JointError, Rule, Sets, Shortlist, chosen_one, largest};
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use std::collections::BTreeSet;
@@ -50,7 +51,13 @@ impl Rule for ProbCover {
         false
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
         sets.check(false)?;
         let candidates = unit_rows(&sets.candidates.features);
         let labelled = match sets.labelled.is_empty() {
@@ -86,6 +93,9 @@ impl Rule for ProbCover {
             let open = counts.iter().zip(&taken).map(|(count, taken)| if *taken { f64::NAN } else { *count as f64 });
             let Some((place, gain)) = largest(open) else { break };
             taken[place] = true;
+            if !gate.admits(place) {
+                continue;
+            }
             chosen.push(Chosen { place, gain });
             for newly in within(candidates.slice(s![place..=place, ..]), &candidates, radius) {
                 if !std::mem::replace(&mut covered[newly], true) {
@@ -157,7 +167,7 @@ mod tests {
         let labelled = at(&[2.2]);
         let sets = Sets { candidates: &candidates, labelled: &labelled, target: None };
         let rule = ProbCover { radius: Some(0.19), ..ProbCover::default() };
-        let chosen = rule.choose(&sets, 4, &Unobserved).expect("chosen");
+        let chosen = rule.choose(&sets, 4, &mut Gate::open(), &Unobserved).expect("chosen");
         let found: Vec<(usize, f64)> = chosen.into_iter().map(|c| (c.place, c.gain)).collect();
         // 2.02 lies within 0.19 of the label and 2.0 does not: its ball has one image that is not covered.
         assert_eq!(found, [(1, 5.0), (5, 3.0), (8, 1.0), (10, 1.0)]);

@@ -11,6 +11,7 @@ use super::distances::{between, unit_rows};
 use super::k_means::clusters;
 use super::{BY_DISTANCES, Chosen, JointError, Rule, Sets, Shortlist, chosen_one, largest};
 use crate::observe::Observer;
+use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
 use ndarray::{Axis, concatenate};
 
@@ -58,7 +59,13 @@ impl Rule for TypiClust {
         false
     }
 
-    fn choose(&self, sets: &Sets, budget: usize, observer: &dyn Observer) -> Result<Vec<Chosen>, JointError> {
+    fn choose(
+        &self,
+        sets: &Sets,
+        budget: usize,
+        gate: &mut Gate,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Chosen>, JointError> {
         sets.check(false)?;
         let candidates = unit_rows(&sets.candidates.features);
         let of_labelled = unit_rows(&sets.labelled.features);
@@ -90,8 +97,11 @@ impl Rule for TypiClust {
                 }
                 let rows = candidates.select(Axis(0), &cluster.open);
                 let Some((at, gain)) = largest(typicality(&rows).into_iter()) else { break };
-                chosen.push(Chosen { place: cluster.open.remove(at), gain });
-                chosen_one(observer)?;
+                let place = cluster.open.remove(at);
+                if gate.admits(place) {
+                    chosen.push(Chosen { place, gain });
+                    chosen_one(observer)?;
+                }
             }
         }
         Ok(chosen)
@@ -146,12 +156,14 @@ mod tests {
         };
         let sets = Sets { candidates: &candidates, labelled: &labelled, target: None };
         for seed in 0..10 {
-            let chosen = TypiClust { seed, ..TypiClust::default() }.choose(&sets, 2, &Unobserved).expect("chosen");
+            let chosen = TypiClust { seed, ..TypiClust::default() }
+                .choose(&sets, 2, &mut Gate::open(), &Unobserved)
+                .expect("chosen");
             let mut places: Vec<usize> = chosen.iter().map(|c| c.place).collect();
             places.sort_unstable();
             assert_eq!(places, [4, 22], "the middle ones of the first and the third");
         }
-        let all = TypiClust::default().choose(&sets, 99, &Unobserved).expect("chosen");
+        let all = TypiClust::default().choose(&sets, 99, &mut Gate::open(), &Unobserved).expect("chosen");
         assert_eq!(all.iter().map(|c| c.place).collect::<std::collections::BTreeSet<_>>().len(), 27);
     }
 
