@@ -35,7 +35,7 @@ pub fn options(config: &RunConfig) -> BTreeMap<String, Value> {
     let mut put = |prefix: &str, value: Value| {
         options.extend(flat(&value).into_iter().map(|(key, value)| (format!("{prefix}.{key}"), value)));
     };
-    put("select", serde_json::to_value(&config.select).unwrap_or_default());
+    put("select", serde_json::to_value(config.select).unwrap_or_default());
     if goes_by_reference(config) {
         let solver = config.solver.clone().or_else(|| SolverOptions::named(DEFAULT_SOLVER).ok());
         put("solver", serde_json::to_value(solver).unwrap_or_default());

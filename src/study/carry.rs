@@ -4,7 +4,7 @@ use super::pruning::prune;
 use super::{Planned, StudyError};
 use crate::durable::{DurableError, FolderLock};
 use crate::observe::Observer;
-use crate::rounds::{self, Execution, RoundsError, recorded};
+use crate::rounds::{self, Execution, Recorded, RoundsError, recorded};
 use std::time::Duration;
 
 /// How long to wait before looking again at runs that other processes have.
@@ -101,12 +101,16 @@ fn one(planned: &Planned, place: &str, execution: &Execution, observer: &dyn Obs
     }
 }
 
-/// Whether every round has ended; that the data are the same was checked when the run began.
 fn is_finished(planned: &Planned) -> Result<bool, StudyError> {
+    Ok(found(planned)?.is_some_and(|found| found.is_finished()))
+}
+
+/// The run as its folder has it, where it was begun. That its data are the same was checked then.
+pub(super) fn found(planned: &Planned) -> Result<Option<Recorded>, StudyError> {
     match recorded(&planned.folder)? {
         Some(found) if found.identity.config != planned.config => {
             Err(RoundsError::Another { folder: planned.folder.clone(), what: "configuration" }.into())
         }
-        found => Ok(found.is_some_and(|found| found.is_finished())),
+        found => Ok(found),
     }
 }

@@ -290,7 +290,7 @@ mod tests {
         name = "power"
         [[arm]]
         name = "influence"
-        set = { "select.strategy" = "influence", solver = { solver = "identity", damping = 0.5 } }
+        set = { "select.strategy" = "influence", solver = { solver = "lissa" } }
         [[data]]
         name = "digits"
         [[data]]

@@ -1,10 +1,10 @@
 //! What came of a study: a comparison for each data set and budget, and one page for all.
 
+use super::carry;
 use super::{Planned, StudyError};
 use crate::compare::{self, Arm, Comparison, Found, Verdict};
 use crate::durable;
 use crate::report::{escape, opening, sentences};
-use crate::rounds::recorded;
 use std::path::Path;
 
 /// Name and version of the form of `study.json`.
@@ -128,7 +128,7 @@ fn standing(comparison: &Comparison, arm: &Arm) -> String {
 fn setting(name: String, runs: &[&Planned]) -> Result<Setting, StudyError> {
     let mut found = Vec::new();
     for planned in runs {
-        if let Some(recorded) = recorded(&planned.folder)? {
+        if let Some(recorded) = carry::found(planned)? {
             found.push(Found { folder: planned.folder.clone(), recorded, arm: Some(planned.arm.clone()) });
         }
     }

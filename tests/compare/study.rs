@@ -105,8 +105,10 @@ fn a_study_that_is_killed_or_shared_ends_as_an_unbroken_one() {
 
     // Another form of the study needs another folder.
     fs::write(place.path("study.toml"), STUDY.replace("budget = 15", "budget = 16")).expect("written");
-    let said = place.refused(&["study", "study.toml", "-o", "whole"]);
-    assert!(said.contains("holds another run") && said.contains("configuration"), "{said}");
+    for more in [&[][..], &["--report-only"]] {
+        let said = place.refused(&[&["study", "study.toml", "-o", "whole"], more].concat());
+        assert!(said.contains("holds another run") && said.contains("configuration"), "{said}");
+    }
 }
 
 #[test]
