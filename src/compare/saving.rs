@@ -77,4 +77,21 @@ mod tests {
         assert_eq!(reaches(&dipping, 0.8), Some(70.0));
         assert_eq!((saving(&[], &RANDOM), reaches(&RANDOM, 0.81), reaches(&RANDOM, 0.4)), (None, None, Some(20.0)));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn exchanging_the_curves_changes_the_sign_alone(
+            worths in proptest::collection::vec((0.0..1.0_f64, 0.0..1.0_f64), 2..9),
+        ) {
+            let labels = |place: usize| 20.0 + 15.0 * place as f64;
+            let curve = |worth: fn(&(f64, f64)) -> f64| -> Vec<(f64, f64)> {
+                worths.iter().enumerate().map(|(place, both)| (labels(place), worth(both))).collect()
+            };
+            let (one, other) = (curve(|both| both.0), curve(|both| both.1));
+            let there = saving(&one, &other).expect("points").share;
+            let back = saving(&other, &one).expect("points").share;
+            proptest::prop_assert!((there + back).abs() < 1e-12, "{there} and {back}");
+            proptest::prop_assert!((-1.0..1.0).contains(&there), "{there}");
+        }
+    }
 }

@@ -172,7 +172,7 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
     for (arm, against) in comparison.against().filter(|(_, against)| against.never_reached > 0) {
         let (never, seeds) = (against.never_reached, against.labels_saved.seeds);
         warnings.push(format!(
-            "`{}` never got as far as random in {never} of {seeds} seeds; these count with the labels that random did without.",
+            "`{}` never reached the best of random in {never} of {seeds} seeds; what it saves is below zero there.",
             arm.name
         ));
     }

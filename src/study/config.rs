@@ -346,4 +346,12 @@ mod tests {
             assert!(error.contains(expected), "{to}: {error}");
         }
     }
+
+    #[test]
+    fn the_study_that_comes_with_the_program_is_one() {
+        let study = read(Path::new("configs/studies/digits.toml")).expect("a study");
+        let planned = plan(&study, Path::new("out")).expect("a plan");
+        assert_eq!(planned.len(), 3 * 5);
+        assert_eq!(planned[0].folder, Path::new("out/data/random/seed-00"));
+    }
 }

@@ -63,7 +63,8 @@ impl StudyReport {
 
     /// The page.
     pub fn html(&self) -> String {
-        let mut page = opening("Study");
+        let names: Vec<&str> = self.settings.iter().map(|setting| setting.name.as_str()).collect();
+        let mut page = opening(&format!("Study of {}", names.join("; ")));
         page += &self.overview();
         for setting in &self.settings {
             page += &format!("<h2>{}</h2>", escape(&setting.name));
