@@ -1,7 +1,7 @@
 //! Arms: the runs of one strategy with the same options, over seeds.
 
 use super::CompareError;
-use super::found::{Found, flat};
+use super::found::{Found, OF_SELECTION, flat};
 use crate::influence::{DEFAULT_SOLVER, SolverOptions};
 use crate::rounds::RunConfig;
 use crate::select::Needs;
@@ -39,6 +39,8 @@ pub fn options(config: &RunConfig) -> BTreeMap<String, Value> {
     if goes_by_reference(config) {
         let solver = config.solver.clone().or_else(|| SolverOptions::named(DEFAULT_SOLVER).ok());
         put("solver", serde_json::to_value(solver).unwrap_or_default());
+        let keys = flat(&serde_json::to_value(config).unwrap_or_default());
+        options.extend(keys.into_iter().filter(|(key, _)| OF_SELECTION.contains(&key.as_str())));
     }
     options.remove("select.seed");
     options

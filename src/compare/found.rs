@@ -99,15 +99,18 @@ pub(super) fn flat(value: &Value) -> BTreeMap<String, Value> {
     keys
 }
 
-/// What of a configuration all compared runs share: everything but the seed, the strategy, its solver, and where files lie,
-/// for what is in them counts.
+/// Where selection takes features from, and what it serves in the place of the reference set: a matter of the arm.
+pub(super) const OF_SELECTION: [&str; 2] = ["data.features", "data.target"];
+
+/// What of a configuration all compared runs share: everything but the seed, the strategy with what it goes by, and where files
+/// lie, for what is in them counts.
 pub fn shared(config: &RunConfig) -> BTreeMap<String, Value> {
     const FREE: [&str; 3] = ["seed", "select", "solver"];
     const PATHS: [&str; 4] = ["model", "data.pool", "data.reference", "data.test"];
     let mut keys = flat(&serde_json::to_value(config).unwrap_or_default());
     keys.retain(|key, _| {
         let table = key.split('.').next().unwrap_or_default();
-        !FREE.contains(&table) && !PATHS.contains(&key.as_str())
+        ![&FREE[..], &PATHS, &OF_SELECTION].iter().any(|known| known.contains(&table) || known.contains(&key.as_str()))
     });
     keys
 }

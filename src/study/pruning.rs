@@ -17,7 +17,8 @@ pub(super) fn prune(folder: &Path, rounds: usize) -> Result<(), DurableError> {
             clear(&folder.join(format!("round-{round:02}")).join(stage))?;
         }
     }
-    Ok(())
+    // What strategies that choose jointly keep of images from round to round.
+    clear(&folder.join("embeddings"))
 }
 
 fn clear(stage: &Path) -> Result<(), DurableError> {
