@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod classifier;
 pub mod cli;
+pub mod compare;
 pub mod data;
 pub mod durable;
 mod error_chain;
@@ -27,6 +28,7 @@ pub mod runtime;
 pub mod scores;
 pub mod scoring;
 pub mod select;
+pub mod study;
 pub mod sweep;
 pub mod task;
 pub mod train;

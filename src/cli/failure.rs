@@ -1,6 +1,7 @@
 //! What a command's end means: exit codes, error text, hints.
 
 use crate::classifier::ClassifierError;
+use crate::compare::CompareError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
 use crate::families::AnnotationError;
 use crate::influence::{EngineError, InfluenceError};
@@ -12,6 +13,7 @@ use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, NoneUsable, ScoringError};
 use crate::select::{JointError, SelectError};
+use crate::study::StudyError;
 use crate::sweep::SweepError;
 use crate::task::{ModelError, TaskError};
 use crate::train::TrainError;
@@ -150,6 +152,17 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             _ => return None,
         });
     }
+    if let Some(CompareError::Rounds(e)) = cause.downcast_ref() {
+        return Some(e);
+    }
+    if let Some(study) = cause.downcast_ref::<StudyError>() {
+        return Some(match study {
+            StudyError::Rounds(e) => e,
+            StudyError::Compare(e) => e,
+            StudyError::Failed { source, .. } => source.as_ref(),
+            _ => return None,
+        });
+    }
     if let Some(InfluenceError::Engine(e)) = cause.downcast_ref() {
         return Some(e);
     }
@@ -184,12 +197,32 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         use RoundsError::{Another, Config, Json, Lost, NoRun, Schema};
         matches!(e, Another { .. } | Config(_) | Json { .. } | Lost { .. } | NoRun { .. } | Schema { .. })
     };
+    let comparing = |e: &CompareError| {
+        use CompareError::{Begin, Differ, NoMetric, NoRun, Nothing, OneRound, Twice, Unfinished};
+        matches!(
+            e,
+            Begin { .. }
+                | Differ { .. }
+                | NoMetric { .. }
+                | NoRun { .. }
+                | Nothing
+                | OneRound
+                | Twice { .. }
+                | Unfinished { .. }
+        )
+    };
+    let study = |e: &StudyError| {
+        use StudyError::{Config, Run, Setting, Toml};
+        matches!(e, Config(_) | Run { .. } | Setting { .. } | Toml { .. })
+    };
     let graph = |e: &InfluenceGraphError| {
         use InfluenceGraphError::{Alike, NoClassScores, NoStep, Scopes, SmallSample, Vector};
         matches!(e, Alike { .. } | NoClassScores { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
     };
     cause.is::<BadRequest>()
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
+        || cause.downcast_ref::<StudyError>().is_some_and(study)
+        || cause.downcast_ref::<CompareError>().is_some_and(comparing)
         || cause.downcast_ref::<TrainError>().is_some_and(training)
         || cause.downcast_ref::<RoundsError>().is_some_and(rounds)
         || matches!(cause.downcast_ref(), Some(PluginError::Call { status, .. }) if *status == Status::UNSUPPORTED.0)

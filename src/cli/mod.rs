@@ -5,6 +5,7 @@
 //! 3 failed while running, 130 interrupted. A closed pipe counts as done.
 
 mod bench;
+mod compare;
 mod data;
 mod doctor;
 mod export;
@@ -20,6 +21,7 @@ mod recipe;
 mod run;
 mod score;
 mod select;
+mod study;
 mod task;
 mod train;
 
@@ -88,6 +90,10 @@ enum Command {
     Select(Box<select::Options>),
     /// Train, score, select and label, round by round
     Run(run::Options),
+    /// Compare runs: what a strategy is worth against random, over seeds
+    Compare(compare::Options),
+    /// Run strategies over data sets, seeds and budgets, and compare them
+    Study(study::Options),
     /// Write files for other stacks: influence graphs
     #[command(subcommand)]
     Export(export::Command),
@@ -156,6 +162,8 @@ pub fn main() -> ExitCode {
         Command::Score(command) => score::run(&command, &context),
         Command::Select(options) => select::run(&options, &context),
         Command::Run(options) => run::run(&options, &context),
+        Command::Compare(options) => compare::run(&options, &context),
+        Command::Study(options) => study::run(&options, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
         Command::Task(command) => task::run(&command, &context),

@@ -1,13 +1,12 @@
 //! `isal run`: all rounds of an active-learning loop.
 
 use super::{BadRequest, Context, Interrupted, Outcome};
-use crate::rounds::{self, Execution, Round, Run, RunConfig};
+use crate::rounds::{self, Execution, Round, Run, RunConfig, Setting};
 use crate::runtime::ExecutionProvider;
 use anyhow::Context as _;
 use clap::Args;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 /// Which run, and where.
 #[derive(Debug, Args)]
@@ -43,43 +42,6 @@ Examples:
   isal run configs/rounds/digits.toml --set seed=3 --set select.strategy=random -o runs/random-3
   isal run --status runs/random-3";
 
-/// `KEY=VALUE`, the key with dots.
-#[derive(Debug, Clone)]
-struct Setting {
-    key: String,
-    value: toml::Value,
-}
-
-impl FromStr for Setting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("expected KEY=VALUE")?;
-        // What is no number, list or truth value is a text, with or without quotes.
-        let read = toml::from_str::<toml::Table>(&format!("value = {value}")).ok();
-        let value = read.and_then(|mut table| table.remove("value")).unwrap_or_else(|| value.into());
-        Ok(Setting { key: key.trim().to_owned(), value })
-    }
-}
-
-impl Setting {
-    /// Puts the value in its place, in tables that are made where they are missing.
-    fn put(&self, table: &mut toml::Table) -> Result<(), BadRequest> {
-        let mut table = table;
-        let mut keys: Vec<&str> = self.key.split('.').collect();
-        let last = keys.pop().unwrap_or_default();
-        for key in keys {
-            let entry = table.entry(key).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            let Some(inner) = entry.as_table_mut() else {
-                return Err(BadRequest(format!("`--set {}`: `{key}` holds a value, no keys", self.key)));
-            };
-            table = inner;
-        }
-        table.insert(last.to_owned(), self.value.clone());
-        Ok(())
-    }
-}
-
 pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let Some(path) = &given.config else {
         let found = rounds::status(given.status.as_deref().unwrap_or(Path::new(".")))?;
@@ -112,7 +74,7 @@ fn read(path: &Path, settings: &[Setting]) -> anyhow::Result<RunConfig> {
     let refused = |error: toml::de::Error| BadRequest(format!("`{}`: {error}", path.display()));
     let mut table: toml::Table = toml::from_str(&text).map_err(refused)?;
     for setting in settings {
-        setting.put(&mut table)?;
+        setting.put(&mut table).map_err(|error| BadRequest(format!("`--set {}`: {error}", setting.key)))?;
     }
     // From text where there is nothing to override: its errors show the line.
     let config = if settings.is_empty() { toml::from_str(&text) } else { table.try_into() };
@@ -136,30 +98,4 @@ fn table(run: &Run) -> String {
         );
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn put(settings: &[&str], text: &str) -> Result<toml::Table, BadRequest> {
-        let mut table: toml::Table = text.parse().expect("TOML");
-        for setting in settings {
-            setting.parse::<Setting>().expect("a setting").put(&mut table)?;
-        }
-        Ok(table)
-    }
-
-    #[test]
-    fn settings_reach_into_tables_and_keep_their_types() {
-        let put = put(&["seed=3", "select.strategy=random", "train.learning-rate=0.1", "data.pool=a b"], "seed = 1");
-        let expected = "seed = 3\nselect.strategy = 'random'\ntrain.learning-rate = 0.1\ndata.pool = 'a b'";
-        assert_eq!(put.expect("put"), expected.parse().expect("TOML"));
-    }
-
-    #[test]
-    fn a_setting_without_a_key_or_below_a_value_is_refused() {
-        assert!("=3".parse::<Setting>().is_err() && "seed".parse::<Setting>().is_err());
-        assert!(put(&["seed.x=3"], "seed = 1").expect_err("refused").0.contains("seed"));
-    }
 }

@@ -7,10 +7,14 @@
 mod config;
 mod error;
 mod initial;
+mod recorded;
+mod setting;
 mod state;
 
 pub use config::{Amount, DataPart, LabelsPart, RunConfig, TrainPart};
 pub use error::RoundsError;
+pub use recorded::{Recorded, recorded};
+pub use setting::{Setting, SettingError};
 pub use state::Round;
 
 use crate::data::{Dataset, Labelled, OnOverlap, OpenOptions, Pool, Preprocess, Reference, Split, Test};
@@ -18,7 +22,7 @@ use crate::durable::{self, FolderLock};
 use crate::influence::{DEFAULT_SOLVER, SolverOptions};
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::observe::Observer;
-use crate::report::Curve;
+use crate::report::{Curve, Line};
 use crate::runtime::ExecutionProvider;
 use crate::scoring::{
     CurvatureOptions, Features, ModelSource, ReferenceSet, ScoreOptions, ScoringError, Source, score_pool,
@@ -69,13 +73,19 @@ pub struct Run {
 
 /// What a run is, so that a folder is not gone on with as another.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-struct Identity {
-    schema: String,
-    config: RunConfig,
-    model: String,
-    pool: String,
-    reference: Option<String>,
-    test: String,
+pub struct Identity {
+    /// Version of this object.
+    pub schema: String,
+    /// What the run was asked for.
+    pub config: RunConfig,
+    /// SHA-256 of the model's file.
+    pub model: String,
+    /// Fingerprint of the pool.
+    pub pool: String,
+    /// Fingerprint of the reference set, where there is one.
+    pub reference: Option<String>,
+    /// Fingerprint of the test set.
+    pub test: String,
 }
 
 /// Carries a run to its end, from wherever it was left.
@@ -123,9 +133,10 @@ fn picture(run: &Run) -> String {
         None => Some((round.labeled as f64, round.test_loss?)),
     };
     let accuracy = run.ended.iter().any(|round| round.test_accuracy.is_some());
-    let points = run.ended.iter().filter_map(point).collect();
+    let line = Line { points: run.ended.iter().filter_map(point).collect(), ..Line::default() };
     let worth = if accuracy { "test accuracy, %" } else { "test loss" };
-    Curve { title: format!("{}, seed {}", run.strategy, run.seed), across: "labels", up: worth, points }.svg()
+    Curve { title: format!("{}, seed {}", run.strategy, run.seed), across: "labels", up: worth, lines: vec![line] }
+        .svg()
 }
 
 impl Layout<'_> {
