@@ -146,6 +146,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             RoundsError::Preprocess(e) => e,
             RoundsError::Data { source, .. } => source.as_ref(),
             RoundsError::Train { source, .. } => source.as_ref(),
+            RoundsError::Command { source, .. } => source.as_ref(),
             RoundsError::Score { source, .. } => source.as_ref(),
             _ => return None,
         });
@@ -180,8 +181,13 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let training = |e: &TrainError| matches!(e, TrainError::Another { .. } | TrainError::Augmented { .. });
     let rounds = |e: &RoundsError| {
-        use RoundsError::{Another, Config, Json, Lost, NoRun, Schema};
-        matches!(e, Another { .. } | Config(_) | Json { .. } | Lost { .. } | NoRun { .. } | Schema { .. })
+        use RoundsError::{
+            Another, Begun, Config, Json, Lost, LostClass, NoPeople, NoRun, NotWaiting, NothingLabelled,
+        };
+        use RoundsError::{Refused, Schema};
+        matches!(e, Another { .. } | Begun { .. } | Config(_) | Json { .. } | Lost { .. } | LostClass { .. })
+            || matches!(e, NoPeople { .. } | NoRun { .. } | NotWaiting { .. } | NothingLabelled { .. })
+            || matches!(e, Refused(_) | Schema { .. })
     };
     let graph = |e: &InfluenceGraphError| {
         use InfluenceGraphError::{Alike, NoClassScores, NoStep, Scopes, SmallSample, Vector};

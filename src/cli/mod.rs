@@ -11,6 +11,7 @@ mod export;
 mod failure;
 mod graph;
 mod help;
+mod label;
 mod merge;
 mod model;
 mod model_arguments;
@@ -85,6 +86,9 @@ enum Command {
     Score(score::Command),
     /// Train, score, select and label, round by round
     Run(run::Options),
+    /// Take labels that people gave into a run, or show which are missing
+    #[command(subcommand)]
+    Label(label::Command),
     /// Write files for other stacks: influence graphs
     #[command(subcommand)]
     Export(export::Command),
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Train(options) => train::run(&options, &context),
         Command::Score(command) => score::run(&command, &context),
         Command::Run(options) => run::run(&options, &context),
+        Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
         Command::Task(command) => task::run(&command, &context),
