@@ -67,6 +67,10 @@ pub(super) fn exit_code(outcome: anyhow::Result<Outcome>) -> ExitCode {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
+    // As a context it is no cause of its own in the chain.
+    if error.is::<Interrupted>() {
+        return 130;
+    }
     for cause in error.chain().flat_map(unwrapped) {
         if cause.is::<Interrupted>() {
             return 130;
@@ -291,6 +295,7 @@ mod tests {
         let request = anyhow::Error::new(BadRequest("`--budget` is 0".into())).context("scoring");
         assert_eq!(code(&request), 2);
         assert_eq!(code(&anyhow::Error::new(Interrupted).context("scoring")), 130);
+        assert_eq!(code(&anyhow::anyhow!("stopped").context(Interrupted).context("scoring")), 130);
         assert_eq!(code(&anyhow::anyhow!("the disk is full")), 3);
         let recipe = ScoringError::from(RecipeError::SizeUnknown);
         assert_eq!(code(&anyhow::Error::new(recipe).context("scoring")), 2, "a wrapped error counts as itself");

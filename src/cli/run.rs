@@ -169,12 +169,15 @@ fn standing(status: &Status, folder: &Path) -> String {
     };
     let Cost { labeled, skipped, train_s, score_s } = status.cost;
     let skipped = if skipped > 0 { format!(" ({skipped} more skipped)") } else { String::new() };
-    format!("\ncost: {labeled} labels{skipped}, training {train_s:.1} s, selection {score_s:.1} s\n{state}\n")
+    format!("cost: {labeled} labels{skipped}, training {train_s:.1} s, selection {score_s:.1} s\n{state}\n")
 }
 
 /// What a run was worth, round by round.
 fn table(run: &Run) -> String {
     let mut text = format!("{}, seed {}: {} of {} rounds\n", run.strategy, run.seed, run.ended.len(), run.rounds);
+    if run.ended.is_empty() {
+        return text;
+    }
     let _ = writeln!(text, "\n round   labels   test accuracy   test loss   training   selection");
     for Round { round, labeled, test_loss, test_accuracy, train_s, score_s, .. } in &run.ended {
         let or_dash = |figure: Option<String>| figure.unwrap_or_else(|| "-".to_owned());

@@ -83,8 +83,10 @@ pub fn status(folder: &Path) -> Result<Status, RoundsError> {
         cost.labeled += labeled.ids.len();
         cost.skipped += labeled.skipped.len();
     }
-    cost.train_s = run.ended.iter().map(|round| round.train_s).sum();
-    cost.score_s = run.ended.iter().filter_map(|round| round.score_s).sum();
+    for round in &run.ended {
+        cost.train_s += round.train_s;
+        cost.score_s += round.score_s.unwrap_or_default();
+    }
     let next = next(&layout, run.ended.len(), run.rounds)?;
     run.waiting = match identity.config.asks_people() {
         true => label_status(folder)?.into_waiting(),

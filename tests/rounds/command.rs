@@ -97,11 +97,14 @@ fn a_program_that_fails_is_shown_and_the_run_goes_on_when_it_is_mended() {
     for part in ["training of round 1", "`sh`", "exit code 3", "log.txt", "first", "no such layer"] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    let kept = place.json("out/round-00/trained/command.json");
+    assert_eq!((&kept["exit_code"], &kept["log_tail"]), (&3.into(), &"first\nno such layer".into()));
     fs::write(place.path("train.sh"), "echo done").expect("written");
     let said = stderr(&mut place.run("out", &[]), 3);
     assert!(said.contains("left no model") && said.contains("ISAL_MODEL"), "{said}");
     fs::write(place.path("train.sh"), TRAIN).expect("written");
     place.run("out", &[]).assert().success();
+    assert_eq!(place.json("out/round-00/trained/metrics.json")["exit_code"], 0);
 }
 
 #[test]

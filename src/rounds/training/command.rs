@@ -112,10 +112,9 @@ pub enum CommandError {
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Done {
     schema: String,
-    /// The program and its arguments, as they were run.
-    command: Vec<String>,
-    /// Wall time of it, in seconds.
-    seconds: f64,
+    /// How the program ran.
+    #[serde(flatten)]
+    ran: Ran,
     /// SHA-256 of its model.
     model_sha256: String,
     /// What its model is worth on the test images.
@@ -124,11 +123,17 @@ struct Done {
     metrics: Option<Value>,
 }
 
-/// A program that ended well, and whose model has yet to be looked at: `trained/command.json`.
+/// How a program ran: `trained/command.json`, also where it failed.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 struct Ran {
+    /// The program and its arguments, as they were run.
     command: Vec<String>,
+    /// Its exit code; absent where a signal ended it.
+    exit_code: Option<i32>,
+    /// Wall time, in seconds.
     seconds: f64,
+    /// The last lines that it wrote.
+    log_tail: String,
 }
 
 /// What a program is told, by name.
@@ -196,18 +201,18 @@ pub(in crate::rounds) fn train_by_command(
             })?;
             let metrics = std::fs::read(&place.metrics).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
             let schema = "isal-command-training/1".to_owned();
-            let finished = Done { schema, command: ran.command, seconds: ran.seconds, model_sha256, test, metrics };
+            let finished = Done { schema, ran, model_sha256, test, metrics };
             state::write(&done, &finished)?;
             finished
         }
     };
-    Ok(Training { test: Some(finished.test), seconds: finished.seconds })
+    Ok(Training { test: Some(finished.test), seconds: finished.ran.seconds })
 }
 
 /// Runs the program, unless it ended well before.
 fn run(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -> Result<Ran, RoundsError> {
     let record = place.folder.join("command.json");
-    if let Some(ran) = state::read::<Ran>(&record)?.filter(|_| place.model.exists()) {
+    if let Some(ran) = state::read::<Ran>(&record)?.filter(|ran| ran.exit_code == Some(0) && place.model.exists()) {
         return Ok(ran);
     }
     state::make_folder(&place.work)?;
@@ -230,25 +235,22 @@ fn run(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -
     let environment = told.environment();
     let environment: Vec<(&str, String)> =
         environment.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-    let ended = process::run(&command, &environment, &place.log, going.observer);
-    let log = place.log.clone();
-    match ended {
-        Err(source) => Err(failed(CommandError::Start { program, source })),
-        Ok(Ended::Stopped) => Err(failed(CommandError::Stopped { program, work: place.work.clone() })),
-        Ok(Ended::Itself(status)) if !status.success() => {
-            let tail = tail(&log);
-            Err(failed(CommandError::Failed { program, how: how(status), log, tail }))
-        }
-        Ok(Ended::Itself(_)) if !place.model.exists() => {
-            let (model, tail) = (place.model.clone(), tail(&log));
-            Err(failed(CommandError::NoModel { program, model, log, tail }))
-        }
-        Ok(Ended::Itself(_)) => {
-            let ran = Ran { command, seconds: began.elapsed().as_secs_f64() };
-            state::write(&record, &ran)?;
-            Ok(ran)
-        }
+    let status = match process::run(&command, &environment, &place.log, going.observer) {
+        Err(source) => return Err(failed(CommandError::Start { program, source })),
+        Ok(Ended::Stopped) => return Err(failed(CommandError::Stopped { program, work: place.work.clone() })),
+        Ok(Ended::Itself(status)) => status,
+    };
+    let (seconds, tail, log) = (began.elapsed().as_secs_f64(), tail(&place.log), place.log.clone());
+    let ran = Ran { command, exit_code: status.code(), seconds, log_tail: tail.clone() };
+    state::write(&record, &ran)?;
+    if !status.success() {
+        return Err(failed(CommandError::Failed { program, how: how(status), log, tail: indented(&tail) }));
     }
+    if !place.model.exists() {
+        let model = place.model.clone();
+        return Err(failed(CommandError::NoModel { program, model, log, tail: indented(&tail) }));
+    }
+    Ok(ran)
 }
 
 /// Writes the lists, and gathers all that the program is told.
@@ -345,10 +347,15 @@ fn tail(log: &Path) -> String {
     let bytes = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(TAIL);
-    let shown = lines.get(from..).unwrap_or_default().iter().map(|line| format!("    {line}"));
-    let shown: Vec<String> = shown.collect();
-    if shown.is_empty() { "    (it wrote nothing)".to_owned() } else { shown.join("\n") }
+    lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default().join("\n")
+}
+
+/// A tail as an error shows it.
+fn indented(tail: &str) -> String {
+    match tail {
+        "" => "    (it wrote nothing)".to_owned(),
+        tail => tail.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"),
+    }
 }
 
 #[cfg(test)]
@@ -368,10 +375,10 @@ mod tests {
     fn a_tail_has_the_last_lines() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = folder.path().join("log.txt");
-        assert!(tail(&log).contains("nothing"));
+        assert!(indented(&tail(&log)).contains("nothing"));
         let lines: Vec<String> = (0..30).map(|line| format!("line {line}")).collect();
         std::fs::write(&log, lines.join("\n")).expect("written");
-        let tail = tail(&log);
+        let tail = indented(&tail(&log));
         assert!(tail.starts_with("    line 10\n") && tail.ends_with("line 29"), "{tail}");
     }
 }
