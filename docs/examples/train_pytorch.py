@@ -2,7 +2,7 @@
 
     [train]
     kind = "command"
-    command = ["python3", "docs/examples/train_pytorch.py", "--epochs", "20"]
+    command = ["python3", "docs/examples/train_pytorch.py", "--epochs", "40"]
 
 Replace `network` by your own model and `images` by your own preprocessing. What `isal` tells is in the environment:
 ISAL_LABELED, ISAL_REFERENCE and ISAL_TEST (JSON lines with `path`, `label`, `class_index`), ISAL_CLASSES (names in the order
@@ -41,7 +41,7 @@ def network(classes):
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--epochs", type=int, default=20)
+    arguments.add_argument("--epochs", type=int, default=40)
     arguments.add_argument("--batch-size", type=int, default=16)
     arguments = arguments.parse_args()
     torch.manual_seed(int(os.environ["ISAL_SEED"]) % 2**31)

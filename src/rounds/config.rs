@@ -44,6 +44,12 @@ impl RunConfig {
         self.oracle.kind == OracleKind::Human
     }
 
+    /// It without what may change on the way: what stays on disk, and when people's labels are enough.
+    pub(super) fn what_decides(&self) -> RunConfig {
+        let oracle = OraclePart { partial: false, ..self.oracle.clone() };
+        RunConfig { oracle, output: OutputPart::default(), ..self.clone() }
+    }
+
     /// The reference set's path, for messages.
     pub(super) fn reference_path(&self) -> &Path {
         self.data.reference.as_deref().unwrap_or(Path::new(""))

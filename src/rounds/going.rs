@@ -268,7 +268,7 @@ fn settle_identity(
     };
     let differing = [
         ("version", found.schema != identity.schema),
-        ("configuration", found.config != identity.config),
+        ("configuration", found.config.what_decides() != identity.config.what_decides()),
         ("model", found.model != identity.model),
         ("pool", found.pool != identity.pool),
         ("reference set", found.reference != identity.reference),
@@ -277,6 +277,7 @@ fn settle_identity(
     ];
     match differing.into_iter().find(|(_, differs)| *differs) {
         Some((what, _)) => Err(RoundsError::Another { folder: execution.out.clone(), what }),
+        None if found != identity => state::write(&path, &identity),
         None => Ok(()),
     }
 }

@@ -6,6 +6,7 @@ use super::{RoundsError, training::Kind};
 use crate::classifier::class_names;
 use crate::data::{Dataset, Labelled, OnOverlap, OpenOptions, Pool, Reference, Split, Test, common_classes};
 use crate::task::{ModelError, ModelOptions, TaskModel};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The images of a run.
@@ -36,6 +37,12 @@ impl Sets {
         let reference = config.data.reference.as_deref().map(|path| open("data.reference", path)).transpose()?;
         let test = open("data.test", &config.data.test)?;
         let classes = classes(config, model, &pool, reference.as_ref(), &test)?;
+        if config.asks_people() && classes.contains(&config.oracle.skip) {
+            let skip = &config.oracle.skip;
+            return Err(RoundsError::Config(format!(
+                "`{skip}` is a class and the label of images to leave out: set oracle.skip to another word"
+            )));
+        }
         let as_pool = |source| RoundsError::data("data.pool", &config.data.pool, source);
         let pool = match config.asks_people() {
             true => pool.with_labels(Vec::new(), &classes),
@@ -97,11 +104,9 @@ fn classes(
             let (given, found) = (given.len(), model.classes);
             return Err(RoundsError::Config(format!("data.classes names {given} classes, and the model has {found}")));
         }
-        if given.contains(&config.oracle.skip) && config.asks_people() {
-            let skip = &config.oracle.skip;
-            return Err(RoundsError::Config(format!(
-                "`{skip}` is among data.classes and the word for images to leave out: set oracle.skip to another"
-            )));
+        let names: BTreeSet<&String> = given.iter().collect();
+        if names.len() != given.len() || names.iter().any(|name| name.trim().is_empty()) {
+            return Err(RoundsError::Config("data.classes names a class twice, or has an empty name".to_owned()));
         }
         return Ok(given.clone());
     }

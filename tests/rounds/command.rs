@@ -162,6 +162,9 @@ fn a_killed_run_leaves_no_program_behind_and_an_interrupted_one_ends_it() {
         let place = place(script);
         let mut child: Child = place.start("out");
         let processes = processes(&place, &["trainer", "worker"]);
+        let status = place.isal(&["run", "--status", "out", "--json"]).output().expect("it runs").stdout;
+        let status: Value = serde_json::from_slice(&status).expect("JSON");
+        assert_eq!((&status["state"], &status["next"]["stage"]), (&"running".into(), &"training".into()));
         let id = child.id().to_string();
         assert!(std::process::Command::new("kill").args(["-s", signal, &id]).status().expect("it runs").success());
         let status = child.wait().expect("it ends");
@@ -177,7 +180,7 @@ fn the_example_in_pytorch_trains() {
     let Some(python) = python.filter(|_| std::env::var_os("ISAL_TEST_ALL").is_some()) else { return };
     let place = Place::new();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/train_pytorch.py");
-    let command = format!("command = ['{python}', '{}', '--epochs', '8']", script.display());
+    let command = format!("command = ['{python}', '{}', '--epochs', '40']", script.display());
     place.configure(
         &CONFIG
             .replace("command = [\"sh\", \"train.sh\", \"{model}\"]", &command)

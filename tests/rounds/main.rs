@@ -60,10 +60,11 @@ fn models_are_kept_as_the_output_says_and_reference_images_as_the_data_say() {
     let models: Vec<bool> =
         (0..2).map(|round| place.path(&format!("out/round-{round:02}/trained/model.onnx")).exists()).collect();
     assert_eq!(models, [false, true]);
-    let selection = place.json("out/round-00/scored/selection.json").to_string();
-    assert!(selection.contains(r#""reference images":"20""#), "{selection}");
-    // A run that has ended is left as it is.
-    place.run("out", &more).assert().success();
+    let scored = place.json("out/round-00/scored/run.json").to_string();
+    assert!(scored.contains(r#""reference images":"20""#), "{scored}");
+    // A run that has ended is left as it is, but for what is kept of it.
+    place.run("out", &more).args(["--set", "output.keep=none"]).assert().success();
+    assert!(!place.path("out/round-01/trained/model.onnx").exists());
     let said = stderr(place.run("other", &more).args(["--set", "data.reference-images=41"]), 2);
     assert!(said.contains("data.reference-images is 41, expected 1 to 40"), "{said}");
 }

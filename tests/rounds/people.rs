@@ -108,10 +108,10 @@ fn a_run_waits_for_people_and_takes_what_they_say() {
     assert!(said.contains("1 changed"), "{said}");
 
     // The others sorted into folders, under the names that the folder of images has.
-    for at in 12..20 {
+    for (at, link) in links.iter().enumerate().skip(12) {
         let folder = place.path(&format!("sorted/{}", of(at).1));
         fs::create_dir_all(&folder).expect("made");
-        fs::copy(place.path(&format!("out/round-00/to-label/{}", links[at])), folder.join(&links[at])).expect("copied");
+        fs::copy(place.path(&format!("out/round-00/to-label/{link}")), folder.join(link)).expect("copied");
     }
     let said = stdout(&mut place.isal(&["label", "import", "out", "sorted"]));
     assert!(said.contains("8 labels taken") && said.contains("can go on"), "{said}");
