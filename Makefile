@@ -50,7 +50,7 @@ test: ## everything: sets up, builds, lints, runs the tests, with fifteen export
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 test-all: export ISAL_TEST_ALL = 1
-test-all: test ## the same with all exported networks and the solves that take long
+test-all: test ## the same with all exported networks, the solves that take long, and kills at every write of a run
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

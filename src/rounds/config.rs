@@ -214,6 +214,17 @@ mod tests {
     }
 
     #[test]
+    fn the_runs_in_configs_are_runs() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/rounds");
+        for file in std::fs::read_dir(folder).expect("a folder") {
+            let path = file.expect("an entry").path();
+            let text = std::fs::read_to_string(&path).expect("a file");
+            let config: RunConfig = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            assert_eq!(config.problem(), None, "{}", path.display());
+        }
+    }
+
+    #[test]
     fn shares_are_of_the_pool_and_at_least_one_image() {
         assert_eq!(Amount::Share(0.001).of(100), Some(1));
         assert_eq!([Amount::Share(1.0), Amount::Share(-0.1), Amount::Count(0)].map(|a| a.of(100)), [None; 3]);

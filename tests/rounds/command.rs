@@ -1,6 +1,6 @@
 //! Runs whose models other programs train: shell scripts that call `isal train`, and PyTorch where there is one.
 
-use super::place::{Place, stderr};
+use super::place::{Place, digits, stderr};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -72,6 +72,31 @@ fn a_program_trains_and_its_models_select() {
     // Nothing is trained twice.
     fs::write(place.path("train.sh"), "exit 1").expect("written");
     place.run("out", &[]).assert().success();
+}
+
+#[test]
+fn a_program_needs_no_model_to_start_from_and_reads_images_of_archives_as_files() {
+    let place = place(
+        "set -e; test -z \"$ISAL_PREVIOUS_MODEL\"; test -z \"$ISAL_REFERENCE\"; test $(wc -l < $ISAL_CLASSES) = 10
+        \"$ISAL\" train --model model.onnx --train $ISAL_LABELED --epochs 1 --threads 1 -o $ISAL_OUT/isal
+        cp $ISAL_OUT/isal/model.onnx $ISAL_MODEL",
+    );
+    // Ten digits of each class, which the other sets do not have.
+    digits::write_table(&place.path("table.csv"), 100, 10);
+    let config = CONFIG
+        .replace("\nmodel = \"model.onnx\"", "")
+        .replace("pool = \"pool\", reference = \"reference\"", "pool = \"table.csv\"");
+    place.configure(&config);
+    place.run("out", &[]).assert().success();
+    let list = fs::read_to_string(place.path("out/round-01/lists/labeled.jsonl")).expect("a list");
+    assert_eq!(list.lines().count(), 25);
+    let files = super::place::list(&place.path("out/images/pool"));
+    assert_eq!(files.len(), 25, "those that are labelled alone");
+    for line in list.lines() {
+        let row: Value = serde_json::from_str(line).expect("JSON");
+        let shown = image::open(row["path"].as_str().expect("a path")).expect("an image");
+        assert_eq!((shown.width(), shown.height()), (28, 28));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A place to run in: a LeNet, real digits, and configurations of a few seconds.
 
 #[path = "../score_pool/digits.rs"]
-mod digits;
+pub mod digits;
 
 use assert_cmd::Command;
 use serde_json::Value;
