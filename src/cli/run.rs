@@ -164,7 +164,7 @@ fn standing(status: &Status, folder: &Path) -> String {
         (State::Running, _) => format!("running: {stage}"),
         (State::Waiting, Some(waiting)) => super::label::to_do(waiting, folder),
         (State::Waiting | State::Stopped, _) => {
-            format!("stopped before {stage} came to its end; the command that began the run goes on with it")
+            format!("stopped at {stage}; the command that began the run continues from there")
         }
     };
     let Cost { labeled, skipped, train_s, score_s } = status.cost;

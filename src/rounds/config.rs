@@ -55,7 +55,7 @@ impl RunConfig {
         self.data.reference.as_deref().unwrap_or(Path::new(""))
     }
 
-    /// The first thing that makes no run, in words, as far as that can be told without the data.
+    /// The first thing that makes no run, in words, as far as that can be seen without the data.
     pub(super) fn problem(&self) -> Option<String> {
         let found = [
             (self.rounds == 0, "rounds is 0, expected at least 1"),
@@ -131,7 +131,7 @@ pub struct LabelsPart {
     /// Labels of images of the pool that are there already, instead: a list, or image folders by class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub initial_labels: Option<PathBuf>,
-    /// Whether these are as many of each class as there can be; else they are drawn from all alike.
+    /// Whether these are as many of each class as there can be; else they are drawn uniformly.
     #[serde(default)]
     pub balanced: bool,
     /// Labelled after each training but the last.
@@ -144,7 +144,7 @@ pub struct LabelsPart {
 pub struct OraclePart {
     /// From the pool itself, or from people.
     pub kind: OracleKind,
-    /// What people write where an image cannot be told or is of no use; it is never offered again.
+    /// What people write where an image cannot be recognised or is of no use; it is never offered again.
     pub skip: String,
     /// Go on with the images that have a label, whenever some of a list have; the others go back to the pool.
     pub partial: bool,

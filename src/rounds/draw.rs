@@ -21,7 +21,7 @@ impl Purpose {
     }
 }
 
-/// Positions of `count` images, drawn by `seed` for a purpose: of all alike, or of every class as many as there can be (the last
+/// Positions of `count` images, drawn by `seed` for a purpose: uniformly, or of every class as many as there can be (the last
 /// ones of classes that the seed picks).
 pub(super) fn draw(images: &Dataset, count: usize, balanced: bool, purpose: Purpose, seed: u64) -> Vec<usize> {
     let (of_images, of_classes) = purpose.streams();

@@ -1,7 +1,7 @@
 //! The whole loop: train, evaluate, score, select, label, again.
 //!
 //! Labels are there already and are revealed as images are selected, so that what a strategy is worth can be measured; or people
-//! give them, and a run waits for them. A model is trained by `isal` or by a program of one's own. Each stage is a folder that
+//! give them, and a run waits for them. A model is trained by `isal` or by a program of the user's. Each stage is a folder that
 //! its own command could go on with, and a round begins when `labeled.json` says which images it has; so a run that was
 //! killed anywhere goes on by the same call, and ends as an unbroken one does.
 

@@ -116,12 +116,15 @@ fn a_run_with_a_program_that_is_killed_ends_with_the_same_bytes() {
 }
 
 #[test]
-fn a_program_that_fails_is_shown_and_the_run_goes_on_when_it_is_mended() {
+fn a_program_that_fails_is_shown_and_the_run_goes_on_when_it_is_fixed() {
     let place = place("echo first; echo 'no such layer' >&2; exit 3");
     let said = stderr(&mut place.run("out", &[]), 3);
     for part in ["training of round 1", "`sh`", "exit code 3", "log.txt", "first", "no such layer"] {
         assert!(said.contains(part), "{part}: {said}");
     }
+    let words = "train.command=['sh', '-c', 'echo {previous-model}']";
+    let said = stderr(place.isal(&["run", "run.toml", "-o", "bare"]).args(["--set", words]), 3);
+    assert!(said.contains("left no model") && said.contains("model.onnx"), "{said}");
     let kept = place.json("out/round-00/trained/command.json");
     assert_eq!((&kept["exit_code"], &kept["log_tail"]), (&3.into(), &"first\nno such layer".into()));
     fs::write(place.path("train.sh"), "echo done").expect("written");

@@ -10,7 +10,7 @@ fn all() -> bool {
     std::env::var_os("ISAL_TEST_ALL").is_some()
 }
 
-/// A folder with an unbroken run, and all that another must have alike.
+/// A folder with an unbroken run, and all that another run must have too.
 fn whole() -> (Place, Vec<(String, Vec<u8>)>) {
     let place = Place::new();
     place.run("whole", &[]).assert().success();
@@ -19,7 +19,7 @@ fn whole() -> (Place, Vec<(String, Vec<u8>)>) {
     (place, whole)
 }
 
-fn assert_alike(place: &Place, out: &str, whole: &[(String, Vec<u8>)], kills: &str) {
+fn assert_same(place: &Place, out: &str, whole: &[(String, Vec<u8>)], kills: &str) {
     let broken = place.made(out);
     let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&broken), names(whole), "after {kills}");
@@ -34,7 +34,7 @@ fn a_kill_at_any_write_loses_nothing() {
     // Each run is killed one moment later than the one before it, so that every one gets further.
     let kills = place.run_with_kills("broken");
     assert!(kills >= 8, "{kills} kills");
-    assert_alike(&place, "broken", &whole, &format!("kills at {kills} moments"));
+    assert_same(&place, "broken", &whole, &format!("kills at {kills} moments"));
     if !all() {
         return;
     }
@@ -47,7 +47,7 @@ fn a_kill_at_any_write_loses_nothing() {
         }
         assert_eq!(output.status.code(), None, "{}", String::from_utf8_lossy(&output.stderr));
         place.run(&out, &[]).assert().success();
-        assert_alike(&place, &out, &whole, &format!("a kill at moment {at}"));
+        assert_same(&place, &out, &whole, &format!("a kill at moment {at}"));
         std::fs::remove_dir_all(place.path(&out)).expect("removed");
     }
 }
@@ -85,7 +85,7 @@ fn a_kill_at_any_moment_loses_nothing() {
             child.wait().expect("gone");
             kills += 1;
         }
-        assert_alike(&place, &out, &whole, &format!("{kills} kills"));
+        assert_same(&place, &out, &whole, &format!("{kills} kills"));
         runs += 1;
     }
 }

@@ -1,6 +1,6 @@
-//! Training by a program of one's own, which is told the lists of images and where to leave an ONNX model.
+//! Training by a program of the user's, which gets lists of images and leaves an ONNX model.
 //!
-//! What it is told stands in the environment, and wherever an argument has the name in braces. Its output goes to
+//! It reads its input from environment variables, or from arguments that have a name in braces. Its output goes to
 //! `trained/log.txt`; `trained/work` is its own folder, which it finds again after an interruption. The model is looked at before
 //! it is taken, and evaluated on the test images by ONNX Runtime.
 
@@ -25,7 +25,7 @@ use std::time::Instant;
 /// Lines of a log that an error shows.
 const TAIL: usize = 20;
 
-/// Why a training by a command came to nothing.
+/// Why a training by a command failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
@@ -51,7 +51,7 @@ pub enum CommandError {
     },
     /// It left no model.
     #[error(
-        "`{program}` ended well and left no model at `{}` (ISAL_MODEL, {{model}}); the end of `{}`:\n{tail}",
+        "`{program}` ended with exit code 0 and left no model at `{}` (ISAL_MODEL, {{model}}); the end of `{}`:\n{tail}",
         model.display(), log.display()
     )]
     NoModel {
@@ -136,17 +136,24 @@ struct Ran {
     log_tail: String,
 }
 
-/// What a program is told, by name.
+/// The values that a program gets, by name.
 #[derive(Debug)]
-struct Told(Vec<(&'static str, String)>);
+struct Values(Vec<(&'static str, String)>);
 
-impl Told {
-    /// The words of a command, with what is told in place of the names in braces.
+impl Values {
+    /// The words of a command, with the values in place of the names in braces.
     fn fill(&self, words: &[String]) -> Vec<String> {
         let fill = |word: &String| {
             self.0.iter().fold(word.clone(), |word, (name, value)| word.replace(&format!("{{{name}}}"), value))
         };
         words.iter().map(fill).collect()
+    }
+
+    /// A name in braces in these words that this run has no value for.
+    fn missing(&self, words: &[String]) -> Option<&'static str> {
+        let absent = |name: &&str| self.0.iter().all(|(known, _)| known != name);
+        let asked = |name: &&str| words.iter().any(|word| word.contains(&format!("{{{name}}}")));
+        ["reference", "previous-model"].into_iter().filter(absent).find(asked)
     }
 
     /// The same as environment variables.
@@ -209,7 +216,7 @@ pub(in crate::rounds) fn train_by_command(
     Ok(Training { test: Some(finished.test), seconds: finished.ran.seconds })
 }
 
-/// Runs the program, unless it ended well before.
+/// Runs the program, unless it succeeded before.
 fn run(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -> Result<Ran, RoundsError> {
     let record = place.folder.join("command.json");
     if let Some(ran) = state::read::<Ran>(&record)?.filter(|ran| ran.exit_code == Some(0) && place.model.exists()) {
@@ -217,8 +224,8 @@ fn run(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -
     }
     state::make_folder(&place.work)?;
     let beside = ["toml", "classes.txt"].map(|ending| place.model.with_extension(ending));
-    for stale in beside.iter().chain([&place.model, &place.metrics]) {
-        // Of a try that came to nothing: it must not be taken for what this one leaves.
+    for stale in [&record].into_iter().chain(&beside).chain([&place.model, &place.metrics]) {
+        // Of an attempt that failed: it must not be taken for what this one leaves. The record goes first.
         match std::fs::remove_file(stale) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(RoundsError::Write { path: stale.clone(), source });
@@ -226,13 +233,17 @@ fn run(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -
             _ => {}
         }
     }
-    let told = tell(going, round, labelled, place)?;
-    let command = told.fill(&going.config.train.command);
+    let values = values(going, round, labelled, place)?;
+    if let Some(name) = values.missing(&going.config.train.command) {
+        let of = if name == "reference" { "data.reference" } else { "model" };
+        return Err(RoundsError::Config(format!("train.command has `{{{name}}}`, and the run has no {of}")));
+    }
+    let command = values.fill(&going.config.train.command);
     let program = command.first().cloned().unwrap_or_default();
     going.observer.say(&format!("round {}: `{program}` trains; its output is in `{}`", round + 1, place.log.display()));
     let began = Instant::now();
     let failed = |source| RoundsError::Command { round, source: Box::new(source) };
-    let environment = told.environment();
+    let environment = values.environment();
     let environment: Vec<(&str, String)> =
         environment.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
     let status = match process::run(&command, &environment, &place.log, going.observer) {
@@ -253,15 +264,15 @@ fn run(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -
     Ok(ran)
 }
 
-/// Writes the lists, and gathers all that the program is told.
-fn tell(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -> Result<Told, RoundsError> {
+/// Writes the lists, and gathers all values that the program gets.
+fn values(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) -> Result<Values, RoundsError> {
     let lists = Lists {
         lists: going.layout().round(round).join("lists"),
         images: going.layout().0.join("images"),
         classes: &going.classes,
     };
     let text = |path: &Path| path.display().to_string();
-    let mut told = vec![
+    let mut values = vec![
         ("labeled", text(&lists.write("labeled", "pool", labelled.dataset())?)),
         ("test", text(&lists.write("test", "test", going.test.dataset())?)),
         ("classes", text(&lists.write_classes()?)),
@@ -274,12 +285,12 @@ fn tell(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place) 
     if let Some(reference) = &going.reference {
         let named = |source| RoundsError::data("data.reference", going.config.reference_path(), source);
         let reference = reference.with_classes(&going.classes).map_err(named)?;
-        told.push(("reference", text(&lists.write("reference", "reference", &reference)?)));
+        values.push(("reference", text(&lists.write("reference", "reference", &reference)?)));
     }
     if let Some(before) = going.start_model(round) {
-        told.push(("previous-model", text(&absolute(&before)?)));
+        values.push(("previous-model", text(&absolute(&before)?)));
     }
-    Ok(Told(told))
+    Ok(Values(values))
 }
 
 /// Reads the model that the program left, checks it against the run, and puts beside it what it must be fed.
@@ -363,11 +374,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_stands_in_braces_and_in_the_environment() {
-        let told = Told(vec![("labeled", "/a/labeled.jsonl".into()), ("previous-model", "/b.onnx".into())]);
+    fn values_replace_names_in_braces_and_are_in_the_environment() {
+        let values = Values(vec![("labeled", "/a/labeled.jsonl".into()), ("previous-model", "/b.onnx".into())]);
         let words = ["train.py", "--list={labeled}", "{previous-model}", "{other}"].map(str::to_owned);
-        assert_eq!(told.fill(&words), ["train.py", "--list=/a/labeled.jsonl", "/b.onnx", "{other}"]);
-        let names: Vec<String> = told.environment().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(values.fill(&words), ["train.py", "--list=/a/labeled.jsonl", "/b.onnx", "{other}"]);
+        assert_eq!(values.missing(&words), None);
+        assert_eq!(values.missing(&["--with={reference}".to_owned()]), Some("reference"));
+        let names: Vec<String> = values.environment().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["ISAL_LABELED", "ISAL_PREVIOUS_MODEL"]);
     }
 

@@ -1,4 +1,4 @@
-//! How a model is trained in each round: by `isal` itself, or by a program of one's own.
+//! How a model is trained in each round: by `isal` itself, or by a program of the user's.
 
 mod command;
 mod evaluation;
