@@ -50,7 +50,7 @@ test: ## everything: sets up, builds, lints, runs the tests, with fifteen export
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
 test-all: export ISAL_TEST_ALL = 1
-test-all: test ## the same with all exported networks and the solves that take long
+test-all: test ## the same with all exported networks, the solves that take long, and kills at every write of a run
 
 peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of its own
 	python3 -m venv .toolchain/peers && .toolchain/peers/bin/pip install --quiet scikit-activeml==1.0.1

@@ -6,6 +6,11 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+#[cfg(unix)]
+use std::sync::OnceLock;
+#[cfg(unix)]
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Why a file could not be put in place.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +57,29 @@ pub fn write<E: From<DurableError>>(
     writer.flush().map_err(io("write", path))?;
     drop(writer);
     file.as_file().sync_all().map_err(io("sync", path))?;
+    end_here_where_a_test_says_so();
     let file = file.persist(path).map_err(|e| io("rename a file to", path)(e.error))?;
     make_readable(&file).map_err(io("set the permissions of", path))?;
     // The rename itself is durable once the folder is synced.
     File::open(folder).and_then(|f| f.sync_all()).map_err(io("sync", folder))?;
+    end_here_where_a_test_says_so();
     Ok(())
 }
+
+/// Kills this process at the n-th of its moments around a rename, where `ISAL_TEST_KILL_AT_WRITE=n` asks for it: odd moments
+/// are just before a file takes its name, even ones just after. Tests prove with it that a command goes on after any write.
+#[cfg(unix)]
+fn end_here_where_a_test_says_so() {
+    static AT: OnceLock<Option<u64>> = OnceLock::new();
+    static MOMENTS: AtomicU64 = AtomicU64::new(0);
+    let at = *AT.get_or_init(|| std::env::var("ISAL_TEST_KILL_AT_WRITE").ok()?.parse().ok());
+    if at.is_some_and(|at| MOMENTS.fetch_add(1, Ordering::SeqCst) + 1 == at) {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+fn end_here_where_a_test_says_so() {}
 
 /// [`write()`] of bytes that are ready.
 ///
@@ -79,6 +101,10 @@ fn make_readable(_file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
+/// How often a lock is tried for.
+const TRIES: usize = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
+
 /// A folder that this process alone writes to, for as long as the value lives.
 #[derive(Debug)]
 pub struct FolderLock {
@@ -94,11 +120,21 @@ impl FolderLock {
         std::fs::create_dir_all(folder).map_err(io("create the folder", folder))?;
         let path = folder.join(".lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(FolderLock { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(DurableError::Locked { folder: folder.to_path_buf() }),
-            Err(std::fs::TryLockError::Error(e)) => Err(io("lock", &path)(e)),
+        // Whoever only looks whether the folder is in use holds the lock for a moment.
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(FolderLock { _file: file }),
+                Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(BETWEEN_TRIES),
+                Err(std::fs::TryLockError::Error(e)) => return Err(io("lock", &path)(e)),
+            }
         }
+        Err(DurableError::Locked { folder: folder.to_path_buf() })
+    }
+
+    /// Whether a process writes to the folder now.
+    pub fn is_taken(folder: &Path) -> bool {
+        let file = File::options().write(true).open(folder.join(".lock"));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
     }
 }
 
@@ -125,7 +161,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let first = FolderLock::take(folder.path()).expect("free");
         assert!(matches!(FolderLock::take(folder.path()), Err(DurableError::Locked { .. })));
+        assert!(FolderLock::is_taken(folder.path()));
         drop(first);
+        assert!(!FolderLock::is_taken(folder.path()), "to look does not take it");
         FolderLock::take(folder.path()).expect("free again");
     }
 }

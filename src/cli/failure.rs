@@ -69,6 +69,10 @@ pub(super) fn exit_code(outcome: anyhow::Result<Outcome>) -> ExitCode {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
+    // As a context it is no cause of its own in the chain.
+    if error.is::<Interrupted>() {
+        return 130;
+    }
     for cause in error.chain().flat_map(unwrapped) {
         if cause.is::<Interrupted>() {
             return 130;
@@ -148,6 +152,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             RoundsError::Preprocess(e) => e,
             RoundsError::Data { source, .. } => source.as_ref(),
             RoundsError::Train { source, .. } => source.as_ref(),
+            RoundsError::Command { source, .. } => source.as_ref(),
             RoundsError::Score { source, .. } => source.as_ref(),
             _ => return None,
         });
@@ -194,8 +199,13 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let training = |e: &TrainError| matches!(e, TrainError::Another { .. } | TrainError::Augmented { .. });
     let rounds = |e: &RoundsError| {
-        use RoundsError::{Another, Config, Json, Lost, NoRun, Schema};
-        matches!(e, Another { .. } | Config(_) | Json { .. } | Lost { .. } | NoRun { .. } | Schema { .. })
+        use RoundsError::{
+            Another, Begun, Config, Json, Lost, LostClass, NoPeople, NoRun, NotWaiting, NothingLabelled,
+        };
+        use RoundsError::{Refused, Schema};
+        matches!(e, Another { .. } | Begun { .. } | Config(_) | Json { .. } | Lost { .. } | LostClass { .. })
+            || matches!(e, NoPeople { .. } | NoRun { .. } | NotWaiting { .. } | NothingLabelled { .. })
+            || matches!(e, Refused(_) | Schema { .. })
     };
     let comparing = |e: &CompareError| {
         use CompareError::{Begin, Differ, NoMetric, NoRun, Nothing, OneRound, Twice, Unfinished};
@@ -319,6 +329,7 @@ mod tests {
         let request = anyhow::Error::new(BadRequest("`--budget` is 0".into())).context("scoring");
         assert_eq!(code(&request), 2);
         assert_eq!(code(&anyhow::Error::new(Interrupted).context("scoring")), 130);
+        assert_eq!(code(&anyhow::anyhow!("stopped").context(Interrupted).context("scoring")), 130);
         assert_eq!(code(&anyhow::anyhow!("the disk is full")), 3);
         let recipe = ScoringError::from(RecipeError::SizeUnknown);
         assert_eq!(code(&anyhow::Error::new(recipe).context("scoring")), 2, "a wrapped error counts as itself");

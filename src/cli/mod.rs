@@ -12,6 +12,7 @@ mod export;
 mod failure;
 mod graph;
 mod help;
+mod label;
 mod merge;
 mod model;
 mod model_arguments;
@@ -94,6 +95,9 @@ enum Command {
     Compare(compare::Options),
     /// Run strategies over data sets, seeds and budgets, and compare them
     Study(study::Options),
+    /// Take labels that people gave into a run, or show which are missing
+    #[command(subcommand)]
+    Label(label::Command),
     /// Write files for other stacks: influence graphs
     #[command(subcommand)]
     Export(export::Command),
@@ -164,6 +168,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options, &context),
         Command::Compare(options) => compare::run(&options, &context),
         Command::Study(options) => study::run(&options, &context),
+        Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
         Command::Task(command) => task::run(&command, &context),

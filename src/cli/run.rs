@@ -1,7 +1,7 @@
 //! `isal run`: all rounds of an active-learning loop.
 
 use super::{BadRequest, Context, Interrupted, Outcome};
-use crate::rounds::{self, Execution, Round, Run, RunConfig, Setting};
+use crate::rounds::{self, Cost, Execution, Round, Run, RunConfig, Setting, Stage, State, Status};
 use crate::runtime::ExecutionProvider;
 use anyhow::Context as _;
 use clap::Args;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Which run, and where.
 #[derive(Debug, Args)]
-#[command(after_help = AFTER)]
+#[command(after_help = AFTER, after_long_help = format!("{KEYS}\n\n{AFTER}"))]
 pub struct Options {
     /// What the run is made of, such as a file in configs/rounds
     #[arg(value_name = "CONFIG.toml", required_unless_present = "status", help_heading = "Run")]
@@ -33,8 +33,8 @@ pub struct Options {
 }
 
 const AFTER: &str = "\
-Each round trains a model on the labelled images, evaluates it on the test images, scores the rest of the pool and labels \
-the images that the strategy selects; their labels are taken from the pool. The same command goes on after an \
+Each round trains a model on the labelled images, evaluates it on the test images, scores the rest of the pool and selects \
+images to label; the pool has their labels, or people give them (`isal label`). The same command goes on after an \
 interruption. The folder gets curve.json and, for each round, labeled.json, trained/ and scored/.
 
 Examples:
@@ -42,10 +42,37 @@ Examples:
   isal run configs/rounds/digits.toml --set seed=3 --set select.strategy=random -o runs/random-3
   isal run --status runs/random-3";
 
+/// The keys of a run; `docs/ROUNDS.md` has all of them.
+const KEYS: &str = "\
+Keys of CONFIG.toml, all in docs/ROUNDS.md (in brackets: their names in the reference implementation):
+  seed                   First images, order of training, what a strategy draws
+  rounds                 Trainings in all [TRAIN_STEP]
+  model                  The model that each round's training starts from
+  data.pool, .reference, .test
+                         Images to choose from, to measure influence on, to evaluate on
+  data.reference-images  Take so many of the reference images [S_TEST_IMG_NUM]
+  data.classes           Names of the classes, where nothing else says them
+  labels.initial         Images labelled first, a number or a share of the pool [INIT_IMG_NUM]
+  labels.initial-labels  Labels that are there already, instead
+  labels.balanced        The first images are as many of each class
+  labels.budget          Images a round, a number or a share of the pool [IMG_NUM, STEP]
+  train.*                Options of `isal train`
+  train.warm-start       Start from the weights of the round before
+  train.kind, .command   `command`: a program of your own trains
+  data.target, .features What a joint strategy serves, and goes by
+  select.strategy        How images are selected [the mining method]
+  filters.*              per-class, per-source, apart: what a selection keeps to
+  solver.*               How `s` is solved
+  oracle.kind            `human`: people label, and the run waits for them
+  oracle.skip, .partial  The label of images to leave out; go on with any labels
+  output.keep            Models that stay: all, last, none [DELETE_MODEL]
+Devices: --device and --execution-provider [GPUS]";
+
 pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let Some(path) = &given.config else {
-        let found = rounds::status(given.status.as_deref().unwrap_or(Path::new(".")))?;
-        context.print(&table(&found), &found)?;
+        let folder = given.status.as_deref().unwrap_or(Path::new("."));
+        let found = rounds::status(folder)?;
+        context.print(&format!("{}{}", table(&found.run), standing(&found, folder)), &found)?;
         return Ok(Outcome::Done);
     };
     let config = read(path, &given.set)?;
@@ -65,7 +92,11 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
         true => anyhow::Error::new(error).context(Interrupted),
         false => anyhow::Error::new(error).context("cannot carry the run on"),
     })?;
-    context.print(&format!("{}\ncurve: {}", table(&run), out.join("curve.json").display()), &run)?;
+    let mut text = format!("{}\ncurve: {}", table(&run), out.join("curve.json").display());
+    if let Some(waiting) = &run.waiting {
+        text = format!("{}\n{}", table(&run), super::label::to_do(waiting, &out));
+    }
+    context.print(&text, &run)?;
     Ok(Outcome::Done)
 }
 
@@ -81,11 +112,38 @@ fn read(path: &Path, settings: &[Setting]) -> anyhow::Result<RunConfig> {
     Ok(config.map_err(refused)?)
 }
 
+/// Where a run stands and what it cost, below its table.
+fn standing(status: &Status, folder: &Path) -> String {
+    let stage = status.next.map(|next| {
+        let stage = match next.stage {
+            Stage::Labeling => "the labels",
+            Stage::Training => "the training",
+            Stage::Selecting => "the selection",
+        };
+        format!("{stage} of round {}", next.round + 1)
+    });
+    let stage = stage.unwrap_or_default();
+    let state = match (status.state, &status.run.waiting) {
+        (State::Done, _) => "done".to_owned(),
+        (State::Running, _) => format!("running: {stage}"),
+        (State::Waiting, Some(waiting)) => super::label::to_do(waiting, folder),
+        (State::Waiting | State::Stopped, _) => {
+            format!("stopped at {stage}; the command that began the run continues from there")
+        }
+    };
+    let Cost { labeled, skipped, train_s, score_s } = status.cost;
+    let skipped = if skipped > 0 { format!(" ({skipped} more skipped)") } else { String::new() };
+    format!("cost: {labeled} labels{skipped}, training {train_s:.1} s, selection {score_s:.1} s\n{state}\n")
+}
+
 /// What a run was worth, round by round.
 fn table(run: &Run) -> String {
     let mut text = format!("{}, seed {}: {} of {} rounds\n", run.strategy, run.seed, run.ended.len(), run.rounds);
+    if run.ended.is_empty() {
+        return text;
+    }
     let _ = writeln!(text, "\n round   labels   test accuracy   test loss   training   selection");
-    for Round { round, labeled, test_loss, test_accuracy, train_s, score_s } in &run.ended {
+    for Round { round, labeled, test_loss, test_accuracy, train_s, score_s, .. } in &run.ended {
         let or_dash = |figure: Option<String>| figure.unwrap_or_else(|| "-".to_owned());
         let accuracy = or_dash(test_accuracy.map(|share| format!("{:.2} %", 100.0 * share)));
         let loss = or_dash(test_loss.map(|loss| format!("{loss:.4}")));

@@ -36,6 +36,7 @@ pub fn options(config: &RunConfig) -> BTreeMap<String, Value> {
         options.extend(flat(&value).into_iter().map(|(key, value)| (format!("{prefix}.{key}"), value)));
     };
     put("select", serde_json::to_value(config.select).unwrap_or_default());
+    put("filters", serde_json::to_value(config.filters).unwrap_or_default());
     if goes_by_reference(config) {
         let solver = config.solver.clone().or_else(|| SolverOptions::named(DEFAULT_SOLVER).ok());
         put("solver", serde_json::to_value(solver).unwrap_or_default());

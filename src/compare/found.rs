@@ -105,7 +105,7 @@ pub(super) const OF_SELECTION: [&str; 2] = ["data.features", "data.target"];
 /// What of a configuration all compared runs share: everything but the seed, the strategy with what it goes by, and where files
 /// lie, for what is in them counts.
 pub fn shared(config: &RunConfig) -> BTreeMap<String, Value> {
-    const FREE: [&str; 3] = ["seed", "select", "solver"];
+    const FREE: [&str; 5] = ["seed", "select", "solver", "filters", "output"];
     const PATHS: [&str; 4] = ["model", "data.pool", "data.reference", "data.test"];
     let mut keys = flat(&serde_json::to_value(config).unwrap_or_default());
     keys.retain(|key, _| {

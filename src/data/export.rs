@@ -7,6 +7,7 @@
 //! every division has the classes in the proportions of the data, to rounding.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -270,19 +271,32 @@ fn file_name(id: &str) -> String {
     if name.starts_with('.') { format!("_{name}") } else { name }
 }
 
-fn plain(text: &str) -> String {
+/// The text in characters that every file system and shell takes.
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' }).collect()
 }
 
-fn save(image: &Image, path: &Path) -> Result<(), ExportError> {
-    let colour = match image.channels() {
+fn colour(image: &Image) -> image::ExtendedColorType {
+    match image.channels() {
         1 => image::ExtendedColorType::L8,
         2 => image::ExtendedColorType::La8,
         3 => image::ExtendedColorType::Rgb8,
         _ => image::ExtendedColorType::Rgba8,
-    };
+    }
+}
+
+/// The bytes of a PNG file that shows the image.
+pub(crate) fn png(image: &Image) -> Result<Vec<u8>, image::ImageError> {
+    let mut bytes = Cursor::new(Vec::new());
     let (width, height) = (image.width() as u32, image.height() as u32);
-    image::save_buffer_with_format(path, image.pixels(), width, height, colour, image::ImageFormat::Png).map_err(
+    let format = image::ImageFormat::Png;
+    image::write_buffer_with_format(&mut bytes, image.pixels(), width, height, colour(image), format)?;
+    Ok(bytes.into_inner())
+}
+
+fn save(image: &Image, path: &Path) -> Result<(), ExportError> {
+    let (width, height) = (image.width() as u32, image.height() as u32);
+    image::save_buffer_with_format(path, image.pixels(), width, height, colour(image), image::ImageFormat::Png).map_err(
         |error| match error {
             image::ImageError::IoError(source) => ExportError::Write { path: path.to_path_buf(), source },
             other => ExportError::Encode { path: path.to_path_buf(), message: other.to_string() },

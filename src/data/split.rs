@@ -299,19 +299,19 @@ impl Split<Labelled> {
 }
 
 impl Split<Reference> {
-    /// A reference set that the user gives. It must share no image with the labelled images, or it would not be held
-    /// out, nor with the test images; all three are decoded and compared. Its labels are counted in the classes of the
-    /// labelled images, matched by name.
-    pub fn given(
+    /// A reference set that the user gives. It must share no image with the images that are labelled, or may become so, or it
+    /// would not be held out, nor with the test images; all three are decoded and compared. Its labels are counted in the
+    /// classes of `labelled`, matched by name.
+    pub fn given<R: Role>(
         dataset: Dataset,
-        labelled: &Split<Labelled>,
+        labelled: &Split<R>,
         test: Option<&Split<Test>>,
         on_overlap: OnOverlap,
     ) -> Result<Self, SplitError> {
         let (expected, found) = (labelled.dataset.classes(), dataset.classes().to_vec());
         let aligned = if expected.is_empty() { Ok(dataset) } else { dataset.with_classes(expected) };
         let dataset = aligned.map_err(|_| {
-            let (first, second, expected) = (Labelled::NAME, Reference::NAME, expected.to_vec());
+            let (first, second, expected) = (R::NAME, Reference::NAME, expected.to_vec());
             SplitError::Classes { first, second, expected, found }
         })?;
         let mut reference = labelled_only::<Reference>(dataset)?;

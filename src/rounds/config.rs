@@ -1,10 +1,9 @@
 //! What a run is made of, as its file says it.
 
-use crate::data::Augment;
+use super::training::{Kind, TrainPart};
 use crate::influence::SolverOptions;
 use crate::select::{Filters, StrategyOptions};
-use crate::train::{Schedule, Shape};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A run. Paths are taken from the folder that the command is called in.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -15,8 +14,9 @@ pub struct RunConfig {
     pub seed: u64,
     /// Trainings in all; between two of them images are selected and labelled.
     pub rounds: usize,
-    /// The untrained, or pretrained, model that each round's training starts from.
-    pub model: PathBuf,
+    /// The untrained, or pretrained, model that each round's training starts from; a command that trains may do without.
+    #[serde(default)]
+    pub model: Option<PathBuf>,
     /// The images.
     pub data: DataPart,
     /// How many labels, and when.
@@ -33,13 +33,62 @@ pub struct RunConfig {
     /// How `s` is solved, for strategies that go by influence.
     #[serde(default)]
     pub solver: Option<SolverOptions>,
+    /// Where labels come from.
+    #[serde(default)]
+    pub oracle: OraclePart,
+    /// What stays on disk.
+    #[serde(default)]
+    pub output: OutputPart,
+}
+
+impl RunConfig {
+    /// Whether people give the labels.
+    pub fn asks_people(&self) -> bool {
+        self.oracle.kind == OracleKind::Human
+    }
+
+    /// It without what may change on the way: what stays on disk, and when people's labels are enough.
+    pub(super) fn what_decides(&self) -> RunConfig {
+        let oracle = OraclePart { partial: false, ..self.oracle.clone() };
+        RunConfig { oracle, output: OutputPart::default(), ..self.clone() }
+    }
+
+    /// The reference set's path, for messages.
+    pub(super) fn reference_path(&self) -> &Path {
+        self.data.reference.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// The first thing that makes no run, in words, as far as that can be seen without the data.
+    pub(super) fn problem(&self) -> Option<String> {
+        let found = [
+            (self.rounds == 0, "rounds is 0, expected at least 1"),
+            (
+                self.model.is_none() && self.train.kind == Kind::Isal,
+                "model is missing: the ONNX model that each round's training starts from",
+            ),
+            (
+                self.labels.initial.is_some() == self.labels.initial_labels.is_some(),
+                "labels needs one of initial (how many images are labelled first) and initial-labels (a list of labels that \
+                 are there)",
+            ),
+            (
+                self.asks_people() && self.labels.balanced,
+                "labels.balanced needs the classes of the pool, which people have yet to say: leave it out, or give \
+                 labels.initial-labels",
+            ),
+            (self.oracle.skip.trim().is_empty(), "oracle.skip is empty, expected the label of images to leave out"),
+        ];
+        let found = found.into_iter().find_map(|(is, problem)| is.then(|| problem.to_owned()));
+        found.or_else(|| self.train.problem())
+    }
 }
 
 /// The images of a run.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DataPart {
-    /// Labelled images, whose labels are taken as unknown until they are selected.
+    /// The images to choose from. Their labels are taken as unknown until they are selected, or are not there where people
+    /// label.
     pub pool: PathBuf,
     /// Labelled images that influence is measured on; never test images.
     #[serde(default)]
@@ -51,6 +100,12 @@ pub struct DataPart {
     /// What a joint strategy serves in the place of the reference set: images with or without labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<PathBuf>,
+    /// Take so many of these, drawn by the seed and of every class as many as there can be, instead of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_images: Option<usize>,
+    /// Names of the classes in the order of the class scores, where neither the model nor the images say them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
     /// Labelled images that every round's model is evaluated on, and nothing else is done with.
     pub test: PathBuf,
 }
@@ -77,97 +132,69 @@ impl Amount {
 }
 
 /// How many labels, and when.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LabelsPart {
-    /// Labelled before the first training.
-    pub initial: Amount,
-    /// Whether these are as many of each class as there can be; else they are drawn from all alike.
+    /// Images drawn by the seed, labelled before the first training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<Amount>,
+    /// Labels of images of the pool that are there already, instead: a list, or image folders by class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_labels: Option<PathBuf>,
+    /// Whether these are as many of each class as there can be; else they are drawn uniformly.
     #[serde(default)]
     pub balanced: bool,
     /// Labelled after each training but the last.
     pub budget: Amount,
 }
 
-/// How a model is trained; the defaults are those of `isal train`.
+/// Where labels come from.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct TrainPart {
-    /// Passes over the labelled images.
-    pub epochs: usize,
-    /// Images a step.
-    pub batch_size: usize,
-    /// Learning rate that the schedule starts from.
-    pub learning_rate: f64,
-    /// Epochs in which the rate rises from a tenth.
-    pub warm_up: f64,
-    /// How it falls.
-    pub schedule: Shape,
-    /// Momentum, in [0, 1).
-    pub momentum: f64,
-    /// Nesterov's form of it.
-    pub nesterov: bool,
-    /// Weight decay.
-    pub weight_decay: f64,
-    /// Whether biases, scales and shifts decay too.
-    pub decay_all: bool,
-    /// Share of each target that is spread over all classes, in [0, 1).
-    pub label_smoothing: f64,
-    /// Mirror images left and right at random.
-    pub flip: bool,
-    /// Pixels of zeros around an image before a random window of its size is cut.
-    pub pad_crop: usize,
-    /// Start from the weights of the round before instead of the model that was given.
-    pub warm_start: bool,
+pub struct OraclePart {
+    /// From the pool itself, or from people.
+    pub kind: OracleKind,
+    /// What people write where an image cannot be recognised or is of no use; it is never offered again.
+    pub skip: String,
+    /// Go on with the images that have a label, whenever some of a list have; the others go back to the pool.
+    pub partial: bool,
 }
 
-impl Default for TrainPart {
+/// Who labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OracleKind {
+    /// The pool is labelled, and labels are revealed as images are selected.
+    Simulated,
+    /// People: the run stops until `isal label import` has taken their labels.
+    Human,
+}
+
+impl Default for OraclePart {
     fn default() -> Self {
-        TrainPart {
-            epochs: 30,
-            batch_size: 32,
-            learning_rate: 0.05,
-            warm_up: 1.0,
-            schedule: Shape::Cosine,
-            momentum: 0.9,
-            nesterov: true,
-            weight_decay: 5e-4,
-            decay_all: false,
-            label_smoothing: 0.0,
-            flip: false,
-            pad_crop: 0,
-            warm_start: false,
-        }
+        OraclePart { kind: OracleKind::Simulated, skip: "skip".to_owned(), partial: false }
     }
 }
 
-impl TrainPart {
-    /// The learning rate over the epochs.
-    pub(super) fn schedule(&self) -> Schedule {
-        let (base, shape) = (self.learning_rate, self.schedule.clone());
-        Schedule { base, epochs: self.epochs, warm_up: self.warm_up, shape }
-    }
+/// What stays on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct OutputPart {
+    /// Which models.
+    pub keep: Keep,
+}
 
-    /// Random shifts and mirrorings.
-    pub(super) fn augment(&self, seed: u64) -> Augment {
-        Augment { pad_crop: self.pad_crop, horizontal_flip: self.flip, seed }
-    }
-
-    /// The first number that makes no sense, in words.
-    pub(super) fn problem(&self) -> Option<String> {
-        let within = [
-            ("learning-rate", self.learning_rate, f64::INFINITY),
-            ("warm-up", self.warm_up, f64::INFINITY),
-            ("momentum", self.momentum, 1.0),
-            ("weight-decay", self.weight_decay, f64::INFINITY),
-            ("label-smoothing", self.label_smoothing, 1.0),
-        ];
-        let found = within.iter().find(|(_, value, end)| !(0.0..*end).contains(value));
-        found
-            .map(|(key, value, end)| format!("train.{key} is {value}, expected at least 0 and less than {end}"))
-            .or_else(|| (self.epochs == 0).then(|| "train.epochs is 0, expected at least 1".to_owned()))
-            .or_else(|| (self.batch_size == 0).then(|| "train.batch-size is 0, expected at least 1".to_owned()))
-    }
+/// Which trained models, and what only they need, stay on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// That of every round.
+    #[default]
+    All,
+    /// That of the last round alone.
+    Last,
+    /// None, once the run has ended.
+    None,
 }
 
 #[cfg(test)]
@@ -186,10 +213,24 @@ mod tests {
         let config: RunConfig = toml::from_str(LEAST).expect("a configuration");
         assert_eq!(config.train, TrainPart::default());
         assert_eq!(config.select.row().name, "influence-batch");
-        assert_eq!((config.labels.initial.of(2000), config.labels.budget.of(2000)), (Some(40), Some(40)));
+        assert_eq!(
+            (config.labels.initial.and_then(|n| n.of(2000)), config.labels.budget.of(2000)),
+            (Some(40), Some(40))
+        );
         for (from, to) in [("rounds", "round"), ("budget", "budgets"), ("pool =", "pools =")] {
             let error = toml::from_str::<RunConfig>(&LEAST.replace(from, to)).expect_err("refused").to_string();
             assert!(error.contains(to.trim_end_matches(" =")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_runs_in_configs_are_runs() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/rounds");
+        for file in std::fs::read_dir(folder).expect("a folder") {
+            let path = file.expect("an entry").path();
+            let text = std::fs::read_to_string(&path).expect("a file");
+            let config: RunConfig = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            assert_eq!(config.problem(), None, "{}", path.display());
         }
     }
 
@@ -200,15 +241,24 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_the_training_are_checked() {
-        let of = |part: TrainPart| part.problem();
-        assert_eq!(of(TrainPart::default()), None);
-        for (part, key) in [
-            (TrainPart { momentum: 1.0, ..TrainPart::default() }, "momentum"),
-            (TrainPart { learning_rate: f64::NAN, ..TrainPart::default() }, "learning-rate"),
-            (TrainPart { epochs: 0, ..TrainPart::default() }, "epochs"),
+    fn what_makes_no_run_is_said_by_its_key() {
+        let of = |from: &str, to: &str| {
+            let config: RunConfig = toml::from_str(&LEAST.replace(from, to)).expect("a configuration");
+            config.problem()
+        };
+        assert_eq!(of("rounds", "rounds"), None);
+        for (from, to, key) in [
+            ("rounds = 3", "rounds = 0", "rounds"),
+            ("model = \"model.onnx\"", "", "model"),
+            ("initial = 40", "initial = 40, initial-labels = \"list.csv\"", "initial-labels"),
+            ("initial = 40, ", "", "initial"),
+            ("rounds", "oracle = { kind = \"human\", skip = \" \" }\nrounds", "skip"),
         ] {
-            assert!(of(part).expect("a problem").contains(key));
+            let problem = of(from, to).unwrap_or_default();
+            assert!(problem.contains(key), "{to}: {problem}");
         }
+        let human = LEAST.replace("initial", "balanced = true, initial") + "oracle = { kind = \"human\" }";
+        let human: RunConfig = toml::from_str(&human).expect("a configuration");
+        assert!(human.problem().expect("a problem").contains("balanced"));
     }
 }

@@ -1,5 +1,7 @@
 //! Why a run stopped before its end.
 
+use super::oracle::Refused;
+use super::training::CommandError;
 use crate::data::{DataError, PreprocessError, SplitError};
 use crate::durable::DurableError;
 use crate::scoring::ScoringError;
@@ -29,13 +31,48 @@ pub enum RoundsError {
         folder: PathBuf,
     },
     /// Images that the pool no longer has.
-    #[error("`{id}`, labelled in round {round}, is not in the pool")]
+    #[error("`{id}`, labelled in round {}, is not in the pool", round + 1)]
     Lost {
         /// The first of them.
         id: String,
         /// When it was labelled.
         round: usize,
     },
+    /// A label that is no class of the run any more.
+    #[error("`{label}`, the label of `{id}`, is no class of the run")]
+    LostClass {
+        /// The label.
+        label: String,
+        /// The image.
+        id: String,
+    },
+    /// Labels for a run that takes none.
+    #[error("`{}` takes its labels from its pool; people label where `oracle.kind` is `human`", folder.display())]
+    NoPeople {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Labels for a run that waits for none.
+    #[error("`{}` waits for no labels; `isal run --status` says where it stands", folder.display())]
+    NotWaiting {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Labels for a round that takes none.
+    #[error("round {} takes no labels: it has begun with those it had, or its images are not selected yet", round + 1)]
+    Begun {
+        /// The round.
+        round: usize,
+    },
+    /// A first round without a single label.
+    #[error("round {} cannot begin: every image of its list is left out; give one a class, with `isal label import --replace`", round + 1)]
+    NothingLabelled {
+        /// The round.
+        round: usize,
+    },
+    /// Labels that cannot be taken.
+    #[error("{0}")]
+    Refused(Box<Refused>),
     /// A data set.
     #[error("{what} `{}`", path.display())]
     Data {
@@ -59,20 +96,36 @@ pub enum RoundsError {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// A training.
-    #[error("the training of round {round}")]
+    #[error("the training of round {}", round + 1)]
     Train {
         /// The round.
         round: usize,
         /// Why.
         source: Box<TrainError>,
     },
+    /// A training by a command.
+    #[error("the training of round {}", round + 1)]
+    Command {
+        /// The round.
+        round: usize,
+        /// Why.
+        source: Box<CommandError>,
+    },
     /// Scoring and selecting.
-    #[error("the selection of round {round}")]
+    #[error("the selection of round {}", round + 1)]
     Score {
         /// The round.
         round: usize,
         /// Why.
         source: Box<ScoringError>,
+    },
+    /// A file of the run could not be written or removed.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
     },
     /// A file of the run could not be read.
     #[error("cannot read `{}`", path.display())]
@@ -114,6 +167,7 @@ impl RoundsError {
     pub fn is_interruption(&self) -> bool {
         match self {
             RoundsError::Train { source, .. } => matches!(**source, TrainError::Interrupted { .. }),
+            RoundsError::Command { source, .. } => matches!(**source, CommandError::Stopped { .. }),
             RoundsError::Score { source, .. } => source.is_interruption(),
             _ => false,
         }

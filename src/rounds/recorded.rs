@@ -30,6 +30,6 @@ pub fn recorded(folder: &Path) -> Result<Option<Recorded>, RoundsError> {
     let layout = Layout(folder);
     let Some(identity) = state::read::<Identity>(&layout.run())? else { return Ok(None) };
     let run = layout.so_far(&identity.config)?;
-    let first = layout.labeled(0)?;
+    let first = layout.labeled(0)?.map(|labeled| labeled.ids);
     Ok(Some(Recorded { identity, run, first }))
 }

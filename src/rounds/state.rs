@@ -1,15 +1,38 @@
-//! What a run leaves on disk: which images were labelled when, and what each round's model was worth.
+//! What a run leaves on disk: what it is, which images were labelled when, and what each round's model was worth.
 //!
 //! `run.json` says what the run is, `round-NN/labeled.json` which images are labelled at the beginning of a round; the
 //! second is what makes a round begin, so that nothing is counted twice wherever a run is killed.
 
-use super::RoundsError;
+use super::{RoundsError, Run, RunConfig};
 use crate::durable;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
+/// Name and version of the form of a run's `run.json`, and of its `curve.json`.
+pub(super) const SCHEMA: &str = "isal-rounds/1";
+
 /// Name and version of the form of `round-NN/labeled.json`.
 const LABELED: &str = "isal-labeled/1";
+
+/// What a run is, so that a folder is not gone on with as another.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// Version of this object.
+    pub schema: String,
+    /// What the run was asked for.
+    pub config: RunConfig,
+    /// SHA-256 of the model that it starts from; empty where there is none.
+    pub model: String,
+    /// Fingerprint of the pool.
+    pub pool: String,
+    /// Fingerprint of the reference set, where there is one.
+    pub reference: Option<String>,
+    /// Fingerprint of the test set.
+    pub test: String,
+    /// Names of the classes, in which labels are counted.
+    #[serde(default)]
+    pub classes: Vec<String>,
+}
 
 /// The images that were labelled for a round, besides those of the rounds before.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +40,24 @@ pub(super) struct Labeled {
     schema: String,
     /// Ids, in the order in which they were selected.
     pub(super) ids: Vec<String>,
+    /// The class of each, where people said it; else the pool does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) labels: Vec<String>,
+    /// Ids of images that people left out for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) skipped: Vec<String>,
+}
+
+impl Labeled {
+    /// Images whose classes the pool knows.
+    pub(super) fn revealed(ids: Vec<String>) -> Labeled {
+        Labeled::by_people(ids, Vec::new(), Vec::new())
+    }
+
+    /// Images with the classes that people gave, and those that they skipped.
+    pub(super) fn by_people(ids: Vec<String>, labels: Vec<String>, skipped: Vec<String>) -> Labeled {
+        Labeled { schema: LABELED.to_owned(), ids, labels, skipped }
+    }
 }
 
 /// What a round was worth.
@@ -35,6 +76,14 @@ pub struct Round {
     /// Wall time of scoring and selecting, in seconds; absent in the last round, which selects nothing, and of one that was
     /// killed meanwhile.
     pub score_s: Option<f64>,
+    /// Images that people left out for good, up to this round.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Where the files of a run are.
@@ -62,27 +111,58 @@ impl Layout<'_> {
         self.0.join("curve.svg")
     }
 
+    /// The run of this configuration, with the rounds that have ended.
+    pub(super) fn so_far(&self, config: &RunConfig) -> Result<Run, RoundsError> {
+        Ok(Run {
+            schema: SCHEMA.to_owned(),
+            strategy: config.select.row().name.to_owned(),
+            seed: config.seed,
+            rounds: config.rounds,
+            ended: read::<Run>(&self.curve())?.map(|run| run.ended).unwrap_or_default(),
+            waiting: None,
+        })
+    }
+
     fn labeled_file(&self, round: usize) -> PathBuf {
         self.round(round).join("labeled.json")
     }
 
     /// The images that were labelled for `round`, where that is settled.
-    pub(super) fn labeled(&self, round: usize) -> Result<Option<Vec<String>>, RoundsError> {
+    pub(super) fn labeled(&self, round: usize) -> Result<Option<Labeled>, RoundsError> {
         let path = self.labeled_file(round);
         match read::<Labeled>(&path)? {
             Some(found) if found.schema != LABELED => {
                 Err(RoundsError::Schema { path, found: found.schema, expected: LABELED })
             }
-            found => Ok(found.map(|found| found.ids)),
+            found => Ok(found),
         }
     }
 
     /// Settles which images are labelled for `round`.
-    pub(super) fn settle(&self, round: usize, ids: Vec<String>) -> Result<(), RoundsError> {
-        let folder = self.round(round);
-        std::fs::create_dir_all(&folder).map_err(|source| RoundsError::Read { path: folder, source })?;
-        write(&self.labeled_file(round), &Labeled { schema: LABELED.to_owned(), ids })
+    pub(super) fn settle(&self, round: usize, labeled: &Labeled) -> Result<(), RoundsError> {
+        make_folder(&self.round(round))?;
+        write(&self.labeled_file(round), labeled)
     }
+
+    /// What a training writes; its last file is `metrics.json`.
+    pub(super) fn trained(&self, round: usize) -> PathBuf {
+        self.round(round).join("trained")
+    }
+
+    /// The trained model of a round.
+    pub(super) fn model(&self, round: usize) -> PathBuf {
+        self.trained(round).join("model.onnx")
+    }
+
+    /// What scoring and selecting after a round write.
+    pub(super) fn scored(&self, round: usize) -> PathBuf {
+        self.round(round).join("scored")
+    }
+}
+
+/// Makes a folder with those that it lies in.
+pub(super) fn make_folder(path: &Path) -> Result<(), RoundsError> {
+    std::fs::create_dir_all(path).map_err(|source| RoundsError::Write { path: path.to_path_buf(), source })
 }
 
 /// A file's object, or nothing where there is no such file.

@@ -245,13 +245,14 @@ fn check(arms: &[Part], configs: &[RunConfig]) -> Result<(), StudyError> {
             return Err(StudyError::Config(format!("arm `{}` sets `seed`, which the study's `seeds` do", arm.name)));
         }
         let mut differences = compare::differences(&expected, &compare::shared(config));
+        let shown = |path: Option<&PathBuf>| path.map_or_else(|| "none".to_owned(), |path| path.display().to_string());
         for (key, one, other) in [
-            ("model", &first.model, &config.model),
-            ("data.pool", &first.data.pool, &config.data.pool),
-            ("data.test", &first.data.test, &config.data.test),
+            ("model", first.model.as_ref(), config.model.as_ref()),
+            ("data.pool", Some(&first.data.pool), Some(&config.data.pool)),
+            ("data.test", Some(&first.data.test), Some(&config.data.test)),
         ] {
             if one != other {
-                differences.push(format!("{key} ({} and {})", one.display(), other.display()));
+                differences.push(format!("{key} ({} and {})", shown(one), shown(other)));
             }
         }
         if !differences.is_empty() {

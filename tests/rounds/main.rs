@@ -1,109 +1,14 @@
 //! `isal run` as a user runs it, on real digits, with the real plugin and ONNX Runtime.
 
-#[path = "../score_pool/digits.rs"]
-mod digits;
+mod command;
+mod killed;
+mod people;
+mod place;
 
-use assert_cmd::Command;
+use place::{CONFIG, Place, list, stderr};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::Duration;
-
-/// A folder with a LeNet, 40 reference, 100 test and 300 pool digits, and a run over them of a few seconds.
-struct Place(tempfile::TempDir);
-
-const CONFIG: &str = r#"
-seed = 5
-rounds = 3
-model = "model.onnx"
-data = { pool = "pool", reference = "reference", test = "test" }
-labels = { initial = 20, balanced = true, budget = 0.05 }
-train = { epochs = 4, batch-size = 10 }
-select = { strategy = "influence" }
-"#;
-
-impl Place {
-    fn new() -> Place {
-        let place = Place(tempfile::tempdir().expect("a temporary folder"));
-        for (name, skip, each) in [("reference", 0, 4), ("test", 4, 10), ("pool", 14, 30)] {
-            digits::write(&place.path(name), skip, each);
-        }
-        fs::write(place.path("run.toml"), CONFIG).expect("written");
-        place.isal(&["model", "new", "lenet", "--seed", "3", "-o", "model.onnx"]).assert().success();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn isal(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("isal"));
-        command.current_dir(self.0.path()).args(arguments);
-        command
-    }
-
-    /// `isal run` on one thread, so that sums are in one order.
-    fn run(&self, out: &str, more: &[&str]) -> Command {
-        let mut command = self.isal(&["run", "run.toml", "--threads", "1", "-o", out]);
-        command.args(more);
-        command
-    }
-
-    fn start(&self, out: &str) -> Child {
-        std::process::Command::new(assert_cmd::cargo::cargo_bin!("isal"))
-            .current_dir(self.0.path())
-            .args(["run", "run.toml", "--threads", "1", "-o", out])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("it starts")
-    }
-
-    fn json(&self, name: &str) -> Value {
-        let bytes = fs::read(self.path(name)).unwrap_or_else(|e| panic!("`{name}`: {e}"));
-        serde_json::from_slice(&bytes).expect("JSON")
-    }
-
-    /// Ids labelled for each round.
-    fn labeled(&self, out: &str) -> Vec<Vec<String>> {
-        let ids = |round: usize| {
-            let file = self.json(&format!("{out}/round-{round:02}/labeled.json"));
-            serde_json::from_value(file["ids"].clone()).expect("a list of ids")
-        };
-        (0..3).map(ids).collect()
-    }
-
-    /// All that an unbroken and a broken run must have alike; times are not among it.
-    fn made(&self, out: &str) -> Vec<(String, Vec<u8>)> {
-        let mut made: Vec<(String, Vec<u8>)> = Vec::new();
-        for round in 0..3 {
-            for file in ["labeled.json", "trained/model.onnx", "scored/selection.json"] {
-                let name = format!("round-{round:02}/{file}");
-                let bytes = fs::read(self.path(out).join(&name));
-                if let Ok(bytes) = bytes {
-                    made.push((name, bytes));
-                }
-            }
-        }
-        let mut curve = self.json(&format!("{out}/curve.json"));
-        for round in curve["ended"].as_array_mut().expect("rounds") {
-            let round = round.as_object_mut().expect("a round");
-            round.retain(|key, _| !key.ends_with("_s"));
-        }
-        made.push(("curve.json without times".to_owned(), curve.to_string().into_bytes()));
-        made
-    }
-}
-
-fn stderr(command: &mut Command, code: i32) -> String {
-    let output = command.output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
-}
 
 #[test]
 fn every_round_labels_what_was_selected_before_and_trains_on_all_of_it() {
@@ -143,36 +48,25 @@ fn every_round_labels_what_was_selected_before_and_trains_on_all_of_it() {
     let status = place.isal(&["run", "--status", "out", "--json"]).output().expect("it runs");
     let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
     assert_eq!(status["ended"], curve["ended"]);
+    assert_eq!((&status["state"], &status["cost"]["labeled"]), (&"done".into(), &50.into()));
 }
 
 #[test]
-fn a_run_that_is_killed_again_and_again_ends_with_the_bytes_of_an_unbroken_one() {
+fn models_are_kept_as_the_output_says_and_reference_images_as_the_data_say() {
     let place = Place::new();
-    place.run("whole", &[]).assert().success();
-    let whole = place.made("whole");
-    assert_eq!(whole.len(), 3 + 3 + 2 + 1);
-    // Later and later, until one gets through: kills hit training, scoring and the steps between.
-    let mut kills = 0;
-    for step in 1_u64.. {
-        let mut child = place.start("broken");
-        std::thread::sleep(Duration::from_millis(60 * step));
-        match child.try_wait().expect("a state") {
-            Some(status) => {
-                assert!(status.success());
-                break;
-            }
-            None => {
-                child.kill().expect("killed");
-                child.wait().expect("gone");
-                kills += 1;
-            }
-        }
-    }
-    assert!(kills >= 3, "{kills} kills");
-    for (broken, whole) in place.made("broken").into_iter().zip(whole) {
-        assert_eq!(broken.0, whole.0);
-        assert!(broken.1 == whole.1, "{} differs after {kills} kills", whole.0);
-    }
+    let settings = ["output.keep=last", "data.reference-images=20", "train.warm-start=true", "rounds=2"];
+    let more: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    place.run("out", &more).assert().success();
+    let models: Vec<bool> =
+        (0..2).map(|round| place.path(&format!("out/round-{round:02}/trained/model.onnx")).exists()).collect();
+    assert_eq!(models, [false, true]);
+    let scored = place.json("out/round-00/scored/run.json").to_string();
+    assert!(scored.contains(r#""reference images":"20""#), "{scored}");
+    // A run that has ended is left as it is, but for what is kept of it.
+    place.run("out", &more).args(["--set", "output.keep=none"]).assert().success();
+    assert!(!place.path("out/round-01/trained/model.onnx").exists());
+    let said = stderr(place.run("other", &more).args(["--set", "data.reference-images=41"]), 2);
+    assert!(said.contains("data.reference-images is 41, expected 1 to 40"), "{said}");
 }
 
 #[test]
@@ -200,6 +94,10 @@ fn what_makes_no_run_is_refused_before_anything_is_trained() {
     for (setting, expected) in [
         ("labels.budget=200", "label 420 images in all, and the pool holds 300"),
         ("labels.initial=0", "labels.initial"),
+        ("labels.initial-labels=list.csv", "initial-labels"),
+        ("oracle.kind=human", "labels.balanced"),
+        ("train.kind=command", "train.command"),
+        ("output.keep=some", "some"),
         ("train.momentum=1.5", "train.momentum"),
         ("train.epoch=3", "epoch"),
         ("select.strategy=guess", "guess"),
@@ -218,12 +116,4 @@ fn what_makes_no_run_is_refused_before_anything_is_trained() {
     assert!(!place.path("out/round-00").exists());
     let said = stderr(&mut place.isal(&["run", "--status", "out"]), 2);
     assert!(said.contains("holds no run"), "{said}");
-}
-
-fn list(folder: &Path) -> Vec<String> {
-    let name =
-        |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().to_string_lossy().into_owned();
-    let mut names: Vec<String> = fs::read_dir(folder).expect("listed").map(name).collect();
-    names.sort();
-    names
 }

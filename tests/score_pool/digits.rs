@@ -30,3 +30,20 @@ pub fn write(folder: &Path, skip: usize, each: usize) {
         image.save(class.join(format!("{row:05}.png"))).expect("a PNG");
     }
 }
+
+/// Writes the same digits as a table, a digit a line: its pixels, then its class.
+#[allow(dead_code, reason = "not every test that takes digits wants them so")]
+pub fn write_table(path: &Path, skip: usize, each: usize) {
+    let mut text = String::new();
+    let file = flate2::read::GzDecoder::new(fs::File::open(table()).expect("the digits open"));
+    let mut seen = [0usize; 10];
+    for record in csv::ReaderBuilder::new().has_headers(false).from_reader(file).records() {
+        let record = record.expect("a row of numbers");
+        let label = record[784].parse::<f32>().expect("a number") as usize;
+        seen[label] += 1;
+        if seen[label] > skip && seen[label] <= skip + each {
+            text += &(record.iter().collect::<Vec<_>>().join(",") + "\n");
+        }
+    }
+    fs::write(path, text).expect("written");
+}

@@ -1,0 +1,285 @@
+//! A run under way: what it is, and one round of it.
+
+use super::config::{Amount, RunConfig};
+use super::draw::{Purpose, draw};
+use super::oracle::{self, Answers, Begin, Waiting, Wanted};
+use super::sets::Sets;
+use super::state::{self, Identity, Labeled, Layout, Round, SCHEMA};
+use super::training::{Kind, Training, train_by_command, train_ourselves};
+use super::{Execution, RoundsError, selecting};
+use crate::data::{Dataset, Labelled, Preprocess, Split, Test};
+use crate::observe::Observer;
+use crate::select::Needs;
+use crate::task::{self, ModelOptions, TaskModel};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// A run under way.
+pub(super) struct Going<'a> {
+    pub(super) config: &'a RunConfig,
+    pub(super) execution: &'a Execution,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) task: ModelOptions,
+    pub(super) preprocess: Preprocess,
+    /// Without labels where people give them.
+    pub(super) pool: Dataset,
+    /// Positions in the pool by id.
+    pub(super) places: HashMap<String, usize>,
+    pub(super) reference: Option<Dataset>,
+    pub(super) target: Option<Dataset>,
+    pub(super) test: Split<Test>,
+    /// Names of the classes; empty where the task has none.
+    pub(super) classes: Vec<String>,
+    initial: usize,
+    pub(super) budget: usize,
+}
+
+/// What has been said of the pool up to a round.
+#[derive(Debug, Default)]
+pub(super) struct Labels {
+    /// Positions of labelled images, in the order of the pool.
+    positions: Vec<usize>,
+    /// Classes that people gave, by position.
+    by_people: HashMap<usize, u32>,
+    /// Positions of images that people left out for good.
+    skipped: Vec<usize>,
+}
+
+impl Labels {
+    /// Positions of the images that may be selected, of so many.
+    pub(super) fn open(&self, pool: usize) -> Vec<usize> {
+        let settled =
+            |place: &usize| self.positions.binary_search(place).is_ok() || self.skipped.binary_search(place).is_ok();
+        (0..pool).filter(|place| !settled(place)).collect()
+    }
+}
+
+/// How far a round came.
+pub(super) enum Step {
+    /// To its end.
+    Ended(Round),
+    /// It cannot begin.
+    Waits(Waiting),
+}
+
+impl<'a> Going<'a> {
+    /// Reads and checks everything, and settles what the folder's run is.
+    pub(super) fn prepare(
+        config: &'a RunConfig,
+        execution: &'a Execution,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, RoundsError> {
+        let bad = |text: String| Err(RoundsError::Config(text));
+        if let Some(problem) = config.problem() {
+            return bad(problem);
+        }
+        if config.select.row().needs == Needs::Influence && config.data.reference.is_none() {
+            return bad(format!(
+                "strategy `{}` needs data.reference: labelled images that are neither trained on nor tested on. A part \
+                 held out of the few labels of the first rounds would be too small to go by",
+                config.select.row().name
+            ));
+        }
+        let (mut task, mut preprocess, mut model) = (ModelOptions::default(), Preprocess::default(), None);
+        if let Some(path) = &config.model {
+            task.task = task::beside(path)?;
+            preprocess = Preprocess::beside(path)?;
+            model = Some(TaskModel::read(path, &task)?);
+        }
+        let of_classes = [
+            (config.asks_people(), "oracle.kind = \"human\""),
+            (config.train.kind == Kind::Command, "train.kind = \"command\""),
+            (config.labels.initial_labels.is_some(), "labels.initial-labels"),
+        ];
+        if let Some((_, key)) = of_classes.iter().find(|(is, _)| *is && !task.is_single_label()) {
+            return bad(format!("{key} is for tasks of one class an image, and the model's is another"));
+        }
+        let sets = Sets::open(config, &task, model.as_ref())?;
+        let images = |key: &str, amount: Amount| {
+            let refused = || format!("labels.{key} is no number of images from 1 on, and no share between 0 and 1");
+            amount.of(sets.pool.len()).ok_or_else(|| RoundsError::Config(refused()))
+        };
+        let initial = config.labels.initial.map(|amount| images("initial", amount)).transpose()?.unwrap_or_default();
+        let budget = images("budget", config.labels.budget)?;
+        let wanted = budget.saturating_mul(config.rounds - 1).saturating_add(initial);
+        if wanted > sets.pool.len() {
+            let (rounds, images) = (config.rounds, sets.pool.len());
+            return bad(format!("{rounds} rounds label {wanted} images in all, and the pool holds {images}"));
+        }
+        settle_identity(config, execution, model.as_ref(), &sets)?;
+        let Sets { pool, reference, target, test, classes } = sets;
+        let places = (0..pool.len()).map(|place| (pool.id(place), place)).collect();
+        Ok(Going {
+            config,
+            execution,
+            observer,
+            task,
+            preprocess,
+            pool,
+            places,
+            reference,
+            target,
+            test,
+            classes,
+            initial,
+            budget,
+        })
+    }
+
+    pub(super) fn layout(&self) -> Layout<'a> {
+        Layout(&self.execution.out)
+    }
+
+    /// Trains, evaluates, and selects for the next round where there is one.
+    pub(super) fn round(&self, round: usize) -> Result<Step, RoundsError> {
+        if round == 0 && !oracle::is_asked(self, 0)? {
+            self.first()?;
+        }
+        if let Begin::Later(waiting) = oracle::begin(self, round)? {
+            return Ok(Step::Waits(waiting));
+        }
+        let labels = self.labels(round)?;
+        let Training { test, seconds } = self.train(round, &labels)?;
+        let mut score_s = None;
+        if round + 1 < self.config.rounds && !oracle::is_asked(self, round + 1)? {
+            let began = Instant::now();
+            let selected = selecting::select(self, round, &labels)?;
+            oracle::ask(self, round + 1, selected)?;
+            score_s = Some(began.elapsed().as_secs_f64());
+        }
+        Ok(Step::Ended(Round {
+            round,
+            labeled: labels.positions.len(),
+            test_loss: test.map(|test| test.loss).filter(|loss| loss.is_finite()),
+            test_accuracy: test.and_then(|test| test.accuracy),
+            train_s: seconds,
+            score_s,
+            skipped: labels.skipped.len(),
+        }))
+    }
+
+    /// Settles the images of the first round: those whose labels are given, or some that the seed draws.
+    fn first(&self) -> Result<(), RoundsError> {
+        let Some(path) = &self.config.labels.initial_labels else {
+            let (balanced, seed) = (self.config.labels.balanced, self.config.seed);
+            let drawn = draw(&self.pool, self.initial, balanced, Purpose::Initial, seed);
+            return oracle::ask(self, 0, drawn.into_iter().map(|place| self.pool.id(place)).collect());
+        };
+        let skip = &self.config.oracle.skip;
+        let (answers, refused) = Answers::read(path, &Wanted::in_pool(&self.pool), &self.classes, skip)?;
+        let answers = answers.unless(refused)?;
+        let (skipped, said): (Vec<_>, Vec<_>) = answers.0.into_iter().partition(|(_, label)| label == skip);
+        let (ids, labels): (Vec<_>, Vec<_>) = said.into_iter().unzip();
+        if ids.is_empty() {
+            let path = path.display();
+            return Err(RoundsError::Config(format!("labels.initial-labels: `{path}` labels no image of the pool")));
+        }
+        let labels = if self.config.asks_people() { labels } else { Vec::new() };
+        let skipped = skipped.into_iter().map(|(id, _)| id).collect();
+        self.layout().settle(0, &Labeled::by_people(ids, labels, skipped))
+    }
+
+    /// What has been said of the pool for the rounds up to this one.
+    fn labels(&self, round: usize) -> Result<Labels, RoundsError> {
+        let mut labels = Labels::default();
+        for round in 0..=round {
+            let Some(labeled) = self.layout().labeled(round)? else { continue };
+            let place = |id: &String| {
+                let lost = || RoundsError::Lost { id: id.clone(), round };
+                self.places.get(id).copied().ok_or_else(lost)
+            };
+            for (at, id) in labeled.ids.iter().enumerate() {
+                let place = place(id)?;
+                labels.positions.push(place);
+                if let Some(label) = labeled.labels.get(at) {
+                    let class = self.classes.iter().position(|class| class == label);
+                    let unknown = || RoundsError::LostClass { label: label.clone(), id: id.clone() };
+                    labels.by_people.insert(place, class.ok_or_else(unknown)? as u32);
+                }
+            }
+            for id in &labeled.skipped {
+                labels.skipped.push(place(id)?);
+            }
+        }
+        labels.positions.sort_unstable();
+        labels.skipped.sort_unstable();
+        Ok(labels)
+    }
+
+    /// The labelled images.
+    pub(super) fn labelled(&self, labels: &Labels) -> Result<Split<Labelled>, RoundsError> {
+        let failed = |source| RoundsError::data("data.pool", &self.config.data.pool, source);
+        let images = match self.config.asks_people() {
+            false => self.subset(&labels.positions)?,
+            true => {
+                let all = (0..self.pool.len()).map(|place| labels.by_people.get(&place).copied()).collect();
+                self.pool.with_labels(all, &self.classes).subset(&labels.positions).map_err(failed)?
+            }
+        };
+        Ok(Split::<Labelled>::new(images)?)
+    }
+
+    /// The seed of whatever is drawn in `round`.
+    pub(super) fn seed(&self, round: usize) -> u64 {
+        self.config.seed.wrapping_mul(1_000_003).wrapping_add(round as u64)
+    }
+
+    /// The images of the pool at these positions.
+    pub(super) fn subset(&self, positions: &[usize]) -> Result<Dataset, RoundsError> {
+        self.pool.subset(positions).map_err(|source| RoundsError::data("data.pool", &self.config.data.pool, source))
+    }
+
+    /// The model whose weights the training of `round` starts from.
+    pub(super) fn start_model(&self, round: usize) -> Option<PathBuf> {
+        match round.checked_sub(1).filter(|_| self.config.train.warm_start) {
+            Some(before) => Some(self.layout().model(before)),
+            None => self.config.model.clone(),
+        }
+    }
+
+    fn train(&self, round: usize, labels: &Labels) -> Result<Training, RoundsError> {
+        let labelled = self.labelled(labels)?;
+        match self.config.train.kind {
+            Kind::Isal => train_ourselves(self, round, labelled),
+            Kind::Command => train_by_command(self, round, &labelled),
+        }
+    }
+}
+
+/// Checks the sets and writes what the run is, or checks that the folder's is the same, whose sets were checked then.
+fn settle_identity(
+    config: &RunConfig,
+    execution: &Execution,
+    model: Option<&TaskModel>,
+    sets: &Sets,
+) -> Result<(), RoundsError> {
+    let identity = Identity {
+        schema: SCHEMA.to_owned(),
+        config: config.clone(),
+        model: model.map(|model| model.network.sha256.clone()).unwrap_or_default(),
+        pool: sets.pool.fingerprint(),
+        reference: sets.reference.as_ref().map(Dataset::fingerprint),
+        test: sets.test.dataset().fingerprint(),
+        classes: sets.classes.clone(),
+    };
+    let path = Layout(&execution.out).run();
+    let Some(found) = state::read::<Identity>(&path)? else {
+        sets.check(config)?;
+        return state::write(&path, &identity);
+    };
+    let differing = [
+        ("version", found.schema != identity.schema),
+        ("configuration", found.config.what_decides() != identity.config.what_decides()),
+        ("model", found.model != identity.model),
+        ("pool", found.pool != identity.pool),
+        ("reference set", found.reference != identity.reference),
+        ("test set", found.test != identity.test),
+        ("list of classes", found.classes != identity.classes),
+    ];
+    match differing.into_iter().find(|(_, differs)| *differs) {
+        Some((what, _)) => Err(RoundsError::Another { folder: execution.out.clone(), what }),
+        None if found != identity => state::write(&path, &identity),
+        None => Ok(()),
+    }
+}

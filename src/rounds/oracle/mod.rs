@@ -1,0 +1,66 @@
+//! Where labels come from: the pool itself, whose labels are revealed, or people.
+//!
+//! A round begins when `round-NN/labeled.json` says which images it has. With people, `round-NN/labels.json` comes before it: the
+//! images that they are asked about, and what they have said so far.
+
+mod answers;
+mod asked;
+mod import;
+mod to_label;
+
+pub use answers::{Conflict, Refused, UnknownLabel};
+pub use asked::Waiting;
+pub use import::{ImportOptions, Imported, LabelStatus, import_labels, label_status};
+
+pub(super) use answers::{Answers, Wanted};
+
+use super::going::Going;
+use super::state::Labeled;
+use super::{RoundsError, config::OracleKind};
+use asked::{Asked, Progress};
+
+/// Whether a round can begin.
+pub(super) enum Begin {
+    /// Its labels are there.
+    Now,
+    /// People have yet to give some.
+    Later(Waiting),
+}
+
+/// Asks for the labels of these images, the most useful first, for `round`.
+pub(super) fn ask(going: &Going, round: usize, ids: Vec<String>) -> Result<(), RoundsError> {
+    match going.config.oracle.kind {
+        OracleKind::Simulated => going.layout().settle(round, &Labeled::revealed(ids)),
+        OracleKind::Human => {
+            to_label::write(going, round, &ids)?;
+            // Last: it says that the lists are whole.
+            Asked::of(ids).write(&going.layout(), round)
+        }
+    }
+}
+
+/// Whether the images of `round` have been selected.
+pub(super) fn is_asked(going: &Going, round: usize) -> Result<bool, RoundsError> {
+    let layout = going.layout();
+    Ok(layout.labeled(round)?.is_some() || Asked::read(&layout, round)?.is_some())
+}
+
+/// Begins `round` where all that it needs of people is there.
+pub(super) fn begin(going: &Going, round: usize) -> Result<Begin, RoundsError> {
+    let layout = going.layout();
+    if layout.labeled(round)?.is_some() {
+        return Ok(Begin::Now);
+    }
+    let Some(asked) = Asked::read(&layout, round)? else { return Ok(Begin::Now) };
+    let progress =
+        Progress { run: &going.execution.out, layout: layout.clone(), round, skip: &going.config.oracle.skip };
+    if !asked.may_begin(going.config.oracle.partial) {
+        return Ok(Begin::Later(progress.waiting(&asked)));
+    }
+    let labeled = asked.settled(&going.config.oracle.skip);
+    if labeled.ids.is_empty() && round == 0 {
+        return Err(RoundsError::NothingLabelled { round });
+    }
+    layout.settle(round, &labeled)?;
+    Ok(Begin::Now)
+}

@@ -1,0 +1,130 @@
+//! The images of a run: opened, with their classes settled, and checked against each other.
+
+use super::config::RunConfig;
+use super::draw::{Purpose, draw};
+use super::{RoundsError, training::Kind};
+use crate::classifier::class_names;
+use crate::data::{Dataset, Labelled, OnOverlap, OpenOptions, Pool, Reference, Split, Test, common_classes};
+use crate::task::{ModelError, ModelOptions, TaskModel};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// The images of a run.
+#[derive(Debug)]
+pub(super) struct Sets {
+    /// To choose from; without labels where people give them.
+    pub(super) pool: Dataset,
+    /// To measure influence on.
+    pub(super) reference: Option<Dataset>,
+    /// What a joint strategy serves in the place of the reference set.
+    pub(super) target: Option<Dataset>,
+    /// To evaluate on.
+    pub(super) test: Split<Test>,
+    /// Names of the classes, in which the labels of all three count.
+    pub(super) classes: Vec<String>,
+}
+
+impl Sets {
+    /// Opens the sets. `model` is the one that the run starts from, where it has one.
+    pub(super) fn open(
+        config: &RunConfig,
+        task: &ModelOptions,
+        model: Option<&TaskModel>,
+    ) -> Result<Sets, RoundsError> {
+        let open = |what, path: &Path| {
+            let opened = Dataset::open_present(path, &task.opening(OpenOptions::default()));
+            opened.map_err(|source| RoundsError::data(what, path, source))
+        };
+        let pool = open("data.pool", &config.data.pool)?;
+        let reference = config.data.reference.as_deref().map(|path| open("data.reference", path)).transpose()?;
+        let target = config.data.target.as_deref().map(|path| open("data.target", path)).transpose()?;
+        let test = open("data.test", &config.data.test)?;
+        let classes = classes(config, model, &pool, reference.as_ref(), &test)?;
+        if config.asks_people() && classes.contains(&config.oracle.skip) {
+            let skip = &config.oracle.skip;
+            return Err(RoundsError::Config(format!(
+                "`{skip}` is a class and the label of images to leave out: set oracle.skip to another word"
+            )));
+        }
+        let as_pool = |source| RoundsError::data("data.pool", &config.data.pool, source);
+        let pool = match config.asks_people() {
+            true => pool.with_labels(Vec::new(), &classes),
+            false => pool.with_classes(&classes).map_err(as_pool)?,
+        };
+        let as_reference = |source| RoundsError::data("data.reference", config.reference_path(), source);
+        let reference = match (reference, config.data.reference_images) {
+            (Some(all), Some(count)) => {
+                if count == 0 || count > all.len() {
+                    return Err(RoundsError::Config(format!(
+                        "data.reference-images is {count}, expected 1 to {}, the images of data.reference",
+                        all.len()
+                    )));
+                }
+                let drawn = draw(&all, count, true, Purpose::Reference, config.seed);
+                Some(all.subset(&drawn).map_err(as_reference)?)
+            }
+            (None, Some(_)) => {
+                return Err(RoundsError::Config("data.reference-images needs data.reference".to_owned()));
+            }
+            (reference, None) => reference,
+        };
+        let as_test = |source| RoundsError::data("data.test", &config.data.test, source);
+        let test = Split::<Test>::new(test.with_classes(&classes).map_err(as_test)?)?;
+        Ok(Sets { pool, reference, target, test, classes })
+    }
+
+    /// Checks that every image of the pool which a run may reveal has its label, and that no two sets share an image.
+    pub(super) fn check(&self, config: &RunConfig) -> Result<(), RoundsError> {
+        if config.asks_people() {
+            let pool = Split::<Pool>::new(self.pool.clone())?;
+            return self.check_with(&pool);
+        }
+        self.check_with(&Split::<Labelled>::new(self.pool.clone())?)
+    }
+
+    fn check_with<R: crate::data::Role>(&self, pool: &Split<R>) -> Result<(), RoundsError> {
+        match &self.reference {
+            Some(given) => {
+                Split::<Reference>::given(given.clone(), pool, Some(&self.test), OnOverlap::Refuse)?;
+            }
+            None => self.test.check_disjoint(pool)?,
+        }
+        Ok(())
+    }
+}
+
+/// The classes of a run: those of its file; where people or a program have part in it, those that the model names; else those of
+/// the images.
+fn classes(
+    config: &RunConfig,
+    model: Option<&TaskModel>,
+    pool: &Dataset,
+    reference: Option<&Dataset>,
+    test: &Dataset,
+) -> Result<Vec<String>, RoundsError> {
+    if let Some(given) = &config.data.classes {
+        if let Some(model) = model.filter(|model| model.classes != given.len()) {
+            let (given, found) = (given.len(), model.classes);
+            return Err(RoundsError::Config(format!("data.classes names {given} classes, and the model has {found}")));
+        }
+        let names: BTreeSet<&String> = given.iter().collect();
+        if names.len() != given.len() || names.iter().any(|name| name.trim().is_empty()) {
+            return Err(RoundsError::Config("data.classes names a class twice, or has an empty name".to_owned()));
+        }
+        return Ok(given.clone());
+    }
+    if !config.asks_people() && config.train.kind == Kind::Isal {
+        return Ok(pool.classes().to_vec());
+    }
+    let labelled: Vec<&Dataset> = match config.asks_people() {
+        true => reference.into_iter().chain([test]).collect(),
+        false => [pool].into_iter().chain(reference).chain([test]).collect(),
+    };
+    match model {
+        Some(model) => {
+            let names = class_names(&model.network, model.classes, None, &labelled, None);
+            Ok(names.map_err(ModelError::from)?.names)
+        }
+        None => Ok(common_classes(&labelled)),
+    }
+}

@@ -1,0 +1,173 @@
+//! How a model is trained in each round: by `isal` itself, or by a program of the user's.
+
+mod command;
+mod evaluation;
+mod isal;
+mod lists;
+mod process;
+
+pub use command::CommandError;
+
+pub(super) use command::train_by_command;
+pub(super) use isal::train_ourselves;
+
+use crate::data::Augment;
+use crate::train::{Evaluation, Schedule, Shape};
+
+/// What a round's training came to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Training {
+    /// On the test images.
+    pub(super) test: Option<Evaluation>,
+    /// Wall time.
+    pub(super) seconds: f64,
+}
+
+/// Who trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// `isal`, as `isal train` does.
+    Isal,
+    /// A program that is given lists of images and leaves an ONNX model.
+    Command,
+}
+
+/// How a model is trained; the defaults are those of `isal train`.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct TrainPart {
+    /// Who trains.
+    pub kind: Kind,
+    /// The program and its arguments, where a command trains.
+    pub command: Vec<String>,
+    /// Passes over the labelled images.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Learning rate that the schedule starts from.
+    pub learning_rate: f64,
+    /// Epochs in which the rate rises from a tenth.
+    pub warm_up: f64,
+    /// How it falls.
+    pub schedule: Shape,
+    /// Momentum, in [0, 1).
+    pub momentum: f64,
+    /// Nesterov's form of it.
+    pub nesterov: bool,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether biases, scales and shifts decay too.
+    pub decay_all: bool,
+    /// Share of each target that is spread over all classes, in [0, 1).
+    pub label_smoothing: f64,
+    /// Mirror images left and right at random.
+    pub flip: bool,
+    /// Pixels of zeros around an image before a random window of its size is cut.
+    pub pad_crop: usize,
+    /// Start from the weights of the round before instead of the model that was given.
+    pub warm_start: bool,
+}
+
+impl Default for TrainPart {
+    fn default() -> Self {
+        TrainPart {
+            kind: Kind::Isal,
+            command: Vec::new(),
+            epochs: 30,
+            batch_size: 32,
+            learning_rate: 0.05,
+            warm_up: 1.0,
+            schedule: Shape::Cosine,
+            momentum: 0.9,
+            nesterov: true,
+            weight_decay: 5e-4,
+            decay_all: false,
+            label_smoothing: 0.0,
+            flip: false,
+            pad_crop: 0,
+            warm_start: false,
+        }
+    }
+}
+
+impl TrainPart {
+    /// The learning rate over the epochs.
+    pub(in crate::rounds) fn schedule(&self) -> Schedule {
+        let (base, shape) = (self.learning_rate, self.schedule.clone());
+        Schedule { base, epochs: self.epochs, warm_up: self.warm_up, shape }
+    }
+
+    /// Random shifts and mirrorings.
+    pub(in crate::rounds) fn augment(&self, seed: u64) -> Augment {
+        Augment { pad_crop: self.pad_crop, horizontal_flip: self.flip, seed }
+    }
+
+    /// The first number that makes no sense, in words.
+    pub(in crate::rounds) fn problem(&self) -> Option<String> {
+        match self.kind {
+            Kind::Isal if !self.command.is_empty() => {
+                return Some("train.command is given, and train.kind is not \"command\"".to_owned());
+            }
+            Kind::Command => return self.problem_of_command(),
+            Kind::Isal => {}
+        }
+        let within = [
+            ("learning-rate", self.learning_rate, f64::INFINITY),
+            ("warm-up", self.warm_up, f64::INFINITY),
+            ("momentum", self.momentum, 1.0),
+            ("weight-decay", self.weight_decay, f64::INFINITY),
+            ("label-smoothing", self.label_smoothing, 1.0),
+        ];
+        let found = within.iter().find(|(_, value, end)| !(0.0..*end).contains(value));
+        found
+            .map(|(key, value, end)| format!("train.{key} is {value}, expected at least 0 and less than {end}"))
+            .or_else(|| (self.epochs == 0).then(|| "train.epochs is 0, expected at least 1".to_owned()))
+            .or_else(|| (self.batch_size == 0).then(|| "train.batch-size is 0, expected at least 1".to_owned()))
+    }
+
+    /// A command takes none of the numbers of our own training: what it needs stands in its arguments.
+    fn problem_of_command(&self) -> Option<String> {
+        if self.command.first().is_none_or(|program| program.trim().is_empty()) {
+            return Some("train.kind is \"command\", and train.command names no program".to_owned());
+        }
+        let command = TrainPart { kind: Kind::Command, command: self.command.clone(), ..TrainPart::default() };
+        let own = TrainPart { warm_start: self.warm_start, ..command };
+        (*self != own).then(|| {
+            "of [train], a command takes `kind`, `command` and `warm-start` alone: give it other options as arguments"
+                .to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_the_training_are_checked() {
+        let of = |part: TrainPart| part.problem();
+        assert_eq!(of(TrainPart::default()), None);
+        for (part, key) in [
+            (TrainPart { momentum: 1.0, ..TrainPart::default() }, "momentum"),
+            (TrainPart { learning_rate: f64::NAN, ..TrainPart::default() }, "learning-rate"),
+            (TrainPart { epochs: 0, ..TrainPart::default() }, "epochs"),
+        ] {
+            assert!(of(part).expect("a problem").contains(key));
+        }
+    }
+
+    #[test]
+    fn a_command_is_named_and_takes_no_numbers_of_ours() {
+        let command = |words: &[&str]| TrainPart {
+            kind: Kind::Command,
+            command: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..TrainPart::default()
+        };
+        assert_eq!(TrainPart { warm_start: true, ..command(&["python3", "train.py"]) }.problem(), None);
+        assert!(command(&[]).problem().expect("a problem").contains("names no program"));
+        assert!(TrainPart { epochs: 3, ..command(&["sh"]) }.problem().expect("a problem").contains("arguments"));
+        let of_none = TrainPart { kind: Kind::Isal, ..command(&["sh"]) };
+        assert!(of_none.problem().expect("a problem").contains("train.kind"));
+    }
+}
