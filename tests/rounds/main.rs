@@ -4,6 +4,7 @@ mod command;
 mod killed;
 mod people;
 mod place;
+mod recipes;
 
 use place::{CONFIG, Place, list, stderr};
 use serde_json::Value;
