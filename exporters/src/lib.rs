@@ -7,9 +7,11 @@
 mod error;
 mod lenet;
 pub mod losses;
+mod mobilenet;
 mod network;
 mod resnet;
 pub mod seeded;
+mod vit;
 pub mod weights;
 mod zoo;
 
