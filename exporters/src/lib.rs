@@ -9,6 +9,7 @@ mod lenet;
 pub mod losses;
 mod mobilenet;
 mod network;
+pub mod pickle;
 mod resnet;
 pub mod seeded;
 mod vit;

@@ -1,10 +1,10 @@
-//! The part of Python's pickle format that data sets are written in, read without running anything.
+//! The part of Python's pickle format that data sets and weights are written in, read without running anything.
 //!
 //! A pickle is a program for a stack machine. This one knows the instructions that build numbers, texts, bytes, lists,
-//! tuples and dictionaries (protocols 2 to 5); a call of a Python function or class is *recorded*, never made, and
-//! the recorded forms of a numpy array are recognised in `numpy.rs`. Values are kept in one table and refer to each
-//! other by number, so a pickle that shares values a billion times over costs no more than its own bytes; text and
-//! bytes stay where they are in the file.
+//! tuples and dictionaries (protocols 2 to 5); a call of a Python function or class is *recorded*, never made, and it is
+//! for the reader of a kind of file to recognise the recorded calls that it knows (a numpy array, a tensor of PyTorch).
+//! Values are kept in one table and refer to each other by number, so a pickle that shares values a billion times over
+//! costs no more than its own bytes; text and bytes stay where they are in the file. A value may contain itself.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub enum PickleError {
         /// Where.
         offset: usize,
     },
-    /// An instruction that data sets do not use.
+    /// An instruction that neither data sets nor weights use.
     #[error("the instruction {opcode:#04x} at byte {offset} is not read")]
     Opcode {
         /// The instruction.
@@ -41,7 +41,7 @@ pub enum PickleError {
         /// Where.
         offset: usize,
     },
-    /// More values than any data set has.
+    /// More values than any data set or model has.
     #[error("it builds more than {limit} values")]
     TooManyValues {
         /// The limit.
@@ -67,32 +67,50 @@ pub enum PickleError {
 const MAX_VALUES: usize = 4_000_000;
 
 /// A value by its place in the table.
-pub(crate) type Id = usize;
+pub type Id = usize;
 
+/// A value, the values in it by their places, texts and bytes by where they stand in the file.
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
+pub enum Value {
+    /// `None`.
     None,
+    /// A truth value.
     Bool(bool),
+    /// A whole number.
     Int(i64),
+    /// Bytes, or a text of Python 2.
     Bytes(Range<usize>),
+    /// A text.
     Text(Range<usize>),
+    /// A list.
     List(Vec<Id>),
+    /// A tuple.
     Tuple(Vec<Id>),
+    /// A dictionary in the order of its making.
     Dict(Vec<(Id, Id)>),
+    /// A function or class by its module and name.
     Global(Range<usize>, Range<usize>),
-    /// A call that was not made, and the state that would have been set on its result.
+    /// What the program that wrote the pickle keeps elsewhere, by what it calls it.
+    Persistent(Id),
+    /// A call that was not made.
     Call {
+        /// The function or class.
         callable: Id,
+        /// Its arguments.
         arguments: Id,
+        /// The state that would have been set on the result.
         state: Option<Id>,
+        /// Entries that would have been set in the result, as in a dictionary.
+        items: Vec<(Id, Id)>,
     },
     /// Anything that no data set needs looked at (floats, large integers).
     Other,
 }
 
 /// A pickle that was read.
-pub(crate) struct Pickle<'a> {
-    pub(super) bytes: &'a [u8],
+#[derive(Debug)]
+pub struct Pickle<'a> {
+    bytes: &'a [u8],
     values: Vec<Value>,
     root: Id,
 }
@@ -185,6 +203,8 @@ impl<'a> Machine<'a> {
         let (error, top) = (self.operands(), self.top()?);
         match self.values.get_mut(top) {
             Some(Value::List(list)) => list.extend(items),
+            // Items of an object of some class of lists, which nobody looks at.
+            Some(Value::Call { .. }) => {}
             _ => return Err(error),
         }
         Ok(())
@@ -193,7 +213,7 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, items: &[Id]) -> Result<(), PickleError> {
         let (error, top) = (self.operands(), self.top()?);
         match self.values.get_mut(top) {
-            Some(Value::Dict(entries)) if items.len().is_multiple_of(2) => {
+            Some(Value::Dict(entries) | Value::Call { items: entries, .. }) if items.len().is_multiple_of(2) => {
                 entries.extend(items.chunks_exact(2).filter_map(|pair| match *pair {
                     [key, value] => Some((key, value)),
                     _ => None,
@@ -259,6 +279,15 @@ impl<'a> Machine<'a> {
                         bytes.iter().rev().fold(if negative { -1_i64 } else { 0 }, |v, b| v << 8 | i64::from(*b));
                     let value = if bytes.len() <= 8 { Value::Int(filled) } else { Value::Other };
                     self.push(value)?;
+                }
+                0x8b => {
+                    // LONG4: more digits than any size has.
+                    self.counted(4)?;
+                    self.push(Value::Other)?;
+                }
+                b'Q' => {
+                    let id = self.pop()?;
+                    self.push(Value::Persistent(id))?;
                 }
                 b'G' => {
                     self.take(8)?;
@@ -349,7 +378,7 @@ impl<'a> Machine<'a> {
                 b'R' | 0x81 => {
                     // REDUCE and NEWOBJ: the call is written down, not made.
                     let [callable, arguments] = self.popped::<2>()?;
-                    self.push(Value::Call { callable, arguments, state: None })?;
+                    self.push(Value::Call { callable, arguments, state: None, items: Vec::new() })?;
                 }
                 b'b' => {
                     let [object, new] = self.popped::<2>()?;
@@ -385,7 +414,10 @@ impl<'a> Machine<'a> {
 
 impl<'a> Pickle<'a> {
     /// Reads the pickle at the beginning of `bytes`.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
+    ///
+    /// # Errors
+    /// [`PickleError`]; nothing in the bytes causes a panic, and what is allocated is bounded by their number.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
         if !matches!(bytes, [0x80, 2..=5, ..]) {
             return Err(PickleError::Protocol { found: bytes.iter().take(2).copied().collect() });
         }
@@ -403,20 +435,67 @@ impl<'a> Pickle<'a> {
         Ok(Pickle { bytes, values: machine.values, root })
     }
 
-    pub(super) fn value(&self, id: Id) -> &Value {
+    /// The bytes that texts and bytes stand in.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The value that the pickle is.
+    pub fn root(&self) -> Id {
+        self.root
+    }
+
+    /// A value by its place.
+    pub fn value(&self, id: Id) -> &Value {
         self.values.get(id).unwrap_or(&Value::Other)
     }
 
     /// The characters of a text or of Python 2's string.
-    pub(super) fn characters(&self, id: Id) -> Option<&'a [u8]> {
+    pub fn characters(&self, id: Id) -> Option<&'a [u8]> {
         match self.value(id) {
             Value::Text(range) | Value::Bytes(range) => self.bytes.get(range.clone()),
             _ => None,
         }
     }
 
+    /// A text that is UTF-8.
+    pub fn text(&self, id: Id) -> Option<&'a str> {
+        std::str::from_utf8(self.characters(id)?).ok()
+    }
+
+    /// Module and name of a function or class.
+    pub fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
+        let Value::Global(module, name) = self.value(id) else { return None };
+        let text = |range: &Range<usize>| std::str::from_utf8(self.bytes.get(range.clone())?).ok();
+        Some((text(module)?, text(name)?))
+    }
+
+    /// The items of a tuple.
+    pub fn tuple(&self, id: Id) -> Option<&[Id]> {
+        match self.value(id) {
+            Value::Tuple(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The sizes of a tuple of whole numbers that are not negative.
+    pub fn sizes(&self, id: Id) -> Option<Vec<usize>> {
+        self.tuple(id)?.iter().map(|size| self.size(*size)).collect()
+    }
+
+    /// A whole number that is not negative.
+    pub fn size(&self, id: Id) -> Option<usize> {
+        match self.value(id) {
+            Value::Int(size) => usize::try_from(*size).ok(),
+            _ => None,
+        }
+    }
+
     /// The entry `key` of the dictionary that the pickle is; the last one, as in Python.
-    pub(crate) fn entry(&self, key: &str) -> Result<Id, PickleError> {
+    ///
+    /// # Errors
+    /// [`PickleError`] where it is something else.
+    pub fn entry(&self, key: &str) -> Result<Id, PickleError> {
         let missing = || PickleError::Key { key: key.to_string() };
         let Value::Dict(entries) = self.value(self.root) else { return Err(missing()) };
         let found = entries.iter().rev().find(|(k, _)| self.characters(*k) == Some(key.as_bytes()));
@@ -424,7 +503,10 @@ impl<'a> Pickle<'a> {
     }
 
     /// The whole numbers of the list at `key`.
-    pub(crate) fn integers(&self, key: &str) -> Result<Vec<i64>, PickleError> {
+    ///
+    /// # Errors
+    /// [`PickleError`] where it is something else.
+    pub fn integers(&self, key: &str) -> Result<Vec<i64>, PickleError> {
         let wrong = || PickleError::Kind { key: key.to_string(), expected: "a list of whole numbers" };
         let Value::List(items) = self.value(self.entry(key)?) else { return Err(wrong()) };
         items
@@ -437,7 +519,10 @@ impl<'a> Pickle<'a> {
     }
 
     /// The texts of the list at `key`.
-    pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>, PickleError> {
+    ///
+    /// # Errors
+    /// [`PickleError`] where it is something else.
+    pub fn texts(&self, key: &str) -> Result<Vec<String>, PickleError> {
         let wrong = || PickleError::Kind { key: key.to_string(), expected: "a list of texts" };
         let Value::List(items) = self.value(self.entry(key)?) else { return Err(wrong()) };
         items
