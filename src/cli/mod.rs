@@ -8,6 +8,7 @@ mod bench;
 mod data;
 mod doctor;
 mod export;
+mod export_model;
 mod failure;
 mod graph;
 mod help;
@@ -85,7 +86,7 @@ enum Command {
     Score(score::Command),
     /// Train, score, select and label, round by round
     Run(run::Options),
-    /// Write files for other stacks: influence graphs
+    /// Write models: influence graphs for other stacks, weights that PyTorch trained
     #[command(subcommand)]
     Export(export::Command),
     /// Look at data sets, or write one out as folders of PNG

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use isal_exporters::pickle::Pickle;
+
 use super::archive::{ArchiveError, Bounded, Expected, at, packing, read_unpacked, unpacked, unpacked_pixels};
 use super::numpy::{self, ArrayData};
 use super::pixel_csv::stem;

@@ -1,7 +1,8 @@
 //! The zip archives that PyTorch writes: members that lie in the file as they are, uncompressed.
 //!
 //! Nothing is copied or inflated, so what an archive takes is what the file takes; every offset and length in it is checked
-//! against the file. Compressed, encrypted and doubled members are refused: PyTorch writes none.
+//! against the file. What is read must not be compressed: PyTorch writes storages and pickles as they are (and compresses the
+//! code of TorchScript, which is not read).
 
 use super::torch::TorchError;
 use std::collections::HashMap;
@@ -13,7 +14,8 @@ pub(super) struct Archive<'a> {
 }
 
 struct Member<'a> {
-    bytes: &'a [u8],
+    /// None where they are compressed or encrypted.
+    bytes: Option<&'a [u8]>,
     checksum: u32,
 }
 
@@ -44,10 +46,11 @@ impl<'a> Archive<'a> {
     /// The bytes of the member of this name, if there is one, held against their checksum.
     pub(super) fn member(&self, name: &str) -> Result<Option<&'a [u8]>, TorchError> {
         let Some(member) = self.members.get(format!("{}/{name}", self.folder).as_str()) else { return Ok(None) };
-        if crc32fast::hash(member.bytes) != member.checksum {
+        let bytes = member.bytes.ok_or_else(|| TorchError::Compressed { member: name.to_owned() })?;
+        if crc32fast::hash(bytes) != member.checksum {
             return Err(TorchError::Damaged { member: name.to_owned() });
         }
-        Ok(Some(member.bytes))
+        Ok(Some(bytes))
     }
 }
 
@@ -60,6 +63,10 @@ fn directory(file: &[u8]) -> Result<(&[u8], u64), TorchError> {
     let end = tail.windows(4).rposition(|w| w == b"PK\x05\x06").ok_or(wrong("it has no end: the file is cut short"))?;
     let end = least + end;
     let broken = || wrong("its end record is broken");
+    let comment = number(file, end + 20, 2).ok_or_else(broken)?;
+    if slice(file, end as u64 + 22, comment).is_none() {
+        return Err(broken());
+    }
     let mut count = number(file, end + 10, 2).ok_or_else(broken)?;
     let mut length = number(file, end + 12, 4).ok_or_else(broken)?;
     let mut offset = number(file, end + 16, 4).ok_or_else(broken)?;
@@ -106,9 +113,6 @@ fn entry<'a>(file: &'a [u8], rest: &'a [u8]) -> Result<(&'a str, Member<'a>, usi
         }
         extras = extras.get(4 + size as usize..).unwrap_or_default();
     }
-    if method != 0 || flags & 1 != 0 || packed != length {
-        return Err(TorchError::Compressed { member: text.to_owned() });
-    }
     let local = usize::try_from(offset).ok().and_then(|at| file.get(at..)).unwrap_or_default();
     if !local.starts_with(b"PK\x03\x04") {
         return Err(wrong("a member is not where its directory says"));
@@ -117,8 +121,9 @@ fn entry<'a>(file: &'a [u8], rest: &'a [u8]) -> Result<(&'a str, Member<'a>, usi
         (Some(name), Some(extra)) => 30 + name + extra,
         _ => return Err(broken()),
     };
-    let bytes = slice(local, header, length).ok_or_else(|| wrong("a member ends behind the file"))?;
-    Ok((text, Member { bytes, checksum }, 46 + name + extra + comment))
+    let bytes = slice(local, header, packed).ok_or_else(|| wrong("a member ends behind the file"))?;
+    let as_they_are = method == 0 && flags & 1 == 0 && packed == length;
+    Ok((text, Member { bytes: as_they_are.then_some(bytes), checksum }, 46 + name + extra + comment))
 }
 
 fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
