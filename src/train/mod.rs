@@ -6,6 +6,7 @@
 //! with the weights of an unbroken one.
 
 mod checkpoint;
+mod freeze;
 mod schedule;
 mod write_back;
 
@@ -147,6 +148,12 @@ pub enum TrainError {
         /// The task.
         task: String,
     },
+    /// Nothing left to train.
+    #[error("every parameter of the model is frozen by {}; leave some of it, such as the last layer", patterns.join(", "))]
+    AllFrozen {
+        /// The patterns.
+        patterns: Vec<String>,
+    },
     /// Roles of data sets.
     #[error(transparent)]
     Split(#[from] SplitError),
@@ -224,6 +231,15 @@ impl From<ClassifierError> for TrainError {
 /// # Errors
 /// [`TrainError`]; whole epochs are kept.
 pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained, TrainError> {
+    fine_tune(options, &[], observer)
+}
+
+/// [`train`], but for the parameters whose names match one of these patterns: those stay as they are. A BatchNormalization
+/// whose scale and shift both do is taken by its running statistics, as in use, and leaves them as they are too.
+///
+/// # Errors
+/// As [`train`]; a pattern that matches no parameter, and patterns that leave none to train.
+pub fn fine_tune(options: &TrainOptions, frozen: &[String], observer: &dyn Observer) -> Result<Trained, TrainError> {
     let _lock = FolderLock::take(&options.out)?;
     let model = TaskModel::read(&options.model, &options.task)?;
     model.check_differentiable()?;
@@ -252,10 +268,19 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     };
     let options = &TrainOptions { train, test, ..options.clone() };
     let plugin = Plugin::find(options.plugin.as_deref())?;
-    let load = LoadOptions::for_task(task, network.parameters(&Scope::All)?, &options.device, options.threads);
-    let mut engine = PluginEngine::from_model(&plugin, &network.model, &load)?;
+    let freezing = |source| TrainError::from(NetworkError::model(&options.model, source));
+    let trained = freeze::without(&network.model, frozen).map_err(freezing)?;
+    if trained.parameters.is_empty() {
+        return Err(TrainError::AllFrozen { patterns: frozen.to_vec() });
+    }
+    if !frozen.is_empty() {
+        let (left, all) = (trained.parameters.len(), network.parameters(&Scope::All)?.len());
+        observer.say(&format!("{left} of {all} parameters are trained, {} are frozen", all - left));
+    }
+    let load = LoadOptions::for_task(task, trained.parameters, &options.device, options.threads);
+    let mut engine = PluginEngine::from_model(&plugin, &trained.model, &load)?;
 
-    let key = key(options, &model, &recipe);
+    let key = key(options, frozen, &model, &recipe);
     let path = options.out.join("checkpoint.safetensors");
     let mut history = Vec::new();
     if let Some(checkpoint) = Checkpoint::load(&path)? {
@@ -336,8 +361,8 @@ fn describe(epoch: &Epoch, epochs: usize) -> String {
 }
 
 /// All that the weights depend on, as text.
-fn key(options: &TrainOptions, model: &TaskModel, recipe: &Recipe) -> String {
-    serde_json::json!({
+fn key(options: &TrainOptions, frozen: &[String], model: &TaskModel, recipe: &Recipe) -> String {
+    let mut key = serde_json::json!({
         "isal": env!("CARGO_PKG_VERSION"),
         "model": model.network.sha256,
         "task": model.task.loss_text(),
@@ -353,8 +378,11 @@ fn key(options: &TrainOptions, model: &TaskModel, recipe: &Recipe) -> String {
         "label smoothing": options.label_smoothing,
         "batch size": options.batch_size,
         "seed": options.seed,
-    })
-    .to_string()
+    });
+    if !frozen.is_empty() {
+        key["frozen"] = frozen.into();
+    }
+    key.to_string()
 }
 
 fn one_epoch(
