@@ -89,7 +89,7 @@ fn attention(network: &mut Network, x: &Feature, name: &str) -> Feature {
     let tokens = x.shape[0];
     let size = WIDTH / HEADS;
     let all = dense(network, x, &at("in_proj_weight"), &at("in_proj_bias"), 3 * WIDTH);
-    let parts = ["query", "key", "value"].map(|part| at(part));
+    let parts = ["query", "key", "value"].map(at);
     network.push(Node::new("Split", at("split"), [all.name.as_str(), "thirds"], parts.clone()).with("axis", 2));
     let mut heads = |part: &str, axes: [i64; 4], shape: &[usize]| {
         let apart = format!("{part}.heads");
