@@ -43,6 +43,7 @@ fn options(folder: &Path, train: Dataset, test: Option<Dataset>, epochs: usize) 
         weight_decay: 5e-4,
         decay_all: false,
         label_smoothing: 0.0,
+        freeze: Vec::new(),
         batch_size: 32,
         seed: 1,
         threads: 1,
@@ -192,4 +193,33 @@ fn a_learning_rate_that_is_too_high_ends_with_advice_and_without_a_model() {
     let error = train(&options, &StopAfter::never()).expect_err("it diverges");
     assert!(matches!(&error, TrainError::Diverged { epoch: 1, .. }), "{error}");
     assert!(!options.out.join("model.onnx").exists());
+}
+
+/// Frozen weights and the statistics of their BatchNormalizations keep every bit, an interruption in between or not; the others
+/// are trained.
+#[test]
+fn frozen_layers_keep_every_bit_and_the_others_learn() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    write_model(folder.path(), "resnet8");
+    let options = options(folder.path(), digits(0, 25), None, 2);
+    let frozen = ["conv1.*", "bn1.*", "layer1.*", "layer2.*"].map(str::to_owned);
+    let broken = train(&TrainOptions { freeze: frozen.to_vec(), ..options.clone() }, &StopAfter::new(300));
+    assert!(matches!(broken, Err(TrainError::Interrupted { epochs: 1 })), "{broken:?}");
+    let trained = train(&TrainOptions { freeze: frozen.to_vec(), ..options.clone() }, &StopAfter::never())
+        .unwrap_or_else(|e| panic!("{e}"));
+    let read = |path: &Path| isal_onnx::Model::read(path).expect("a model").graph.initializers;
+    let (before, after) = (read(&options.model), read(&trained.model));
+    for (name, tensor) in &before {
+        let kept = ["conv1.", "bn1.", "layer1.", "layer2."].iter().any(|layer| name.starts_with(layer));
+        assert_eq!(after.get(name) == Some(tensor), kept, "`{name}`");
+    }
+    assert!(trained.epochs[1].train_loss < trained.epochs[0].train_loss, "{trained:?}");
+    let other = train(&options, &StopAfter::never());
+    assert!(
+        matches!(other, Err(TrainError::Another { .. })),
+        "without what is frozen it is another training: {other:?}"
+    );
+    let all = TrainOptions { out: folder.path().join("all"), ..options };
+    let nothing = train(&TrainOptions { freeze: ["*".to_owned()].to_vec(), ..all.clone() }, &StopAfter::never());
+    assert!(matches!(nothing, Err(TrainError::AllFrozen { .. })), "{nothing:?}");
 }

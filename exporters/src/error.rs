@@ -1,5 +1,6 @@
 //! Why a model could not be built or filled.
 
+use crate::weights::TorchError;
 use isal_onnx::DataType;
 use safetensors::Dtype;
 use std::fmt;
@@ -71,6 +72,15 @@ pub enum Error {
     /// Bytes that are not safetensors, or tensors that cannot be written as such.
     #[error("safetensors: {0}")]
     Safetensors(#[from] safetensors::SafeTensorError),
+    /// A file of PyTorch's that is not read.
+    #[error("PyTorch's file: {0}")]
+    Torch(#[from] TorchError),
+    /// A model whose last layer cannot be replaced.
+    #[error("the last layer cannot be replaced: {reason}")]
+    Head {
+        /// Why.
+        reason: String,
+    },
     /// Weights that are not those of the model.
     #[error("the weights do not fit the model: {}", misfit(missing, unexpected, mismatched))]
     Weights {

@@ -10,15 +10,15 @@ use crate::network::{Conv, Feature, Network};
 pub(crate) fn layers(network: &mut Network, images: Feature) -> Result<Feature> {
     // Height and width go n -> n/2 -> n/2 - 4 -> (n/2 - 4)/2, which is at least 1 from 12 on.
     if images.shape[1] < 12 || images.shape[2] < 12 {
-        return Err(network.too_small("height and width of at least 12"));
+        return Err(network.unsuited("height and width of at least 12"));
     }
-    let conv = Conv { channels: 6, kernel: 5, stride: 1, padding: 2, bias: true, gain: 1.0 };
+    let conv = Conv { channels: 6, kernel: 5, stride: 1, padding: 2, groups: 1, bias: true, gain: 1.0 };
     let x = network.conv(&images, "conv1", conv);
     let x = network.relu(&x, "relu1");
-    let x = network.max_pool(&x, "pool1");
+    let x = network.max_pool(&x, "pool1", 2, 0);
     let x = network.conv(&x, "conv2", Conv { channels: 16, padding: 0, ..conv });
     let x = network.relu(&x, "relu2");
-    let x = network.max_pool(&x, "pool2");
+    let x = network.max_pool(&x, "pool2", 2, 0);
     let x = network.flatten(&x, "flatten");
     let x = dense(network, &x, "fc1", 120);
     let x = network.relu(&x, "relu3");

@@ -22,6 +22,8 @@ pub(crate) struct Conv {
     pub kernel: usize,
     pub stride: usize,
     pub padding: usize,
+    /// Groups of channels that do not see each other; as many as channels for a depthwise convolution.
+    pub groups: usize,
     pub bias: bool,
     /// Factor on the standard deviation of He initialisation.
     pub gain: f32,
@@ -74,8 +76,21 @@ impl Network {
         self.options.classes
     }
 
-    /// The error that the images are too small for the layers.
-    pub fn too_small(&self, expected: impl Into<String>) -> Error {
+    /// Refuses opsets in which an operator of the layers does not exist, or means something else.
+    pub fn since(&self, opset: i64, because: &str) -> Result<()> {
+        if self.options.opset >= opset {
+            return Ok(());
+        }
+        Err(Error::Option {
+            model: self.model,
+            option: "opset",
+            found: self.options.opset.to_string(),
+            expected: format!("{opset} to {} ({because})", ModelOptions::OPSETS.end()),
+        })
+    }
+
+    /// The error that images of this size do not suit the layers.
+    pub fn unsuited(&self, expected: impl Into<String>) -> Error {
         Error::Option {
             model: self.model,
             option: "input",
@@ -84,13 +99,13 @@ impl Network {
         }
     }
 
-    /// Convolution with normal weights of standard deviation `gain * sqrt(2 / (kernel^2 * channels))`: He
+    /// Convolution with normal weights of standard deviation `gain * sqrt(2 / (kernel^2 * channels / groups))`: He
     /// initialisation (arXiv 1502.01852) that keeps the scale of gradients, as pycls and torchvision have it.
     pub fn conv(&mut self, x: &Feature, name: &str, conv: Conv) -> Feature {
-        let Conv { channels, kernel, stride, padding, bias, gain } = conv;
-        let fan_out = kernel * kernel * channels;
+        let Conv { channels, kernel, stride, padding, groups, bias, gain } = conv;
+        let fan_out = kernel * kernel * channels / groups;
         let weight = format!("{name}.weight");
-        self.normal(&weight, &[channels, x.shape[0], kernel, kernel], gain * (2.0 / fan_out as f32).sqrt());
+        self.normal(&weight, &[channels, x.shape[0] / groups, kernel, kernel], gain * (2.0 / fan_out as f32).sqrt());
         let mut inputs = vec![x.name.clone(), weight];
         if bias {
             let bias = format!("{name}.bias");
@@ -103,7 +118,7 @@ impl Network {
             .with("strides", ints(stride, 2))
             .with("pads", ints(padding, 4))
             .with("dilations", ints(1, 2))
-            .with("group", 1);
+            .with("group", groups as i64);
         let size = |n: usize| (n + 2 * padding - kernel) / stride + 1;
         self.add(node, vec![channels, size(x.shape[1]), size(x.shape[2])])
     }
@@ -147,12 +162,14 @@ impl Network {
         self.add(Node::new("Add", name, [a.name.clone(), b.name.clone()], [""]), a.shape.clone())
     }
 
-    /// 2x2 max-pooling with stride 2; an odd row or column at the end is dropped.
-    pub fn max_pool(&mut self, x: &Feature, name: &str) -> Feature {
+    /// Max-pooling over square windows with stride 2 and equal padding; what no whole window covers is dropped.
+    pub fn max_pool(&mut self, x: &Feature, name: &str, kernel: usize, padding: usize) -> Feature {
         let node = Node::new("MaxPool", name, [x.name.clone()], [""])
-            .with("kernel_shape", vec![2i64, 2])
+            .with("kernel_shape", vec![kernel as i64; 2])
             .with("strides", vec![2i64, 2]);
-        self.add(node, vec![x.shape[0], x.shape[1] / 2, x.shape[2] / 2])
+        let node = if padding > 0 { node.with("pads", vec![padding as i64; 4]) } else { node };
+        let size = |n: usize| (n + 2 * padding - kernel) / 2 + 1;
+        self.add(node, vec![x.shape[0], size(x.shape[1]), size(x.shape[2])])
     }
 
     /// Mean over height and width.
@@ -184,6 +201,34 @@ impl Network {
         model_of(self.graph, self.options.opset, metadata.into())
     }
 
+    /// An output that is the first of a node's, of this shape but for the batch axis.
+    pub fn node(
+        &mut self,
+        op: &str,
+        name: &str,
+        inputs: &[&str],
+        attributes: &[(&str, i64)],
+        shape: &[usize],
+    ) -> Feature {
+        let mut node = Node::new(op, name, inputs.iter().copied(), [""]);
+        for (attribute, value) in attributes {
+            node = node.with(attribute, *value);
+        }
+        self.add(node, shape.to_vec())
+    }
+
+    /// A tensor that training leaves alone, in a Constant node: initializers are the weights of PyTorch's state dict.
+    pub fn fixed(&mut self, name: &str, tensor: Tensor) -> String {
+        let node = Node::new("Constant", name, [""; 0], [name]).with("value", tensor);
+        self.graph.nodes.push(node);
+        name.to_owned()
+    }
+
+    /// A node that goes its own way: its outputs are named and their types are left to shape inference.
+    pub fn push(&mut self, node: Node) {
+        self.graph.nodes.push(node);
+    }
+
     fn add(&mut self, mut node: Node, shape: Vec<usize>) -> Feature {
         let name = format!("{}.output", node.name);
         node.outputs = vec![name.clone()];
@@ -193,14 +238,16 @@ impl Network {
         Feature { name, shape }
     }
 
-    fn normal(&mut self, name: &str, dims: &[usize], std: f32) {
+    /// A parameter of normal numbers.
+    pub fn normal(&mut self, name: &str, dims: &[usize], std: f32) {
         let count = dims.iter().product();
         let normal = Normal::new(0.0f32, std).expect("a standard deviation computed from layer sizes is finite");
         let weights: Vec<f32> = normal.sample_iter(&mut self.rng).take(count).collect();
         self.parameter(name, Tensor::new(dims, &weights));
     }
 
-    fn constant(&mut self, name: &str, count: usize, value: f32) {
+    /// A parameter of one axis whose entries are all `value`.
+    pub fn constant(&mut self, name: &str, count: usize, value: f32) {
         self.parameter(name, Tensor::new([count], &vec![value; count]));
     }
 
@@ -208,6 +255,13 @@ impl Network {
         self.parameters += tensor.len();
         self.graph.initializers.insert(name.to_owned(), tensor);
     }
+}
+
+/// A convolution under the first name, then BatchNormalization under the second (or a bias in its place).
+pub(crate) fn conv_bn(network: &mut Network, x: &Feature, names: (&str, &str), conv: Conv) -> Feature {
+    let batch_norm = network.batch_norm();
+    let y = network.conv(x, names.0, Conv { bias: !batch_norm, ..conv });
+    if batch_norm { network.bn(&y, names.1) } else { y }
 }
 
 /// A model of ours with these properties.

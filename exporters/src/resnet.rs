@@ -1,37 +1,79 @@
-//! Residual networks of basic blocks (He et al., arXiv 1512.03385) for images of CIFAR's size.
+//! Residual networks (He et al., arXiv 1512.03385), for images of CIFAR's size and for photographs.
 //!
-//! Both families have one shape: a 3x3 stem, stages of basic blocks whose first block halves the size from
-//! the second stage on, the mean over what is left, one dense layer. The CIFAR ResNets have three stages of
-//! 16, 32 and 64 channels and 6n + 2 layers; ResNet-18 keeps torchvision's four stages but for the 3x3 stem
-//! and the missing max-pooling. Where a block changes the size, the shortcut is a 1x1 convolution with
-//! BatchNormalization, as in pycls and torchvision (option B of the paper). Names are torchvision's, so
-//! `layer2.0.downsample.1.running_var` is what it is there.
+//! All have one shape: a stem, stages of blocks whose first block halves the size from the second stage on, the mean over
+//! what is left, one dense layer. The CIFAR ResNets have three stages of 16, 32 and 64 channels and 6n + 2 layers;
+//! the others have torchvision's four stages. The stem for CIFAR is a 3x3 convolution; that for photographs is 7x7 with
+//! stride 2, then max-pooling. Basic blocks are two 3x3 convolutions; bottlenecks are 1x1, 3x3, 1x1 with four times as many
+//! channels at their end, the stride in the 3x3 one (torchvision's "v1.5"). Where a block changes the size, the
+//! shortcut is a 1x1 convolution with BatchNormalization, as in pycls and torchvision (option B of the paper). Names
+//! are torchvision's, so `layer2.0.downsample.1.running_var` is what it is there.
 
 use crate::Result;
-use crate::network::{Conv, Feature, Network};
+use crate::network::{Conv, Feature, Network, conv_bn};
 
-/// Channels and number of blocks of each stage; the stem has the first stage's channels.
-pub(crate) struct Stages(&'static [(usize, usize)]);
+/// What makes one residual network of another.
+pub(crate) struct Layout {
+    stem: Stem,
+    block: Block,
+    /// Channels of the blocks' 3x3 convolutions, and number of blocks, of each stage; the stem has the first stage's channels.
+    stages: &'static [(usize, usize)],
+}
 
-pub(crate) const CIFAR_8: Stages = Stages(&[(16, 1), (32, 1), (64, 1)]);
-pub(crate) const CIFAR_20: Stages = Stages(&[(16, 3), (32, 3), (64, 3)]);
-pub(crate) const CIFAR_56: Stages = Stages(&[(16, 9), (32, 9), (64, 9)]);
-pub(crate) const RESNET_18: Stages = Stages(&[(64, 2), (128, 2), (256, 2), (512, 2)]);
+#[derive(Clone, Copy)]
+enum Stem {
+    /// 3x3, for images of some 32 pixels.
+    Cifar,
+    /// 7x7 with stride 2 and max-pooling, for images of some 224 pixels.
+    ImageNet,
+}
 
-pub(crate) fn layers(network: &mut Network, images: Feature, stages: &Stages) -> Result<Feature> {
-    let Stages(stages) = stages;
-    let blocks: usize = stages.iter().map(|(_, blocks)| blocks).sum();
+#[derive(Clone, Copy)]
+enum Block {
+    Basic,
+    Bottleneck,
+}
+
+const fn cifar(stages: &'static [(usize, usize)]) -> Layout {
+    Layout { stem: Stem::Cifar, block: Block::Basic, stages }
+}
+
+const fn imagenet(block: Block, stages: &'static [(usize, usize)]) -> Layout {
+    Layout { stem: Stem::ImageNet, block, stages }
+}
+
+const STAGES_18: &[(usize, usize)] = &[(64, 2), (128, 2), (256, 2), (512, 2)];
+const STAGES_34: &[(usize, usize)] = &[(64, 3), (128, 4), (256, 6), (512, 3)];
+
+pub(crate) const CIFAR_8: Layout = cifar(&[(16, 1), (32, 1), (64, 1)]);
+pub(crate) const CIFAR_20: Layout = cifar(&[(16, 3), (32, 3), (64, 3)]);
+pub(crate) const CIFAR_56: Layout = cifar(&[(16, 9), (32, 9), (64, 9)]);
+pub(crate) const CIFAR_WIDE_18: Layout = cifar(STAGES_18);
+pub(crate) const IMAGENET_18: Layout = imagenet(Block::Basic, STAGES_18);
+pub(crate) const IMAGENET_34: Layout = imagenet(Block::Basic, STAGES_34);
+pub(crate) const IMAGENET_50: Layout = imagenet(Block::Bottleneck, STAGES_34);
+
+pub(crate) fn layers(network: &mut Network, images: Feature, layout: &Layout) -> Result<Feature> {
+    let blocks: usize = layout.stages.iter().map(|(_, blocks)| blocks).sum();
     // Without normalisation every block would add its branch's variance to the sum; branches that start
     // smaller by the root of their number keep the sum's scale whatever the depth.
     let gain = if network.batch_norm() { 1.0 } else { 1.0 / (blocks as f32).sqrt() };
-    let width = stages.first().map_or(0, |(width, _)| *width);
-    let x = conv_bn(network, &images, ("conv1", "bn1"), conv(width, 3, 1));
-    let mut x = network.relu(&x, "relu");
-    for (stage, (width, blocks)) in stages.iter().enumerate() {
+    let width = layout.stages.first().map_or(0, |(width, _)| *width);
+    let mut x = match layout.stem {
+        Stem::Cifar => {
+            let x = conv_bn(network, &images, ("conv1", "bn1"), conv(width, 3, 1));
+            network.relu(&x, "relu")
+        }
+        Stem::ImageNet => {
+            let x = conv_bn(network, &images, ("conv1", "bn1"), conv(width, 7, 2));
+            let x = network.relu(&x, "relu");
+            network.max_pool(&x, "maxpool", 3, 1)
+        }
+    };
+    for (stage, (width, blocks)) in layout.stages.iter().enumerate() {
         for block in 0..*blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
             let name = format!("layer{}.{block}", stage + 1);
-            x = basic_block(network, &x, &name, *width, stride, gain);
+            x = residual(network, &x, &name, layout.block, *width, stride, gain);
         }
     }
     let x = network.global_average(&x, "avgpool");
@@ -40,27 +82,39 @@ pub(crate) fn layers(network: &mut Network, images: Feature, stages: &Stages) ->
     Ok(network.linear(&x, "fc", classes, 0.01))
 }
 
-fn basic_block(network: &mut Network, x: &Feature, name: &str, width: usize, stride: usize, gain: f32) -> Feature {
+/// A block of `width` channels, its last convolution drawn with this `gain`.
+fn residual(
+    network: &mut Network,
+    x: &Feature,
+    name: &str,
+    block: Block,
+    width: usize,
+    stride: usize,
+    gain: f32,
+) -> Feature {
     let at = |part: &str| format!("{name}.{part}");
-    let y = conv_bn(network, x, (&at("conv1"), &at("bn1")), conv(width, 3, stride));
-    let y = network.relu(&y, &at("relu1"));
-    let y = conv_bn(network, &y, (&at("conv2"), &at("bn2")), Conv { gain, ..conv(width, 3, 1) });
-    let shortcut = if stride != 1 || x.shape[0] != width {
-        conv_bn(network, x, (&at("downsample.0"), &at("downsample.1")), conv(width, 1, stride))
+    let convolutions = match block {
+        Block::Basic => vec![conv(width, 3, stride), conv(width, 3, 1)],
+        Block::Bottleneck => vec![conv(width, 1, 1), conv(width, 3, stride), conv(4 * width, 1, 1)],
+    };
+    let last = convolutions.len();
+    let mut y = x.clone();
+    for (i, conv) in (1..).zip(convolutions) {
+        let gain = if i == last { gain } else { 1.0 };
+        y = conv_bn(network, &y, (&at(&format!("conv{i}")), &at(&format!("bn{i}"))), Conv { gain, ..conv });
+        if i < last {
+            y = network.relu(&y, &at(&format!("relu{i}")));
+        }
+    }
+    let shortcut = if stride != 1 || x.shape[0] != y.shape[0] {
+        conv_bn(network, x, (&at("downsample.0"), &at("downsample.1")), conv(y.shape[0], 1, stride))
     } else {
         x.clone()
     };
     let y = network.sum(&y, &shortcut, &at("add"));
-    network.relu(&y, &at("relu2"))
+    network.relu(&y, &at(&format!("relu{last}")))
 }
 
 fn conv(channels: usize, kernel: usize, stride: usize) -> Conv {
-    Conv { channels, kernel, stride, padding: kernel / 2, bias: false, gain: 1.0 }
-}
-
-/// A convolution under the first name, then BatchNormalization under the second (or a bias in its place).
-fn conv_bn(network: &mut Network, x: &Feature, names: (&str, &str), conv: Conv) -> Feature {
-    let batch_norm = network.batch_norm();
-    let y = network.conv(x, names.0, Conv { bias: !batch_norm, ..conv });
-    if batch_norm { network.bn(&y, names.1) } else { y }
+    Conv { channels, kernel, stride, padding: kernel / 2, groups: 1, bias: false, gain: 1.0 }
 }

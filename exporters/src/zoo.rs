@@ -1,7 +1,7 @@
 //! The models there are, their defaults, and how one is built.
 
 use crate::network::{Feature, Network};
-use crate::{Error, Result, lenet, resnet};
+use crate::{Error, Result, lenet, mobilenet, resnet, vit};
 use isal_onnx::Model;
 
 /// What can be chosen about a model of the zoo.
@@ -16,12 +16,13 @@ pub struct ModelOptions {
     /// Version of the standard operator set, from [`ModelOptions::OPSETS`].
     pub opset: i64,
     /// Whether every convolution is followed by a BatchNormalization node. Without, it has a bias instead.
-    /// LeNet has none either way.
+    /// LeNet and the vision transformers have none either way.
     pub batch_norm: bool,
 }
 
 impl ModelOptions {
-    /// Opsets a model can be written at: every operator used means the same in all of them.
+    /// Opsets a model can be written at: every operator used means the same in all of them. Two models need a newer one
+    /// than the first of these: `mobilenetv2` 11, `vit-tiny` 17.
     pub const OPSETS: std::ops::RangeInclusive<i64> = 9..=23;
 
     /// The opset that models and losses are written at unless something else is asked for.
@@ -29,6 +30,11 @@ impl ModelOptions {
 
     const fn images(input: [usize; 3], batch_norm: bool) -> Self {
         ModelOptions { input, classes: 10, seed: 0, opset: ModelOptions::DEFAULT_OPSET, batch_norm }
+    }
+
+    /// Photographs of ImageNet's classes, as pretrained weights have them.
+    const fn photographs(batch_norm: bool) -> Self {
+        ModelOptions { classes: 1000, ..ModelOptions::images([3, 224, 224], batch_norm) }
     }
 }
 
@@ -73,7 +79,37 @@ const ZOO: &[Entry] = &[
         name: "resnet18",
         description: "ResNet-18 in its CIFAR form: 3x3 stem without max-pooling, widths 64 to 512",
         defaults: ModelOptions::images([3, 32, 32], true),
-        layers: |network, x| resnet::layers(network, x, &resnet::RESNET_18),
+        layers: |network, x| resnet::layers(network, x, &resnet::CIFAR_WIDE_18),
+    },
+    Entry {
+        name: "resnet18-imagenet",
+        description: "ResNet-18 for photographs: torchvision's resnet18",
+        defaults: ModelOptions::photographs(true),
+        layers: |network, x| resnet::layers(network, x, &resnet::IMAGENET_18),
+    },
+    Entry {
+        name: "resnet34-imagenet",
+        description: "ResNet-34 for photographs: torchvision's resnet34",
+        defaults: ModelOptions::photographs(true),
+        layers: |network, x| resnet::layers(network, x, &resnet::IMAGENET_34),
+    },
+    Entry {
+        name: "resnet50-imagenet",
+        description: "ResNet-50 for photographs, stride in the 3x3 convolutions: torchvision's resnet50",
+        defaults: ModelOptions::photographs(true),
+        layers: |network, x| resnet::layers(network, x, &resnet::IMAGENET_50),
+    },
+    Entry {
+        name: "mobilenetv2",
+        description: "MobileNetV2 for photographs: torchvision's mobilenet_v2",
+        defaults: ModelOptions::photographs(true),
+        layers: mobilenet::layers,
+    },
+    Entry {
+        name: "vit-tiny",
+        description: "Vision transformer of 12 layers, 192 wide, on patches of 16x16: timm's vit_tiny_patch16_224",
+        defaults: ModelOptions::photographs(false),
+        layers: vit::layers,
     },
 ];
 

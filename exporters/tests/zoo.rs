@@ -5,9 +5,11 @@ use isal_exporters::{Error, ModelOptions, build, zoo};
 use isal_onnx::{Dim, Model};
 use std::collections::{BTreeMap, HashSet};
 
+/// The model for the images that the fixtures have, and ten classes.
 fn model(name: &str) -> Model {
     let entry = zoo().iter().find(|e| e.name == name).unwrap();
-    build(name, &entry.defaults).unwrap()
+    let input = serde_json::from_value(pytorch()[name]["input"].clone()).unwrap();
+    build(name, &ModelOptions { input, classes: 10, ..entry.defaults.clone() }).unwrap()
 }
 
 fn pytorch() -> serde_json::Value {
@@ -45,7 +47,7 @@ fn every_node_reads_what_stands_before_it_and_all_of_it_is_used() {
         known.insert("images");
         let mut read = HashSet::new();
         for node in &graph.nodes {
-            for input in &node.inputs {
+            for input in node.inputs.iter().filter(|input| !input.is_empty()) {
                 assert!(known.contains(input.as_str()), "{}: `{}` reads `{input}`", entry.name, node.name);
                 read.insert(input.as_str());
             }
@@ -101,6 +103,36 @@ fn options_reach_the_graph() {
     assert_eq!(model.graph.initializers["conv1.weight"].dims(), [16, 1, 3, 3]);
 }
 
+/// What shape inference finds is what PyTorch's layers give, for any batch, at the oldest opset and the newest.
+#[test]
+fn models_for_photographs_give_class_scores_for_any_batch() {
+    let cases = [
+        ("resnet18-imagenet", 9, 11_689_512),
+        ("resnet34-imagenet", 9, 21_797_672),
+        ("resnet50-imagenet", 9, 25_557_032),
+        ("mobilenetv2", 11, 3_504_872),
+        ("vit-tiny", 17, 5_717_416),
+    ];
+    for (name, oldest, parameters) in cases {
+        let defaults = &zoo().iter().find(|e| e.name == name).unwrap().defaults;
+        for opset in [oldest, *ModelOptions::OPSETS.end()] {
+            let mut model = build(name, &ModelOptions { opset, ..defaults.clone() }).unwrap();
+            assert_eq!(model.metadata["isal.zoo.parameters"], parameters.to_string(), "{name}");
+            model.graph.outputs[0].value_type = None;
+            model.infer_shapes().unwrap_or_else(|e| panic!("{name} at opset {opset}: {e}"));
+            let found = model.graph.outputs[0].value_type.clone().unwrap().shape.unwrap();
+            assert_eq!(found, [Dim::from("N"), Dim::from(1000)], "{name} at opset {opset}");
+            // Everything that PyTorch trains is a parameter here too.
+            let trained: usize = model.graph.every_parameter().iter().map(|p| p.dims.iter().product::<usize>()).sum();
+            assert_eq!(trained, parameters, "{name} at opset {opset}");
+        }
+        if oldest > 9 {
+            let error = build(name, &ModelOptions { opset: oldest - 1, ..defaults.clone() }).unwrap_err();
+            assert!(matches!(error, Error::Option { option: "opset", .. }), "{error}");
+        }
+    }
+}
+
 #[test]
 fn impossible_options_are_refused_by_name() {
     let lenet = zoo()[0].defaults.clone();
@@ -110,6 +142,8 @@ fn impossible_options_are_refused_by_name() {
         (ModelOptions { classes: 0, ..lenet.clone() }, "classes"),
         (ModelOptions { opset: 8, ..lenet.clone() }, "opset"),
     ];
+    let vit = ModelOptions { input: [3, 224, 225], ..lenet.clone() };
+    assert!(matches!(build("vit-tiny", &vit), Err(Error::Option { option: "input", .. })));
     for (options, expected) in cases {
         match build("lenet", &options) {
             Err(Error::Option { option, .. }) => assert_eq!(option, expected),
@@ -119,6 +153,7 @@ fn impossible_options_are_refused_by_name() {
     let error = build("resnet21", &lenet).unwrap_err().to_string();
     assert_eq!(
         error,
-        "no model `resnet21` in the zoo; there are `lenet`, `resnet8`, `resnet20`, `resnet56`, `resnet18`"
+        "no model `resnet21` in the zoo; there are `lenet`, `resnet8`, `resnet20`, `resnet56`, `resnet18`, \
+         `resnet18-imagenet`, `resnet34-imagenet`, `resnet50-imagenet`, `mobilenetv2`, `vit-tiny`"
     );
 }

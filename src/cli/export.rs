@@ -2,7 +2,7 @@
 
 use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
-use super::{BadRequest, Context, Interrupted, Outcome};
+use super::{BadRequest, Context, Interrupted, Outcome, export_model};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
 use crate::runtime::ExecutionProvider;
 use crate::scores::SIGN;
@@ -18,6 +18,9 @@ pub enum Command {
     /// Write an influence graph: one run in any ONNX runtime gives predictions and influence
     #[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
     Influence(Box<InfluenceArguments>),
+    /// Write a model with weights that PyTorch trained, or with a new last layer
+    #[command(after_help = export_model::EXAMPLES)]
+    Model(Box<export_model::ModelArguments>),
 }
 
 const ABOUT: &str = "\
@@ -113,6 +116,7 @@ impl InfluenceArguments {
 pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcome> {
     match command {
         Command::Influence(given) => influence(given, context),
+        Command::Model(given) => export_model::run(given, context),
     }
 }
 

@@ -197,7 +197,9 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
             || matches!(e, CurvatureOfPool { .. } | NeedsModel { .. } | NoClassScores { .. } | NoFeatures { .. })
             || matches!(e, ScoringError::Joint { source, .. } if *source != JointError::Interrupted)
     };
-    let training = |e: &TrainError| matches!(e, TrainError::Another { .. } | TrainError::Augmented { .. });
+    let training = |e: &TrainError| {
+        matches!(e, TrainError::Another { .. } | TrainError::Augmented { .. } | TrainError::AllFrozen { .. })
+    };
     let rounds = |e: &RoundsError| {
         use RoundsError::{
             Another, Begun, Config, Json, Lost, LostClass, NoPeople, NoRun, NotWaiting, NothingLabelled,

@@ -9,6 +9,7 @@ mod compare;
 mod data;
 mod doctor;
 mod export;
+mod export_model;
 mod failure;
 mod graph;
 mod help;
@@ -98,7 +99,7 @@ enum Command {
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
-    /// Write files for other stacks: influence graphs
+    /// Write models: influence graphs for other stacks, weights that PyTorch trained
     #[command(subcommand)]
     Export(export::Command),
     /// Look at data sets, or write one out as folders of PNG

@@ -40,7 +40,7 @@ pub struct NewOptions {
     output: PathBuf,
 }
 
-fn parse_input(text: &str) -> Result<[usize; 3], String> {
+pub(super) fn parse_input(text: &str) -> Result<[usize; 3], String> {
     let sizes: Vec<usize> = text.split('x').map_while(|part| part.parse().ok()).filter(|n| *n > 0).collect();
     <[usize; 3]>::try_from(sizes)
         .ok()
@@ -57,7 +57,7 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
 
 fn list(context: &Context) -> anyhow::Result<Outcome> {
     let text: Vec<String> =
-        isal_exporters::zoo().iter().map(|entry| format!("{:<10} {}", entry.name, entry.description)).collect();
+        isal_exporters::zoo().iter().map(|entry| format!("{:<18} {}", entry.name, entry.description)).collect();
     let value: Vec<_> = isal_exporters::zoo()
         .iter()
         .map(|e| serde_json::json!({"name": e.name, "description": e.description, "input": e.defaults.input}))

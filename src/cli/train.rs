@@ -35,6 +35,12 @@ pub struct Options {
     pad_crop: usize,
     #[command(flatten)]
     recipe: RecipeOptions,
+    /// Parameters that stay as they are, by patterns of their names such as "layer1.*"
+    ///
+    /// A BatchNormalization whose scale and shift are both frozen goes by its running statistics and leaves them as they are.
+    /// `isal graph show --scope all` lists the names.
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', num_args = 1.., help_heading = "Training")]
+    freeze: Vec<String>,
     /// Passes over the training images
     #[arg(long, default_value_t = 30, value_name = "N", help_heading = "Training")]
     epochs: usize,
@@ -89,7 +95,7 @@ same command goes on after an interruption and ends with the same weights.
 
 Examples:
   isal train --model resnet20.onnx --train cifar.tgz#train --test cifar.tgz#test --flip -o trained
-  isal train --model lenet.onnx --train labeled/ --epochs 20 --learning-rate 0.02 -o trained";
+  isal train --model start.onnx --train labeled/ --freeze \"layer[12].*\" -o tuned";
 
 pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome> {
     let options = train_options(given, context)?;
@@ -147,6 +153,7 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
         None => None,
     };
     Ok(TrainOptions {
+        freeze: given.freeze.clone(),
         model: given.model.clone(),
         task,
         class_names: given.class_names.clone(),

@@ -5,10 +5,10 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use isal_exporters::pickle::PickleError;
 
 use super::DataError;
 use super::matlab::MatlabError;
-use super::pickle::PickleError;
 use super::pixels::{Pixels, Spool, SpoolError};
 
 /// What is wrong with an archive.

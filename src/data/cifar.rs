@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use isal_exporters::pickle::Pickle;
+
 use super::archive::{ArchiveError, Bounded, Expected, at, packing, read_unpacked, unpacked, unpacked_pixels};
-use super::numpy::ArrayData;
-use super::pickle::Pickle;
+use super::numpy::{self, ArrayData};
 use super::pixel_csv::stem;
 use super::pixels::{Pixels, Spool};
 use super::records::{Arrangement, Dims, RecordFile, Records, numbers_as_classes};
@@ -191,7 +192,7 @@ fn binary_file(
 fn python_file(name: &str, pixels: Pixels, coarse: bool) -> Result<(RecordFile, bool), ArchiveError> {
     let bytes = pixels.beginning(u64::MAX).map_err(packing)?;
     let pickle = Pickle::read(&bytes)?;
-    let array = pickle.array("data")?;
+    let array = numpy::array(&pickle, "data")?;
     let hundred = pickle.entry("labels").is_err();
     let key = match (hundred, coarse) {
         (false, _) => "labels",

@@ -6,24 +6,24 @@
 //! with the weights of an unbroken one.
 
 mod checkpoint;
+mod error;
+mod freeze;
 mod schedule;
 mod write_back;
 
+pub use error::TrainError;
 pub use schedule::{Schedule, Shape};
 
-use crate::classifier::{CLASS_NAMES, ClassifierError, class_names};
-use crate::data::{
-    Augment, DataError, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, RecipeError, Size, Split,
-    SplitError, Test,
-};
-use crate::durable::{self, DurableError, FolderLock};
+use crate::classifier::{CLASS_NAMES, class_names};
+use crate::data::{Augment, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, Size, Split, Test};
+use crate::durable::{self, FolderLock};
 use crate::error_chain::in_one_line;
-use crate::families::{self, AnnotationError, Family, Setting};
-use crate::influence::{Annotation, Annotations, EngineError, GradientEngine as _, InfluenceError};
+use crate::families::{self, Family, Setting};
+use crate::influence::{Annotation, Annotations, GradientEngine as _};
 use crate::network::NetworkError;
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, TrainStep};
-use crate::task::{ModelError, ModelOptions, TaskModel, Wanted};
+use crate::task::{ModelOptions, TaskModel, Wanted};
 use checkpoint::Checkpoint;
 use isal_onnx::{Model, Scope};
 use isal_plugin_abi::Status;
@@ -62,6 +62,9 @@ pub struct TrainOptions {
     pub decay_all: bool,
     /// Share of each target that is spread over all classes, in [0, 1).
     pub label_smoothing: f64,
+    /// Patterns of the names of parameters that stay as they are. A BatchNormalization whose scale and shift both do is taken by
+    /// its running statistics, as in use, and leaves them as they are too.
+    pub freeze: Vec<String>,
     /// Images a step.
     pub batch_size: usize,
     /// Seed of the order, the augmentation and Dropout.
@@ -126,103 +129,11 @@ pub struct Trained {
     pub epochs: Vec<Epoch>,
 }
 
-/// Why a training did not come to its end.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TrainError {
-    /// The model.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// An image without the annotation that its loss needs.
-    #[error(transparent)]
-    Annotation(#[from] AnnotationError),
-    /// Annotations that do not go together.
-    #[error(transparent)]
-    Influence(#[from] InfluenceError),
-    /// Augmentation where annotations are tied to places of the image.
-    #[error(
-        "random shifts and mirrorings move the pixels, and the annotations of the task `{task}` stay where they are: train without them"
-    )]
-    Augmented {
-        /// The task.
-        task: String,
-    },
-    /// Roles of data sets.
-    #[error(transparent)]
-    Split(#[from] SplitError),
-    /// Loss or weights left the floats.
-    #[error("the training diverged in epoch {epoch} ({reason}); lower the learning rate, which is {learning_rate}")]
-    Diverged {
-        /// Counted from 1.
-        epoch: usize,
-        /// At that point.
-        learning_rate: f64,
-        /// What the plugin said.
-        reason: String,
-    },
-    /// No image that could be used.
-    #[error("none of the {images} training images could be used; the first, `{id}`: {reason}")]
-    NoImages {
-        /// How many there are.
-        images: usize,
-        /// Id of the first.
-        id: String,
-        /// Why it was left out.
-        reason: String,
-    },
-    /// The folder holds a training with other options or data.
-    #[error("`{}` holds another training; choose another folder, or remove it", folder.display())]
-    Another {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// A checkpoint could not be written or read.
-    #[error("checkpoint `{}`", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The observer asked to stop; the last whole epoch is on disk.
-    #[error("interrupted after {epochs} epochs")]
-    Interrupted {
-        /// Whole epochs that are on disk.
-        epochs: usize,
-    },
-    /// Images.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// Preprocessing.
-    #[error(transparent)]
-    Recipe(#[from] RecipeError),
-    /// The plugin.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// The engine.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// Files and locks.
-    #[error(transparent)]
-    Durable(#[from] DurableError),
-}
-
-impl From<NetworkError> for TrainError {
-    fn from(error: NetworkError) -> Self {
-        ModelError::from(error).into()
-    }
-}
-
-impl From<ClassifierError> for TrainError {
-    fn from(error: ClassifierError) -> Self {
-        ModelError::from(error).into()
-    }
-}
-
 /// Trains, or goes on with a training that was stopped.
 ///
 /// # Errors
-/// [`TrainError`]; whole epochs are kept.
+/// [`TrainError`]; whole epochs are kept. A pattern of [`TrainOptions::freeze`] that matches no parameter, and patterns that leave
+/// none to train.
 pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained, TrainError> {
     let _lock = FolderLock::take(&options.out)?;
     let model = TaskModel::read(&options.model, &options.task)?;
@@ -252,8 +163,18 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     };
     let options = &TrainOptions { train, test, ..options.clone() };
     let plugin = Plugin::find(options.plugin.as_deref())?;
-    let load = LoadOptions::for_task(task, network.parameters(&Scope::All)?, &options.device, options.threads);
-    let mut engine = PluginEngine::from_model(&plugin, &network.model, &load)?;
+    let frozen = &options.freeze;
+    let freezing = |source| TrainError::from(NetworkError::model(&options.model, source));
+    let trained = freeze::without(&network.model, frozen).map_err(freezing)?;
+    if trained.parameters.is_empty() {
+        return Err(TrainError::AllFrozen { patterns: frozen.to_vec() });
+    }
+    if !frozen.is_empty() {
+        let (left, all) = (trained.parameters.len(), network.parameters(&Scope::All)?.len());
+        observer.say(&format!("{left} of {all} parameters are trained, {} are frozen", all - left));
+    }
+    let load = LoadOptions::for_task(task, trained.parameters, &options.device, options.threads);
+    let mut engine = PluginEngine::from_model(&plugin, &trained.model, &load)?;
 
     let key = key(options, &model, &recipe);
     let path = options.out.join("checkpoint.safetensors");
@@ -337,7 +258,7 @@ fn describe(epoch: &Epoch, epochs: usize) -> String {
 
 /// All that the weights depend on, as text.
 fn key(options: &TrainOptions, model: &TaskModel, recipe: &Recipe) -> String {
-    serde_json::json!({
+    let mut key = serde_json::json!({
         "isal": env!("CARGO_PKG_VERSION"),
         "model": model.network.sha256,
         "task": model.task.loss_text(),
@@ -353,8 +274,11 @@ fn key(options: &TrainOptions, model: &TaskModel, recipe: &Recipe) -> String {
         "label smoothing": options.label_smoothing,
         "batch size": options.batch_size,
         "seed": options.seed,
-    })
-    .to_string()
+    });
+    if !options.freeze.is_empty() {
+        key["freeze"] = options.freeze.clone().into();
+    }
+    key.to_string()
 }
 
 fn one_epoch(

@@ -47,6 +47,7 @@ fn options(going: &Going, round: usize, labelled: Split<Labelled>, out: PathBuf)
         weight_decay: recipe.weight_decay,
         decay_all: recipe.decay_all,
         label_smoothing: recipe.label_smoothing,
+        freeze: recipe.freeze.clone(),
         batch_size: recipe.batch_size,
         seed: going.seed(round),
         threads: going.execution.threads,

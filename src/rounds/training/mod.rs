@@ -65,6 +65,9 @@ pub struct TrainPart {
     pub flip: bool,
     /// Pixels of zeros around an image before a random window of its size is cut.
     pub pad_crop: usize,
+    /// Patterns of the names of parameters that stay as they are, such as those of an encoder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
     /// Start from the weights of the round before instead of the model that was given.
     pub warm_start: bool,
 }
@@ -86,6 +89,7 @@ impl Default for TrainPart {
             label_smoothing: 0.0,
             flip: false,
             pad_crop: 0,
+            freeze: Vec::new(),
             warm_start: false,
         }
     }

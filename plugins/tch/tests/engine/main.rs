@@ -8,3 +8,4 @@ mod losses;
 mod networks;
 mod small;
 mod train;
+mod var_store;

@@ -1,100 +1,26 @@
-//! The part of Python's pickle format that data sets are written in, read without running anything.
-//!
-//! A pickle is a program for a stack machine. This one knows the instructions that build numbers, texts, bytes, lists,
-//! tuples and dictionaries (protocols 2 to 5); a call of a Python function or class is *recorded*, never made, and
-//! the recorded forms of a numpy array are recognised in `numpy.rs`. Values are kept in one table and refer to each
-//! other by number, so a pickle that shares values a billion times over costs no more than its own bytes; text and
-//! bytes stay where they are in the file.
+//! The stack machine that a pickle is a program for.
 
+use super::{Id, PickleError, Value};
 use std::collections::HashMap;
 use std::ops::Range;
-
-/// What is wrong with a pickle.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum PickleError {
-    /// It does not begin with a protocol from 2 to 5.
-    #[error("it begins with {found:02x?}, expected 80 and a protocol from 02 to 05")]
-    Protocol {
-        /// The first two bytes.
-        found: Vec<u8>,
-    },
-    /// The data ends inside an instruction.
-    #[error("it ends at byte {offset}, before its end")]
-    Truncated {
-        /// Where.
-        offset: usize,
-    },
-    /// An instruction that data sets do not use.
-    #[error("the instruction {opcode:#04x} at byte {offset} is not read")]
-    Opcode {
-        /// The instruction.
-        opcode: u8,
-        /// Where.
-        offset: usize,
-    },
-    /// An instruction whose operands are not there.
-    #[error("the instruction {opcode:#04x} at byte {offset} finds no operands")]
-    Operands {
-        /// The instruction.
-        opcode: u8,
-        /// Where.
-        offset: usize,
-    },
-    /// More values than any data set has.
-    #[error("it builds more than {limit} values")]
-    TooManyValues {
-        /// The limit.
-        limit: usize,
-    },
-    /// The value is not a dictionary with this key.
-    #[error("it has no entry `{key}`")]
-    Key {
-        /// The key.
-        key: String,
-    },
-    /// An entry of the wrong kind.
-    #[error("its entry `{key}` is not {expected}")]
-    Kind {
-        /// The key.
-        key: String,
-        /// What it should be.
-        expected: &'static str,
-    },
-}
 
 /// Values a pickle may build and remember: CIFAR's have up to 300,000 a file.
 const MAX_VALUES: usize = 4_000_000;
 
-/// A value by its place in the table.
-pub(crate) type Id = usize;
-
-#[derive(Debug, Clone)]
-pub(crate) enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    Bytes(Range<usize>),
-    Text(Range<usize>),
-    List(Vec<Id>),
-    Tuple(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Global(Range<usize>, Range<usize>),
-    /// A call that was not made, and the state that would have been set on its result.
-    Call {
-        callable: Id,
-        arguments: Id,
-        state: Option<Id>,
-    },
-    /// Anything that no data set needs looked at (floats, large integers).
-    Other,
-}
-
-/// A pickle that was read.
-pub(crate) struct Pickle<'a> {
-    pub(super) bytes: &'a [u8],
-    values: Vec<Value>,
-    root: Id,
+/// The values that the program at the beginning of `bytes` builds, and the one that it ends with.
+pub(super) fn run(bytes: &[u8]) -> Result<(Vec<Value>, Id), PickleError> {
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        opcode: 0,
+        values: vec![],
+        stack: vec![],
+        marks: vec![],
+        memo: HashMap::new(),
+        built: 0,
+    };
+    let root = machine.run()?;
+    Ok((machine.values, root))
 }
 
 struct Machine<'a> {
@@ -109,7 +35,7 @@ struct Machine<'a> {
     built: usize,
 }
 
-impl<'a> Machine<'a> {
+impl Machine<'_> {
     fn take(&mut self, n: usize) -> Result<Range<usize>, PickleError> {
         let range = self.at..self.at.saturating_add(n);
         if range.end > self.bytes.len() {
@@ -185,6 +111,8 @@ impl<'a> Machine<'a> {
         let (error, top) = (self.operands(), self.top()?);
         match self.values.get_mut(top) {
             Some(Value::List(list)) => list.extend(items),
+            // Items of an object of some class of lists, which nobody looks at.
+            Some(Value::Call { .. }) => {}
             _ => return Err(error),
         }
         Ok(())
@@ -193,7 +121,7 @@ impl<'a> Machine<'a> {
     fn set_items(&mut self, items: &[Id]) -> Result<(), PickleError> {
         let (error, top) = (self.operands(), self.top()?);
         match self.values.get_mut(top) {
-            Some(Value::Dict(entries)) if items.len().is_multiple_of(2) => {
+            Some(Value::Dict(entries) | Value::Call { items: entries, .. }) if items.len().is_multiple_of(2) => {
                 entries.extend(items.chunks_exact(2).filter_map(|pair| match *pair {
                     [key, value] => Some((key, value)),
                     _ => None,
@@ -259,6 +187,15 @@ impl<'a> Machine<'a> {
                         bytes.iter().rev().fold(if negative { -1_i64 } else { 0 }, |v, b| v << 8 | i64::from(*b));
                     let value = if bytes.len() <= 8 { Value::Int(filled) } else { Value::Other };
                     self.push(value)?;
+                }
+                0x8b => {
+                    // LONG4: more digits than any size has.
+                    self.counted(4)?;
+                    self.push(Value::Other)?;
+                }
+                b'Q' => {
+                    let id = self.pop()?;
+                    self.push(Value::Persistent(id))?;
                 }
                 b'G' => {
                     self.take(8)?;
@@ -349,7 +286,7 @@ impl<'a> Machine<'a> {
                 b'R' | 0x81 => {
                     // REDUCE and NEWOBJ: the call is written down, not made.
                     let [callable, arguments] = self.popped::<2>()?;
-                    self.push(Value::Call { callable, arguments, state: None })?;
+                    self.push(Value::Call { callable, arguments, state: None, items: Vec::new() })?;
                 }
                 b'b' => {
                     let [object, new] = self.popped::<2>()?;
@@ -380,69 +317,5 @@ impl<'a> Machine<'a> {
                 opcode => return Err(PickleError::Opcode { opcode, offset: self.at - 1 }),
             }
         }
-    }
-}
-
-impl<'a> Pickle<'a> {
-    /// Reads the pickle at the beginning of `bytes`.
-    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
-        if !matches!(bytes, [0x80, 2..=5, ..]) {
-            return Err(PickleError::Protocol { found: bytes.iter().take(2).copied().collect() });
-        }
-        let mut machine = Machine {
-            bytes,
-            at: 0,
-            opcode: 0,
-            values: vec![],
-            stack: vec![],
-            marks: vec![],
-            memo: HashMap::new(),
-            built: 0,
-        };
-        let root = machine.run()?;
-        Ok(Pickle { bytes, values: machine.values, root })
-    }
-
-    pub(super) fn value(&self, id: Id) -> &Value {
-        self.values.get(id).unwrap_or(&Value::Other)
-    }
-
-    /// The characters of a text or of Python 2's string.
-    pub(super) fn characters(&self, id: Id) -> Option<&'a [u8]> {
-        match self.value(id) {
-            Value::Text(range) | Value::Bytes(range) => self.bytes.get(range.clone()),
-            _ => None,
-        }
-    }
-
-    /// The entry `key` of the dictionary that the pickle is; the last one, as in Python.
-    pub(crate) fn entry(&self, key: &str) -> Result<Id, PickleError> {
-        let missing = || PickleError::Key { key: key.to_string() };
-        let Value::Dict(entries) = self.value(self.root) else { return Err(missing()) };
-        let found = entries.iter().rev().find(|(k, _)| self.characters(*k) == Some(key.as_bytes()));
-        found.map(|(_, value)| *value).ok_or_else(missing)
-    }
-
-    /// The whole numbers of the list at `key`.
-    pub(crate) fn integers(&self, key: &str) -> Result<Vec<i64>, PickleError> {
-        let wrong = || PickleError::Kind { key: key.to_string(), expected: "a list of whole numbers" };
-        let Value::List(items) = self.value(self.entry(key)?) else { return Err(wrong()) };
-        items
-            .iter()
-            .map(|item| match self.value(*item) {
-                Value::Int(value) => Ok(*value),
-                _ => Err(wrong()),
-            })
-            .collect()
-    }
-
-    /// The texts of the list at `key`.
-    pub(crate) fn texts(&self, key: &str) -> Result<Vec<String>, PickleError> {
-        let wrong = || PickleError::Kind { key: key.to_string(), expected: "a list of texts" };
-        let Value::List(items) = self.value(self.entry(key)?) else { return Err(wrong()) };
-        items
-            .iter()
-            .map(|item| Ok(String::from_utf8_lossy(self.characters(*item).ok_or_else(wrong)?).into_owned()))
-            .collect()
     }
 }
