@@ -66,6 +66,9 @@ fn what_is_not_read_is_refused_by_name_and_nothing_is_run() {
         ("legacy.pth", "the form from before PyTorch 1.6"),
         ("big_endian.pt", "written on a big-endian machine"),
         ("compressed.pt", "is compressed or encrypted"),
+        ("cycle.pt", "more than 64 modules in each other"),
+        ("doubling.pt", "more than 65536 tensors and modules"),
+        ("long_name.pt", "more than 1024 bytes in a name"),
     ];
     for (file, expected) in cases {
         let error = Tensors::read(&fixture(file)).unwrap_err();

@@ -67,6 +67,16 @@ pub enum TorchError {
         /// Module and name of its class, or of the function that makes it.
         global: String,
     },
+    /// More than any model has.
+    #[error("at `{place}`: more than {limit} {what}, which no model has")]
+    TooLarge {
+        /// Where in the file, shortened.
+        place: String,
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is read.
+        limit: usize,
+    },
     /// No tensors by name.
     #[error(
         "it holds no tensors by name, neither at its top nor under {}; found {}",
@@ -90,13 +100,21 @@ fn quoted(names: &[impl AsRef<str>]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
+/// A name as a message can show it.
+fn shortened(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
 /// Where checkpoints keep a state dict: those of trainers, and of pycls.
 const NESTED: [&str; 4] = ["state_dict", "model_state", "model", "model_state_dict"];
 
 /// Modules within modules of TorchScript, and calls within calls; a pickle may hold itself.
 const DEPTH: usize = 64;
-/// Modules and tensors of TorchScript.
-const ENTRIES: usize = 1 << 20;
+/// Tensors and modules of a file, bytes of a name, axes of a tensor: more than any model has. A pickle can name one long text, or
+/// one module, any number of times.
+const ENTRIES: usize = 1 << 16;
+const NAME: usize = 1024;
+const AXES: usize = 64;
 
 /// Whether a file is PyTorch's older form: the pickle of a certain number comes first.
 pub(super) fn is_legacy(file: &[u8]) -> bool {
@@ -112,7 +130,7 @@ pub(super) fn tensors(file: &[u8]) -> Result<Vec<(String, Stored<'_>)>, TorchErr
     }
     let bytes = archive.member("data.pkl")?.ok_or_else(|| TorchError::Missing { member: "data.pkl".to_owned() })?;
     let pickle = Pickle::read(bytes)?;
-    Reader { pickle, archive, storages: HashMap::new() }.read()
+    Reader { pickle, archive, storages: HashMap::new(), seen: 0 }.read()
 }
 
 struct Reader<'a> {
@@ -120,12 +138,15 @@ struct Reader<'a> {
     archive: Archive<'a>,
     /// Storages that were looked up, by key.
     storages: HashMap<String, &'a [u8]>,
+    /// Entries that were looked at.
+    seen: usize,
 }
 
 /// What a value is here.
 enum Kind {
     Tensor(Id),
-    Entries(Vec<(Id, Id)>),
+    /// A dictionary, whose entries are those of the value.
+    Entries(Id),
     Module(Id),
     Object(String),
     Plain,
@@ -138,8 +159,8 @@ impl<'a> Reader<'a> {
         match self.kind(root, 0) {
             Kind::Module(state) => self.module(state, "", 0, &mut found)?,
             Kind::Entries(entries) => {
-                let entries = self.state_dict(&entries)?;
-                for (name, value) in entries {
+                for (name, value) in self.state_dict(entries)? {
+                    self.count(name)?;
                     match self.kind(value, 0) {
                         Kind::Tensor(arguments) => found.push((name.to_owned(), self.tensor(name, arguments)?)),
                         Kind::Object(global) => return Err(TorchError::Object { place: name.to_owned(), global }),
@@ -155,9 +176,10 @@ impl<'a> Reader<'a> {
     }
 
     /// The entries with texts as keys of the first dictionary that has a tensor: the one at the top, or one in it.
-    fn state_dict(&self, entries: &[(Id, Id)]) -> Result<Vec<(&'a str, Id)>, TorchError> {
-        let named = |entries: &[(Id, Id)]| -> Vec<(&'a str, Id)> {
-            entries.iter().filter_map(|(key, value)| Some((self.pickle.text(*key)?, *value))).collect()
+    fn state_dict(&self, entries: Id) -> Result<Vec<(&'a str, Id)>, TorchError> {
+        let named = |entries: Id| -> Vec<(&'a str, Id)> {
+            let entries = self.entries(entries).iter();
+            entries.filter_map(|(key, value)| Some((self.pickle.text(*key)?, *value))).collect()
         };
         let has_tensor =
             |entries: &[(&str, Id)]| entries.iter().any(|(_, v)| matches!(self.kind(*v, 0), Kind::Tensor(_)));
@@ -169,7 +191,7 @@ impl<'a> Reader<'a> {
             let Some((_, value)) = top.iter().rev().find(|(name, _)| *name == key) else { continue };
             match self.kind(*value, 0) {
                 Kind::Entries(entries) => {
-                    let nested = named(&entries);
+                    let nested = named(entries);
                     if has_tensor(&nested) {
                         return Ok(nested);
                     }
@@ -178,7 +200,7 @@ impl<'a> Reader<'a> {
                 _ => {}
             }
         }
-        Err(TorchError::NoStateDict { found: top.into_iter().take(8).map(|(name, _)| name.to_owned()).collect() })
+        Err(TorchError::NoStateDict { found: top.into_iter().take(8).map(|(name, _)| shortened(name)).collect() })
     }
 
     /// The tensors of a module of TorchScript, and of those in it, by their path.
@@ -189,11 +211,16 @@ impl<'a> Reader<'a> {
         depth: usize,
         found: &mut Vec<(String, Stored<'a>)>,
     ) -> Result<(), TorchError> {
-        let Value::Dict(entries) = self.pickle.value(state) else { return Ok(()) };
-        for (key, value) in entries.clone() {
+        if depth > DEPTH {
+            return Err(TorchError::TooLarge { place: shortened(path), what: "modules in each other", limit: DEPTH });
+        }
+        for at in 0..self.entries(state).len() {
+            let Some((key, value)) = self.entries(state).get(at).copied() else { break };
             let Some(key) = self.pickle.text(key) else { continue };
+            self.count(key)?;
             // A `VarStore` writes a bar for each dot of a name.
             let name = format!("{path}{}", key.replace('|', "."));
+            self.count(&name)?;
             match self.kind(value, 0) {
                 Kind::Tensor(arguments) => {
                     let tensor = self.tensor(&name, arguments)?;
@@ -202,18 +229,32 @@ impl<'a> Reader<'a> {
                 Kind::Module(inner) => self.module(inner, &format!("{name}."), depth + 1, found)?,
                 _ => {}
             }
-            if depth > DEPTH || found.len() > ENTRIES {
-                let reason = "more modules or tensors than any model has".to_owned();
-                return Err(TorchError::Tensor { name: path.to_owned(), reason });
-            }
         }
         Ok(())
     }
 
+    /// Counts an entry of this name.
+    fn count(&mut self, name: &str) -> Result<(), TorchError> {
+        self.seen += 1;
+        let too_large = |what, limit| Err(TorchError::TooLarge { place: shortened(name), what, limit });
+        if name.len() > NAME {
+            return too_large("bytes in a name", NAME);
+        }
+        if self.seen > 2 * ENTRIES { too_large("tensors and modules", ENTRIES) } else { Ok(()) }
+    }
+
+    /// The entries of a dictionary, or of an object that is made like one.
+    fn entries(&self, value: Id) -> &[(Id, Id)] {
+        match self.pickle.value(value) {
+            Value::Dict(entries) | Value::Call { items: entries, .. } => entries,
+            _ => &[],
+        }
+    }
+
     fn kind(&self, value: Id, depth: usize) -> Kind {
-        let (callable, arguments, state, items) = match self.pickle.value(value) {
-            Value::Call { callable, arguments, state, items } => (*callable, *arguments, *state, items),
-            Value::Dict(entries) => return Kind::Entries(entries.clone()),
+        let (callable, arguments, state) = match self.pickle.value(value) {
+            Value::Call { callable, arguments, state, .. } => (*callable, *arguments, *state),
+            Value::Dict(_) => return Kind::Entries(value),
             Value::Global(..) => {
                 let (module, name) = self.pickle.global(value).unwrap_or_default();
                 return Kind::Object(format!("{module}.{name}"));
@@ -226,7 +267,7 @@ impl<'a> Reader<'a> {
                 Some([tensor, ..]) if depth < DEPTH => self.kind(*tensor, depth + 1),
                 _ => Kind::Plain,
             },
-            Some(("collections", "OrderedDict")) => Kind::Entries(items.clone()),
+            Some(("collections", "OrderedDict")) => Kind::Entries(value),
             Some(("torch", "Size")) => Kind::Plain,
             Some((module, _)) if module == "__torch__" || module.starts_with("__torch__.") => match state {
                 Some(state) => Kind::Module(state),
@@ -246,7 +287,7 @@ impl<'a> Reader<'a> {
         let (storage, offset) = (*storage, self.pickle.size(*offset));
         let (dims, strides) = (self.sizes(*dims), self.sizes(*strides));
         let (Some(offset), Some(dims), Some(strides)) = (offset, dims, strides) else {
-            return Err(wrong("offset, size and strides are no whole numbers"));
+            return Err(wrong("offset, size and strides are no whole numbers, or of more than 64 axes"));
         };
         let (dtype, bytes) = self.storage(name, storage)?;
         let stored = Stored::strided(dtype, dims.clone(), strides, offset, bytes);
@@ -259,12 +300,13 @@ impl<'a> Reader<'a> {
     }
 
     fn sizes(&self, id: Id) -> Option<Vec<usize>> {
-        match self.pickle.value(id) {
+        let sizes = match self.pickle.value(id) {
             Value::Call { callable, arguments, .. } if self.pickle.global(*callable) == Some(("torch", "Size")) => {
-                self.pickle.sizes(*self.pickle.tuple(*arguments)?.first()?)
+                *self.pickle.tuple(*arguments)?.first()?
             }
-            _ => self.pickle.sizes(id),
-        }
+            _ => id,
+        };
+        if self.pickle.tuple(sizes)?.len() > AXES { None } else { self.pickle.sizes(sizes) }
     }
 
     /// Element type and bytes of `('storage', class, key, device, elements)`.
