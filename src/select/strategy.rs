@@ -559,17 +559,6 @@ mod tests {
     }
 
     #[test]
-    fn every_strategy_has_a_file_with_its_defaults() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/strategy");
-        for row in STRATEGIES {
-            let text = std::fs::read_to_string(folder.join(format!("{}.toml", row.name))).unwrap();
-            let options: StrategyOptions = toml::from_str(&text).unwrap();
-            assert_eq!(options, (row.options)(), "{}", row.name);
-        }
-        assert_eq!(std::fs::read_dir(folder).unwrap().count(), STRATEGIES.len());
-    }
-
-    #[test]
     fn requests_that_mean_nothing_are_refused() {
         let influence = StrategyOptions::named("influence").unwrap();
         assert!(matches!(select(&pool(), 0, &influence), Err(SelectError::NoBudget)));

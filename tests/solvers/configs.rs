@@ -64,7 +64,7 @@ fn a_misspelt_key_is_refused_by_name() {
         let error = toml::from_str::<SolverOptions>(text).expect_err(text).to_string();
         assert!(error.contains(word), "{text}: {error}");
     }
-    for (text, word) in [("strategy = \"influence\"\nseed = 1", "seed"), ("strategy = \"badge\"", "badge")] {
+    for (text, word) in [("strategy = \"influence\"\nseed = 1", "seed"), ("strategy = \"loudest\"", "loudest")] {
         let error = toml::from_str::<StrategyOptions>(text).expect_err(text).to_string();
         assert!(error.contains(word), "{text}: {error}");
     }
