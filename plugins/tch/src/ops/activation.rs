@@ -51,7 +51,23 @@ fn clip(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpError> 
     if low.is_none() && high.is_none() {
         return Ok(vec![x.shallow_clone()]);
     }
-    Ok(vec![x.f_clamp_tensor(low, high)?])
+    Ok(vec![clipped(x, low, high)?])
+}
+
+/// `x` between the bounds. At a bound itself the derivative is zero, as a tangent graph and PyTorch's ReLU6 have it; that of
+/// libtorch's clamp is one.
+fn clipped(x: &Tensor, low: Option<Tensor>, high: Option<Tensor>) -> Result<Tensor, OpError> {
+    if !x.is_floating_point() {
+        return Ok(x.f_clamp_tensor(low, high)?);
+    }
+    let above = low.as_ref().map(|low| x.f_gt_tensor(low)).transpose()?;
+    let below = high.as_ref().map(|high| x.f_lt_tensor(high)).transpose()?;
+    let inside = match (above, below) {
+        (Some(above), Some(below)) => above.f_logical_and(&below)?,
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => return Ok(x.shallow_clone()),
+    };
+    Ok(x.f_where_self(&inside, &x.f_detach()?.f_clamp_tensor(low, high)?)?)
 }
 
 /// ln(1 + e^x) = -ln sigmoid(-x). The second derivative of `logaddexp` is not a number where e^-x overflows, and libtorch's own
@@ -171,6 +187,25 @@ mod tests {
         assert_eq!(Vec::<f64>::try_from(&slope[0])?, [1.0, 0.0]);
         Ok(())
     }
+
+    #[test]
+    fn a_clipped_value_has_no_slope_at_a_bound_nor_past_it() -> Result<(), OpError> {
+        let x = Tensor::f_from_slice(&[-1.0f64, 0.0, 3.0, 6.0, 7.0, f64::NAN])?.f_set_requires_grad(true)?;
+        let bound = |at: f64| Tensor::f_from_slice(&[at]).and_then(|bound| bound.f_reshape(&[] as &[i64]));
+        for (low, high, values, slopes) in [
+            (Some(0.0), Some(6.0), [0.0, 0.0, 3.0, 6.0, 6.0], [0.0, 0.0, 1.0, 0.0, 0.0]),
+            (Some(0.0), None, [0.0, 0.0, 3.0, 6.0, 7.0], [0.0, 0.0, 1.0, 1.0, 1.0]),
+            (None, Some(6.0), [-1.0, 0.0, 3.0, 6.0, 6.0], [1.0, 1.0, 1.0, 0.0, 0.0]),
+        ] {
+            let y = clipped(&x, low.map(bound).transpose()?, high.map(bound).transpose()?)?;
+            let slope = Tensor::f_run_backward(&[y.f_sum(tch::Kind::Double)?], &[&x], false, false)?;
+            let found = Vec::<f64>::try_from(&y.f_detach()?)?;
+            assert_eq!((&found[..5], found[5].is_nan()), (&values[..], true));
+            assert_eq!(Vec::<f64>::try_from(&slope[0])?[..5], slopes);
+        }
+        Ok(())
+    }
+
     #[test]
     fn softplus_has_two_derivatives_wherever_its_exponential_overflows() -> Result<(), OpError> {
         for kind in [tch::Kind::Float, tch::Kind::Double] {
