@@ -237,13 +237,14 @@ pub(super) fn print(outcome: &Scored, context: &Context) -> anyhow::Result<()> {
         let shown: Vec<_> = selection.selected.iter().take(10).collect();
         let any = |name: &str| shown.iter().any(|chosen| chosen.belief(name).is_some());
         let (guess, sure) = (any(belief::PSEUDO_LABEL), any(belief::CONFIDENCE));
+        let known = shown.iter().any(|chosen| chosen.influence.is_some());
         let row = |cells: [&str; 5]| {
             let [rank, id, influence, label, confidence] = cells;
-            let mut line = format!("{rank:>4}  {id:<28} {influence:>12}");
-            for (is, cell) in [(guess, label), (sure, confidence)] {
-                line += &if is { format!(" {cell:>6}") } else { String::new() };
+            let mut line = format!("{rank:>4}  {id:<28}");
+            for (is, cell, width) in [(known, influence, 12), (guess, label, 6), (sure, confidence, 6)] {
+                line += &if is { format!(" {cell:>width$}") } else { String::new() };
             }
-            line
+            line.trim_end().to_owned()
         };
         writeln!(text, "\n{}", row(["rank", "image", "influence", "guess", "sure"]))?;
         for chosen in shown {

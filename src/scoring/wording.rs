@@ -203,7 +203,17 @@ fn details(scored: &Scored, tally: &Tally) -> Vec<String> {
     let mut said = about_the_solution(&scored.provenance);
     let speed = scored.times.map_or_else(String::new, |times| format!(": {}", times.sentence()));
     said.push(format!("{} pool images scored{speed}.", tally.images));
+    said.extend(about_the_choice(&scored.provenance));
     said
+}
+
+/// What a joint strategy, or filters, went by.
+fn about_the_choice(provenance: &IndexMap<String, String>) -> Option<String> {
+    let (features, candidates) = (provenance.get("features")?, provenance.get("candidates")?);
+    let target = provenance.get("target").map_or_else(String::new, |target| format!(", for {target}"));
+    let passed = provenance.get("passed over by filters");
+    let passed = passed.map_or_else(String::new, |images| format!("; filters passed over {images}"));
+    Some(format!("Chosen among {candidates} candidates{target}, by features: {features}{passed}."))
 }
 
 /// How `s` was found and how well the graph follows it, where the scores are influences.

@@ -37,7 +37,11 @@ fn every_joint_strategy_chooses_images_of_the_pool_once_and_says_by_what() {
     for strategy in JOINT {
         let out = format!("out-{strategy}");
         let more = ["--strategy", strategy, "--reference", "reference", "-o", &out];
-        place.score(&more).env("ISAL_PLUGIN", "/nowhere/plugin.so").assert().success();
+        let printed =
+            place.score(&more).env("ISAL_PLUGIN", "/nowhere/plugin.so").assert().success().get_output().clone();
+        let printed = String::from_utf8_lossy(&printed.stdout).replace('\n', " ");
+        assert!(printed.contains("Chosen among 600 candidates"), "{strategy}: {printed}");
+        assert_eq!(printed.contains("30 images of the reference set"), strategy.starts_with("influence"), "{printed}");
         let chosen = selected(&place, &out);
         let distinct: HashSet<&String> = chosen.iter().collect();
         assert_eq!((chosen.len(), distinct.len()), (20, 20), "{strategy}");

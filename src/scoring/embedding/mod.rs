@@ -7,7 +7,6 @@
 mod kept;
 
 use super::prepared::{Prepared, recipe_text};
-use super::stages::runtime;
 use super::{ModelSource, ScoreOptions, ScoringError};
 use crate::data::{Dataset, Image, Loader, LoaderOptions, Preprocess, Recipe, Size};
 use crate::influence::InfluenceError;
@@ -133,7 +132,10 @@ impl<'a> Embedding<'a> {
                 (std::iter::once(encoder).chain(scores.map(|scores| own(vec![scores]))).collect(), described)
             }
         };
-        let (library, session) = runtime(options, observer)?;
+        // What `auto` takes was said when the pool was swept.
+        let library = Library::load(options.onnxruntime.as_deref())?;
+        let provider = options.provider.settle(&library)?.provider;
+        let session = SessionOptions { provider, threads: options.threads };
         Ok(Embedding { options, library, session, readings, beliefs, described })
     }
 
