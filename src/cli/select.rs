@@ -8,9 +8,9 @@ pub(super) const DEFAULT_STRATEGY: &str = "influence-batch";
 
 const ABOUT: &str = "\
 By default images are chosen jointly by influence-batch: together they are expected to lower the model's loss most on the \
-images of --reference or --target, none of whose labels are used; without either, on the pool itself. On imbalanced, standard \
-and redundant pools it did best or was not told apart from the best (docs/results.md). The model's features and beliefs are \
-all it takes: no plugin and no solving. `isal score pool` gives every image of the pool its influence instead.";
+images of --reference or --target, none of whose labels are used; without either, on the pool itself. Of the rules that need \
+no labels there it did best on imbalanced pools, and was not told apart from the best on standard ones (docs/results.md). The \
+model's features and beliefs are all it takes: no plugin and no solving. `isal score pool` gives every image of the pool its influence instead.";
 
 const EXAMPLE: &str = "\
 Example: isal select --model model.onnx --labeled labeled/ --pool pool/ --reference ref/ --budget 100 -o next";
