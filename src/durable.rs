@@ -89,6 +89,14 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), DurableError> {
     write(path, |file| file.write_all(bytes).map_err(io("write", path)))
 }
 
+/// Makes a folder and those above it, where they are missing.
+///
+/// # Errors
+/// [`DurableError::Io`].
+pub fn make_folder(path: &Path) -> Result<(), DurableError> {
+    std::fs::create_dir_all(path).map_err(io("create the folder", path))
+}
+
 /// Temporary files are private to their owner; finished ones are as readable as any other.
 #[cfg(unix)]
 fn make_readable(file: &File) -> std::io::Result<()> {
@@ -117,7 +125,7 @@ impl FolderLock {
     /// # Errors
     /// [`DurableError::Locked`] when another process has it.
     pub fn take(folder: &Path) -> Result<FolderLock, DurableError> {
-        std::fs::create_dir_all(folder).map_err(io("create the folder", folder))?;
+        make_folder(folder)?;
         let path = folder.join(".lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("open", &path))?;
         // Whoever only looks whether the folder is in use holds the lock for a moment.

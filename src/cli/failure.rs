@@ -1,5 +1,6 @@
 //! What a command's end means: exit codes, error text, hints.
 
+use crate::audit::AuditError;
 use crate::classifier::ClassifierError;
 use crate::compare::CompareError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
@@ -157,6 +158,16 @@ fn wrapped(cause: Cause) -> Option<Cause> {
             _ => return None,
         });
     }
+    if let Some(audit) = cause.downcast_ref::<AuditError>() {
+        return Some(match audit {
+            AuditError::Split(e) => e,
+            AuditError::Data(e) => e,
+            AuditError::Scoring(e) => e.as_ref(),
+            AuditError::Scores(e) => e,
+            AuditError::Train { source, .. } => source.as_ref(),
+            _ => return None,
+        });
+    }
     if let Some(CompareError::Rounds(e)) = cause.downcast_ref() {
         return Some(e);
     }
@@ -231,7 +242,10 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         use InfluenceGraphError::{Alike, NoClassScores, NoStep, Scopes, SmallSample, Vector};
         matches!(e, Alike { .. } | NoClassScores { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
     };
+    let auditing =
+        |e: &AuditError| matches!(e, AuditError::Another { .. } | AuditError::FewImages { .. } | AuditError::NoLabels);
     cause.is::<BadRequest>()
+        || cause.downcast_ref::<AuditError>().is_some_and(auditing)
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
         || cause.downcast_ref::<StudyError>().is_some_and(study)
         || cause.downcast_ref::<CompareError>().is_some_and(comparing)

@@ -4,6 +4,7 @@
 //! results and errors. Exit codes: 0 done, 1 the answer is no (a check failed), 2 bad request or bad input,
 //! 3 failed while running, 130 interrupted. A closed pipe counts as done.
 
+mod audit;
 mod bench;
 mod compare;
 mod data;
@@ -96,6 +97,8 @@ enum Command {
     Compare(compare::Options),
     /// Run strategies over data sets, seeds and budgets, and compare them
     Study(study::Options),
+    /// Say how far to trust the influences of a model
+    Audit(Box<audit::Options>),
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
@@ -169,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options, &context),
         Command::Compare(options) => compare::run(&options, &context),
         Command::Study(options) => study::run(&options, &context),
+        Command::Audit(options) => audit::run(&options, &context),
         Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),

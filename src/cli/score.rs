@@ -4,7 +4,7 @@ use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge};
 use crate::data::{Dataset, Labelled, Pool, Split};
-use crate::influence::{DEFAULT_SOLVER, Damping, SOLVERS, SolverOptions, Step};
+use crate::influence::{DEFAULT_SOLVER, SOLVERS, SolverOptions};
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::report::figure;
 use crate::runtime::ExecutionProvider;
@@ -449,7 +449,7 @@ fn tangent_rank(text: &str) -> Result<Rank, String> {
 }
 
 /// Every solver by name, for `--help`.
-fn solver_help() -> String {
+pub(super) fn solver_help() -> String {
     let rows: Vec<String> = SOLVERS.iter().map(|row| format!("  {:<22} {}", row.name, row.about)).collect();
     format!(
         "How the inverse-Hessian-vector product is solved: a file such as those in configs/solver, or one of\n{}",
@@ -457,8 +457,8 @@ fn solver_help() -> String {
     )
 }
 
-fn solver(name: &str, damping: &str) -> anyhow::Result<SolverOptions> {
-    let mut options = if name.ends_with(".toml") {
+pub(super) fn solver(name: &str, damping: &str) -> anyhow::Result<SolverOptions> {
+    let options = if name.ends_with(".toml") {
         let text = std::fs::read_to_string(name).with_context(|| format!("cannot read `{name}`"))?;
         toml::from_str(&text).map_err(|e| BadRequest(format!("`{name}`: {e}")))?
     } else {
@@ -471,13 +471,5 @@ fn solver(name: &str, damping: &str) -> anyhow::Result<SolverOptions> {
         damping.parse().ok().filter(|l: &f64| l.is_finite() && *l >= 0.0).ok_or_else(|| {
             BadRequest(format!("`--damping` is `{damping}`, expected `auto` or a number of at least 0"))
         })?;
-    let fixed = Damping::Fixed(lambda);
-    match &mut options {
-        SolverOptions::Identity(identity) => identity.damping = fixed,
-        SolverOptions::Lissa(lissa) => lissa.step = Step::Automatic { damping: fixed },
-        SolverOptions::CgHessian(cg) | SolverOptions::CgFisher(cg) | SolverOptions::CgGaussNewton(cg) => {
-            cg.damping = fixed
-        }
-    }
-    Ok(options)
+    Ok(options.damped(lambda))
 }

@@ -61,6 +61,7 @@ pub fn svg(comparison: &Comparison) -> String {
             name: arm.name.clone(),
             points: arm.curve.iter().map(|point| (point.labels, scale * point.worth.mean)).collect(),
             band: band.collect(),
+            ..Line::default()
         }
     };
     let with =

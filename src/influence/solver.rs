@@ -10,9 +10,10 @@ use super::cg_fisher;
 use super::cg_gauss_newton;
 use super::cg_hessian;
 use super::conjugate_gradient::ConjugateGradient;
+use super::damping::Damping;
 use super::engine::{Curvature, GradientEngine};
 use super::identity::{self, Identity};
-use super::lissa::{self, Lissa, LissaReport};
+use super::lissa::{self, Lissa, LissaReport, Step};
 use super::operator::{At, Operator};
 use super::progress::{Observer, Stage};
 use super::settling::{SampleInfluences, Settled};
@@ -89,6 +90,19 @@ impl SolverOptions {
     /// Whether it can end by the influences of a sample, and so has a use for one.
     pub fn settles(&self) -> bool {
         matches!(self, SolverOptions::CgHessian(_) | SolverOptions::CgFisher(_) | SolverOptions::CgGaussNewton(_))
+    }
+
+    /// The same with this damping; of `lissa` with a step that fits it.
+    pub fn damped(&self, lambda: f64) -> Self {
+        let (mut options, fixed) = (self.clone(), Damping::Fixed(lambda));
+        match &mut options {
+            SolverOptions::Identity(identity) => identity.damping = fixed,
+            SolverOptions::Lissa(lissa) => lissa.step = Step::Automatic { damping: fixed },
+            SolverOptions::CgHessian(options)
+            | SolverOptions::CgFisher(options)
+            | SolverOptions::CgGaussNewton(options) => options.damping = fixed,
+        }
+        options
     }
 
     /// Refuses an option outside its range, by name and value.

@@ -40,6 +40,8 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
     /// The lower and the upper edge of the band over a number, in the order of that number; finite.
     pub band: Vec<(f64, f64, f64)>,
+    /// Whether the points stand alone, without lines between them.
+    pub scattered: bool,
 }
 
 /// Where numbers lie in the drawing.
@@ -158,7 +160,9 @@ fn write_band(line: &Line, colour: &str, axes: &Axes, svg: &mut String) {
 
 fn write_line(line: &Line, place: usize, axes: &Axes, svg: &mut String) {
     let places: Vec<String> = line.points.iter().map(|(a, b)| format!("{:.1},{:.1}", axes.x(*a), axes.y(*b))).collect();
-    let _ = writeln!(svg, "<polyline points=\"{}\" {}/>", places.join(" "), stroke(place));
+    if !line.scattered {
+        let _ = writeln!(svg, "<polyline points=\"{}\" {}/>", places.join(" "), stroke(place));
+    }
     let colour = colour(place);
     let name = if line.name.is_empty() { String::new() } else { format!("{}, ", escape(&line.name)) };
     for (across, up) in &line.points {
@@ -200,6 +204,13 @@ mod tests {
     }
 
     #[test]
+    fn scattered_points_are_not_joined() {
+        let line = Line { points: vec![(1.0, 2.0), (2.0, 1.0)], scattered: true, ..Line::default() };
+        let svg = Curve { title: String::new(), across: "rank", up: "loss", lines: vec![line] }.svg();
+        assert_eq!((svg.matches("<circle").count(), svg.contains("polyline")), (2, false), "{svg}");
+    }
+
+    #[test]
     fn one_point_or_none_is_no_division_by_zero() {
         for svg in [curve(&[(40.0, 50.0)]), curve(&[])] {
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
@@ -212,6 +223,7 @@ mod tests {
             name: name.to_owned(),
             points: vec![(20.0, 50.0), (40.0, up)],
             band: vec![(20.0, 49.0, 51.0), (40.0, up - 500.0, up + 500.0)],
+            scattered: false,
         };
         let lines = vec![line("random", 60.0), line("a <b>", 70.0)];
         let svg = Curve { title: String::new(), across: "labels", up: "accuracy", lines }.svg();

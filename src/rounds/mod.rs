@@ -29,7 +29,7 @@ pub use recorded::{Recorded, recorded};
 pub use setting::{Setting, SettingError};
 pub use state::{Identity, Round};
 pub use status::{Cost, Next, Stage, State, Status, status};
-pub use training::{CommandError, Kind, TrainPart};
+pub use training::{CommandError, Kind, Start, TrainPart};
 
 use crate::durable::{self, FolderLock};
 use crate::observe::Observer;

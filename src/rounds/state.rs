@@ -162,7 +162,7 @@ impl Layout<'_> {
 
 /// Makes a folder with those that it lies in.
 pub(super) fn make_folder(path: &Path) -> Result<(), RoundsError> {
-    std::fs::create_dir_all(path).map_err(|source| RoundsError::Write { path: path.to_path_buf(), source })
+    Ok(durable::make_folder(path)?)
 }
 
 /// A file's object, or nothing where there is no such file.

@@ -1,11 +1,11 @@
 //! Training by `isal` itself: the folder of `isal train`, in the folder of the round.
 
-use super::Training;
+use super::{Start, Training};
 use crate::data::{Labelled, Split};
 use crate::rounds::RoundsError;
 use crate::rounds::going::Going;
 use crate::rounds::state;
-use crate::train::{Evaluate, TrainOptions, Trained, train};
+use crate::train::{TrainOptions, Trained, train};
 use std::path::PathBuf;
 
 /// Trains on the labelled images, or takes what a training before an interruption came to.
@@ -31,28 +31,15 @@ pub(in crate::rounds) fn train_ourselves(
 }
 
 fn options(going: &Going, round: usize, labelled: Split<Labelled>, out: PathBuf) -> TrainOptions {
-    let recipe = &going.config.train;
-    TrainOptions {
+    let start = Start {
         model: going.start_model(round).unwrap_or_default(),
         task: going.task.clone(),
-        class_names: None,
-        train: labelled,
-        test: Some(going.test.clone()),
-        evaluate: Evaluate::Last,
         preprocess: going.preprocess.clone(),
-        augment: recipe.augment(going.seed(round)),
-        schedule: recipe.schedule(),
-        momentum: recipe.momentum,
-        nesterov: recipe.nesterov && recipe.momentum > 0.0,
-        weight_decay: recipe.weight_decay,
-        decay_all: recipe.decay_all,
-        label_smoothing: recipe.label_smoothing,
-        freeze: recipe.freeze.clone(),
-        batch_size: recipe.batch_size,
         seed: going.seed(round),
         threads: going.execution.threads,
         device: going.execution.device.clone(),
-        out,
         plugin: going.execution.plugin.clone(),
-    }
+        out,
+    };
+    going.config.train.options(start, labelled, Some(going.test.clone()))
 }

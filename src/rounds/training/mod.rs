@@ -11,8 +11,10 @@ pub use command::CommandError;
 pub(super) use command::train_by_command;
 pub(super) use isal::train_ourselves;
 
-use crate::data::Augment;
-use crate::train::{Evaluation, Schedule, Shape};
+use crate::data::{Augment, Labelled, Preprocess, Split, Test};
+use crate::task::ModelOptions;
+use crate::train::{Evaluate, Evaluation, Schedule, Shape, TrainOptions};
+use std::path::PathBuf;
 
 /// What a round's training came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,7 +97,55 @@ impl Default for TrainPart {
     }
 }
 
+/// What a training needs to know besides its numbers and its images.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The model whose weights to start from.
+    pub model: PathBuf,
+    /// Its task, and its inputs besides the images.
+    pub task: ModelOptions,
+    /// Preprocessing.
+    pub preprocess: Preprocess,
+    /// Seed of the order, the augmentation and Dropout.
+    pub seed: u64,
+    /// Threads; 0 takes every core.
+    pub threads: usize,
+    /// Where the plugin runs.
+    pub device: String,
+    /// The plugin, when named.
+    pub plugin: Option<PathBuf>,
+    /// Folder for everything that is written.
+    pub out: PathBuf,
+}
+
 impl TrainPart {
+    /// A training by `isal` with these numbers; `test` is evaluated after the last epoch alone.
+    pub fn options(&self, start: Start, train: Split<Labelled>, test: Option<Split<Test>>) -> TrainOptions {
+        TrainOptions {
+            model: start.model,
+            task: start.task,
+            class_names: None,
+            train,
+            test,
+            evaluate: Evaluate::Last,
+            preprocess: start.preprocess,
+            augment: self.augment(start.seed),
+            schedule: self.schedule(),
+            momentum: self.momentum,
+            nesterov: self.nesterov && self.momentum > 0.0,
+            weight_decay: self.weight_decay,
+            decay_all: self.decay_all,
+            label_smoothing: self.label_smoothing,
+            freeze: self.freeze.clone(),
+            batch_size: self.batch_size,
+            seed: start.seed,
+            threads: start.threads,
+            device: start.device,
+            out: start.out,
+            plugin: start.plugin,
+        }
+    }
+
     /// The learning rate over the epochs.
     pub(in crate::rounds) fn schedule(&self) -> Schedule {
         let (base, shape) = (self.learning_rate, self.schedule.clone());
@@ -108,7 +158,7 @@ impl TrainPart {
     }
 
     /// The first number that makes no sense, in words.
-    pub(in crate::rounds) fn problem(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         match self.kind {
             Kind::Isal if !self.command.is_empty() => {
                 return Some("train.command is given, and train.kind is not \"command\"".to_owned());

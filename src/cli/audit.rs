@@ -1,0 +1,237 @@
+//! `isal audit`: how far to trust the influences of a model.
+
+use super::model_arguments::ModelArguments;
+use super::recipe::RecipeOptions;
+use super::score::{solver, solver_help};
+use super::{BadRequest, Context, Interrupted, Outcome};
+use crate::audit::{self, AuditOptions, Retraining};
+use crate::data::{Labelled, Pool, Split};
+use crate::influence::DEFAULT_SOLVER;
+use crate::influence_graph::{PairedDifference, Unproven};
+use crate::rounds::{Kind, TrainPart};
+use crate::runtime::ExecutionProvider;
+use crate::scoring::{CurvatureOptions, Engine, Features, ModelSource, ReferenceSet, ScoreOptions, Source};
+use crate::select::{Duplicates, Filters, STRATEGIES, StrategyOptions};
+use anyhow::Context as _;
+use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Which model, on which images, and how long.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLE, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
+pub struct Options {
+    /// The trained model
+    #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
+    model: PathBuf,
+    #[command(flatten)]
+    about: ModelArguments,
+    /// The labelled images it was trained on
+    #[arg(long, alias = "labelled", value_name = "DATA", help_heading = "Data")]
+    labeled: PathBuf,
+    /// The images whose order is looked at
+    #[arg(long, value_name = "DATA", help_heading = "Data")]
+    pool: PathBuf,
+    /// How many of them, spread evenly over the pool
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
+    #[arg(help_heading = "Data", hide_short_help = true)]
+    images: u32,
+    /// Labelled images of the reference set (default: held out of --labeled)
+    #[arg(long, value_name = "DATA", conflicts_with = "reference_fraction", help_heading = "Data")]
+    reference: Option<PathBuf>,
+    /// Share of the labelled images to hold out as the reference set
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2, help_heading = "Data", hide_short_help = true)]
+    reference_fraction: f64,
+    #[command(flatten)]
+    recipe: RecipeOptions,
+    /// Which parameters: weights, head, all, or name patterns
+    #[arg(long, default_value = "weights", value_name = "NAME", help_heading = "Influence")]
+    scope: String,
+    /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
+    #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
+    #[arg(help_heading = "Influence")]
+    solver: String,
+    /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
+    #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence")]
+    damping: String,
+    /// How long to train on random halves of the labelled images: 90s, 10m, 2h; 0 trains nothing
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = time, help_heading = "Training")]
+    time: Duration,
+    /// The model whose weights each training starts from (default: --model itself, as fine-tuning does)
+    ///
+    /// Give the untrained model that yours was trained from, so that trainings on halves are like the model's own.
+    #[arg(long, value_name = "FILE.onnx", help_heading = "Training")]
+    initial: Option<PathBuf>,
+    /// Epochs, rates and the like: a configuration of a run, of which the part [train] is read, or that part alone (default:
+    /// those of `isal train`)
+    #[arg(long, value_name = "FILE.toml", help_heading = "Training")]
+    training: Option<PathBuf>,
+    /// Most halves
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(6..))]
+    #[arg(help_heading = "Training", hide_short_help = true)]
+    halves: u32,
+    /// Trainings on each half: two or more show how far training itself agrees
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(help_heading = "Training", hide_short_help = true)]
+    trainings: u32,
+    /// Decides the reference hold-out, the halves and the trainings
+    #[arg(long, default_value_t = 0, help_heading = "Training", hide_short_help = true)]
+    seed: u64,
+    /// Where ONNX Runtime runs
+    #[arg(long, value_enum, default_value_t, value_name = "NAME", help_heading = "Execution")]
+    execution_provider: ExecutionProvider,
+    /// Where the plugin runs: cpu, cuda, cuda:1
+    #[arg(long, default_value = "cpu", help_heading = "Execution")]
+    device: String,
+    /// Folder for everything that is written
+    #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
+    output: PathBuf,
+}
+
+const ABOUT: &str = "\
+Says how well s was solved; whether the order of the pool stands under another solver, a tenth and ten times the damping, \
+another curvature and either half of the reference images; and whether influences are true: of random halves of the labelled \
+images, the reference loss after training on them against the sum of their influences (the linear datamodelling score). \
+More negative influence = labelling the image is expected to lower the reference loss more. The folder gets audit.html, \
+audit.json and audit.svg; the same command goes on after an interruption, and with more time trains on more halves.";
+
+const EXAMPLE: &str = "\
+Example: isal audit --model model.onnx --labeled labeled/ --reference ref/ --pool pool/ --initial untrained.onnx -o audit";
+
+const EXAMPLES: &str = "\
+Examples:
+  isal audit --model model.onnx --labeled labeled/ --reference reference/ --pool pool/ --initial untrained.onnx -o audit
+  isal audit --model model.onnx --labeled labeled/ --pool pool/ --training run.toml --time 1h -o audit";
+
+/// A configuration of which the training alone is read.
+#[derive(serde::Deserialize)]
+struct WithTraining {
+    train: TrainPart,
+}
+
+pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome> {
+    let options = audit_options(given, context)?;
+    let audit = audit::audit(&options, &context.progress).map_err(|error| {
+        if error.is_interruption() {
+            anyhow::Error::new(error).context(Interrupted)
+        } else {
+            anyhow::Error::new(error).context("cannot audit the influences")
+        }
+    })?;
+    audit::write(&audit, &given.output)?;
+    let page = given.output.join("audit.html");
+    context.print(&format!("{}\npage: {}", audit::text(&audit), page.display()), &audit)?;
+    Ok(Outcome::Done)
+}
+
+fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOptions> {
+    if given.reference.is_none() && !(given.reference_fraction > 0.0 && given.reference_fraction < 1.0) {
+        let found = given.reference_fraction;
+        return Err(BadRequest(format!("`--reference-fraction` is {found}, expected a share between 0 and 1")).into());
+    }
+    let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
+    let task = given.about.options(&given.model, 1)?;
+    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option);
+    let pool = given.recipe.open(&given.pool, "--pool")?;
+    let pool = pool.subset(&pool.spread(given.images as usize))?;
+    let source = ModelSource {
+        model: given.model.clone(),
+        preprocess: given.recipe.preprocess(&given.model)?,
+        task: task.clone(),
+        class_names: None,
+        labelled: Some(Split::<Labelled>::new(open(&given.labeled, "--labeled")?)?),
+        reference: match &given.reference {
+            Some(path) => ReferenceSet::Given(open(path, "--reference")?),
+            None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
+        },
+        solver: solver(&given.solver, &given.damping)?,
+        curvature: CurvatureOptions::default(),
+        scope,
+        engine: Some(Engine::Native),
+        difference: PairedDifference::Auto,
+        unproven: Unproven::Used,
+        tangent_rank: None,
+        device: given.device.clone(),
+        plugin: context.global.plugin.clone(),
+    };
+    let score = ScoreOptions {
+        source: Source::Model(Box::new(source.clone())),
+        pool: Split::<Pool>::new(pool)?,
+        pool_name: given.pool.display().to_string(),
+        jpeg_least_side: given.recipe.jpeg_least_side,
+        shard: None,
+        budget: 1,
+        strategy: StrategyOptions::named(STRATEGIES[0].name)?,
+        exclude: Vec::new(),
+        target: None,
+        filters: Filters::default(),
+        features: Features::default(),
+        embeddings: None,
+        duplicates: Duplicates::Keep,
+        provider: given.execution_provider,
+        batch_size: Some(64),
+        threads: context.global.threads,
+        strict: false,
+        out: given.output.clone(),
+        scores: None,
+        onnxruntime: context.global.onnxruntime.clone(),
+    };
+    let retraining = match given.time.is_zero() {
+        true => None,
+        false => Some(Retraining {
+            initial: given.initial.clone().unwrap_or_else(|| given.model.clone()),
+            numbers: numbers(given.training.as_deref())?,
+            time: given.time,
+            halves: given.halves as usize,
+            trainings: given.trainings as usize,
+        }),
+    };
+    Ok(AuditOptions { source, score, seed: given.seed, retraining, out: given.output.clone() })
+}
+
+/// The numbers of a training: those of a run's configuration, or of a file that holds nothing else.
+fn numbers(path: Option<&Path>) -> anyhow::Result<TrainPart> {
+    let Some(path) = path else { return Ok(TrainPart::default()) };
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let named = |error: toml::de::Error| BadRequest(format!("`{}`: {error}", path.display()));
+    let table: toml::Table = toml::from_str(&text).map_err(named)?;
+    let numbers: TrainPart = match table.contains_key("train") {
+        true => toml::from_str::<WithTraining>(&text).map_err(named)?.train,
+        false => toml::from_str(&text).map_err(named)?,
+    };
+    if numbers.kind == Kind::Command {
+        let path = path.display();
+        return Err(BadRequest(format!("`{path}`: train.kind is \"command\", and an audit trains by itself")).into());
+    }
+    match numbers.problem() {
+        Some(problem) => Err(BadRequest(format!("`{}`: {problem}", path.display())).into()),
+        None => Ok(numbers),
+    }
+}
+
+/// `90`, `90s`, `10m` or `2h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, factor) = match text.strip_suffix(['s', 'm', 'h']) {
+        None => (text, 1.0),
+        Some(number) if text.ends_with('s') => (number, 1.0),
+        Some(number) if text.ends_with('m') => (number, 60.0),
+        Some(number) => (number, 3600.0),
+    };
+    let seconds = number.parse::<f64>().ok().map(|number| number * factor);
+    let expected = || "expected a time such as 90s, 10m or 2h".to_owned();
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        let seconds = |text| time(text).map(|time| time.as_secs_f64());
+        assert_eq!(["90", "90s", "1.5m", "2h", "0"].map(seconds), [90.0, 90.0, 90.0, 7200.0, 0.0].map(Ok));
+        for wrong in ["", "m", "-1m", "10d", "inf", "NaNs"] {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+}
