@@ -1,7 +1,7 @@
 //! Every strategy, the one slice that lists them, and the selection itself.
 
 use super::joint::{
-    self, Badge, Bait, By, CoreSet, InfluenceBatch, InfluenceKernel, ProbCover, Rule, Target, TypiClust,
+    self, Badge, Bait, By, CoreSet, InfluenceBatch, InfluenceKernel, PoolTarget, ProbCover, Rule, Target, TypiClust,
     UncertaintyHerding,
 };
 use super::power_margin::PowerMargin;
@@ -177,7 +177,14 @@ impl StrategyOptions {
             StrategyOptions::UncertaintyHerding(options) => {
                 Some(StrategyOptions::UncertaintyHerding(UncertaintyHerding { target, ..options }))
             }
-            StrategyOptions::Bait(_) if target == Target::Pool => Some(self),
+            StrategyOptions::Bait(options) => {
+                let target = match target {
+                    Target::Pool => PoolTarget::Pool,
+                    Target::PoolAndReference => PoolTarget::PoolAndReference,
+                    Target::Reference => return None,
+                };
+                Some(StrategyOptions::Bait(Bait { target, ..options }))
+            }
             _ => None,
         }
     }

@@ -116,11 +116,18 @@ fn influence_batch_and_bait_choose_what_numpy_chooses_by_the_written_out_matrice
     }
     fs::write(scratch.path().join("budget"), "6").expect("written");
     let (ids, _) = pixels(&place.path("pool"));
-    for (strategy, target) in [("influence-batch", "reference"), ("bait", "pool")] {
-        fs::write(scratch.path().join("target.f32"), pixels(&place.path(target)).1).expect("written");
-        let more = ["--strategy", strategy, "--reference", "reference", "-o", strategy];
+    for (strategy, target, sets) in [
+        ("influence-batch", "reference", &["reference"][..]),
+        ("bait", "pool", &["pool"]),
+        ("bait", "pool+reference", &["pool", "reference"]),
+    ] {
+        // Simply one set: each image of the one and of the other counts alike.
+        let target_images: Vec<u8> = sets.iter().flat_map(|set| pixels(&place.path(set)).1).collect();
+        fs::write(scratch.path().join("target.f32"), target_images).expect("written");
+        let out = format!("{strategy}-{target}");
+        let more = ["--strategy", strategy, "--target", target, "--reference", "reference", "-o", &out];
         place.score(&more).assert().success();
-        let described = place.json(&format!("{strategy}/run.json"))["provenance"]["features"].clone();
+        let described = place.json(&format!("{out}/run.json"))["provenance"]["features"].clone();
         let features = described.as_str().expect("a text").split('`').nth(1).expect("a name").to_owned();
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".toolchain/venv/bin/python");
         let mut python = Command::new(&program);
@@ -128,7 +135,7 @@ fn influence_batch_and_bait_choose_what_numpy_chooses_by_the_written_out_matrice
         let output = python.output().unwrap_or_else(|e| panic!("{}: {e}: run `make test`", program.display()));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let expected = String::from_utf8(output.stdout).expect("text");
-        let selection = place.json(&format!("{strategy}/selection.json"));
+        let selection = place.json(&format!("{out}/selection.json"));
         let lines: Vec<&str> = expected.lines().collect();
         assert_eq!(lines.len(), 6);
         for (line, chosen) in lines.iter().zip(selection["selected"].as_array().expect("a list")) {
@@ -198,6 +205,64 @@ fn a_target_needs_no_labels_and_features_may_be_another_networks() {
     assert_ne!(by_pool, by_reference);
     let (without, _) = of("without", &[]);
     assert_eq!(without, by_pool, "without a reference set the pool itself is served");
+}
+
+#[test]
+fn bait_serves_the_pool_with_target_images_added_and_refuses_to_serve_them_alone() {
+    let place = with_reference();
+    let of = |out: &str, more: &[&str]| {
+        place.score(&["-o", out]).args(more).assert().success();
+        let provenance = place.json(&format!("{out}/run.json"))["provenance"]["target"].clone();
+        (selected(&place, out), provenance.as_str().map(str::to_owned).expect("a target"))
+    };
+    fs::create_dir(place.path("reference-again")).expect("a folder");
+    for (id, path) in files(&place.path("reference")) {
+        fs::copy(path, place.path("reference-again").join(id.replace('/', "-"))).expect("copied");
+    }
+    fs::write(place.path("strategy.toml"), "strategy = \"bait\"\ntarget = \"pool+reference\"\n").expect("written");
+    let (bait, served) = of("bait", &["--strategy", "strategy.toml", "--reference", "reference"]);
+    assert_eq!(served, "630 images of the pool and the reference set");
+    let both = ["--strategy", "influence-batch", "--target", "pool+reference", "--reference", "reference"];
+    assert_eq!(of("batch", &both).0, bait, "one rule with one target");
+    let (by_target, served) = of("target", &["--strategy", "strategy.toml", "--target", "reference-again"]);
+    assert_eq!((by_target, served.as_str()), (bait, "630 images of the pool and the target set"));
+    for (more, said) in [
+        (["--strategy", "bait", "--target", "reference"], "strategy `bait` does not serve `--target reference`"),
+        (["--strategy", "bait", "--target", "pool+reference"], "there is none: give `--reference`"),
+    ] {
+        let refused = stderr(place.score(&["-o", "refused"]).args(more).assert().code(2).get_output().clone());
+        assert!(refused.contains(said), "{refused}");
+    }
+    fs::write(place.path("strategy.toml"), "strategy = \"bait\"\ntarget = \"reference\"\n").expect("written");
+    let refused = place.score(&["-o", "refused", "--strategy", "strategy.toml"]).assert().code(2).get_output().clone();
+    let refused = stderr(refused);
+    assert!(refused.contains("expected `pool` or `pool+reference`"), "{refused}");
+}
+
+/// The labels of a pool that has them are not known yet: without them the choice is the same, also where a rule uses labels of
+/// its target.
+#[test]
+fn labels_of_the_pool_have_no_part_in_a_choice() {
+    let place = with_reference();
+    fs::create_dir(place.path("flat")).expect("a folder");
+    for (id, path) in files(&place.path("pool")) {
+        fs::copy(path, place.path("flat").join(id.replace('/', "-"))).expect("copied");
+    }
+    for strategy in ["influence-kernel", "influence-batch"] {
+        let text = match strategy {
+            "influence-kernel" => "target = \"pool\"\nlabels = true\nshortlist = { images = 600 }",
+            _ => "target = \"pool\"\ncalibrate = true\nshortlist = { images = 600 }",
+        };
+        fs::write(place.path("strategy.toml"), format!("strategy = \"{strategy}\"\n{text}\n")).expect("written");
+        let scores = |pool: &str| {
+            let out = format!("{strategy}-{pool}");
+            let mut command =
+                place.isal(&["score", "pool", "--model", "model.onnx", "--labeled", "labeled", "--pool", pool]);
+            command.args(["--budget", "10", "--strategy", "strategy.toml", "-o", &out]).assert().success();
+            selected(&place, &out).into_iter().map(|id| id.replace('/', "-")).collect::<Vec<_>>()
+        };
+        assert_eq!(scores("pool"), scores("flat"), "{strategy}");
+    }
 }
 
 #[test]

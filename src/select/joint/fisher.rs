@@ -1,14 +1,14 @@
 //! Influence in batches, and BAIT: one greedy design, towards the reference set or towards the pool.
 //!
 //! `bait` is Ash et al., Gone fishing (arXiv 2106.09675), on the last layer: the pool's own Fisher matrix is what the choice
-//! is to serve. `influence-batch` is the same with that of the reference images, which show what the model will meet, and of
+//! is to serve; `target = "pool+reference"` adds the reference images to it. `influence-batch` is the same with that of the reference images, which show what the model will meet, and of
 //! which no label is used. Cost: features and beliefs of candidates, labelled and target images; then `4 C^2 (F + 1)`
 //! multiplications a candidate and chosen image. When not to use: with many classes (features are cut so that classes times
 //! features stay within `dimension`, and more than 64 classes are dealt into 64 groups), or on features that are good already,
 //! of a frozen encoder, where `influence-kernel` was better.
 
 use super::design::{self, Factors};
-use super::{Chosen, Embedded, JointError, Rule, Sets, Shortlist, Target, beliefs, projection};
+use super::{Chosen, Embedded, JointError, PoolTarget, Rule, Sets, Shortlist, Target, beliefs, projection};
 use crate::observe::Observer;
 use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
@@ -68,6 +68,8 @@ impl Default for InfluenceBatch {
 pub struct Bait {
     /// Seed of the shortlist and of the part of the pool that is looked at.
     pub seed: u64,
+    /// The images whose expected loss is to fall.
+    pub target: PoolTarget,
     /// What is added to the labelled images' information in every direction.
     pub damping: f64,
     /// Most that classes times features may be.
@@ -81,14 +83,14 @@ pub struct Bait {
 impl Default for Bait {
     fn default() -> Self {
         let InfluenceBatch { seed, damping, dimension, backward, shortlist, .. } = InfluenceBatch::default();
-        Bait { seed, damping, dimension, backward, shortlist }
+        Bait { seed, target: PoolTarget::Pool, damping, dimension, backward, shortlist }
     }
 }
 
 impl Bait {
     fn as_design(self) -> InfluenceBatch {
-        let Bait { seed, damping, dimension, backward, shortlist } = self;
-        InfluenceBatch { seed, target: Target::Pool, damping, dimension, calibrate: false, backward, shortlist }
+        let Bait { seed, target, damping, dimension, backward, shortlist } = self;
+        InfluenceBatch { seed, target: target.into(), damping, dimension, calibrate: false, backward, shortlist }
     }
 }
 
@@ -98,7 +100,7 @@ impl Rule for Bait {
     }
 
     fn target(&self) -> Option<Target> {
-        Some(Target::Pool)
+        Some(self.target.into())
     }
 
     fn goes_by_beliefs(&self) -> bool {

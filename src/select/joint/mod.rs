@@ -32,7 +32,7 @@ pub use fisher::{Bait, InfluenceBatch};
 pub use gaussian_process::InfluenceKernel;
 pub use herding::UncertaintyHerding;
 pub use prob_cover::ProbCover;
-pub use shortlist::{By, Shortlist, Target};
+pub use shortlist::{By, PoolTarget, Shortlist, Target};
 pub use typiclust::TypiClust;
 
 pub(super) use badge::ROW as BADGE;
