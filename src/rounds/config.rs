@@ -86,7 +86,8 @@ impl RunConfig {
     fn problem_with_reference(&self) -> Option<String> {
         let strategy = self.select.row().name;
         let served = self.select.rule().and_then(Rule::target).filter(|target| *target != Target::Pool);
-        let goes_by_influence = self.select.row().needs == Needs::Influence;
+        // As a shortlist may, too.
+        let goes_by_influence = self.select.first_pass(1).0.row().needs == Needs::Influence;
         if !self.train.with_reference {
             let both = served == Some(Target::PoolAndReference);
             if both && self.data.reference.is_none() && self.data.target.is_none() {

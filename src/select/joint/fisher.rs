@@ -7,12 +7,12 @@
 //! features stay within `dimension`, and more than 64 classes are dealt into 64 groups), or on features that are good already,
 //! of a frozen encoder, where `influence-kernel` was better.
 
-use super::design::{self, Factors};
-use super::{Chosen, Embedded, JointError, PoolTarget, Rule, Sets, Shortlist, Target, beliefs, projection};
+use super::design;
+use super::last_layer::{LastLayer, Reading};
+use super::{Chosen, JointError, PoolTarget, Rule, Sets, Shortlist, Target};
 use crate::observe::Observer;
 use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
-use ndarray::ArrayView2;
 
 pub(in crate::select) const INFLUENCE_BATCH: StrategyRow = StrategyRow {
     name: "influence-batch",
@@ -138,35 +138,8 @@ impl Rule for InfluenceBatch {
         gate: &mut Gate,
         observer: &dyn Observer,
     ) -> Result<Vec<Chosen>, JointError> {
-        if !(self.damping > 0.0 && self.damping.is_finite()) {
-            let found = self.damping.to_string();
-            return Err(JointError::Option { option: "damping", found, expected: "a number above 0" });
-        }
-        let target = sets.the_target()?;
-        sets.check(true)?;
-        let groups = projection::groups(sets.candidates.logits.ncols());
-        let width = (self.dimension / groups).saturating_sub(1);
-        if width == 0 {
-            let found = self.dimension.to_string();
-            return Err(JointError::Option { option: "dimension", found, expected: "at least two for each class" });
-        }
-        let features: Vec<ArrayView2<f32>> = [sets.candidates, target, sets.labelled]
-            .into_iter()
-            .filter(|set| !set.is_empty())
-            .map(|set| set.features.view())
-            .collect();
-        let directions = projection::principal(&features, width);
-        let temperature = if self.calibrate { beliefs::temperature(target) } else { 1.0 };
-        let kept = directions.as_ref().map_or(sets.candidates.features.ncols(), |directions| directions.ncols());
-        let factors = |set: &Embedded| match set.is_empty() {
-            // Without images there is no telling how wide they are.
-            true => Factors::new(ndarray::Array2::zeros((0, kept)), ndarray::Array2::zeros((0, groups))),
-            false => Factors::new(
-                projection::along(&set.features, directions.as_ref()),
-                projection::grouped(beliefs::probabilities(&set.logits, temperature)),
-            ),
-        };
-        let [candidates, labelled, target] = [sets.candidates, sets.labelled, target].map(factors);
+        let reading = Reading { damping: self.damping, dimension: self.dimension, calibrate: self.calibrate };
+        let LastLayer { candidates, labelled, target } = LastLayer::of(sets, reading)?;
         let chosen =
             design::choose(&candidates, &labelled, &target, (self.damping, self.backward), budget, gate, observer)?;
         Ok(chosen.into_iter().map(|(place, gain)| Chosen { place, gain }).collect())

@@ -21,6 +21,8 @@ pub enum By {
     Random,
     /// The smallest margins of the whole pool.
     Margin,
+    /// The lowest influences of the whole pool, which are solved for and computed first.
+    Influence,
 }
 
 impl Shortlist {
