@@ -203,6 +203,13 @@ fn numbers(path: Option<&Path>) -> anyhow::Result<TrainPart> {
         let path = path.display();
         return Err(BadRequest(format!("`{path}`: train.kind is \"command\", and an audit trains by itself")).into());
     }
+    if numbers.with_reference {
+        let path = path.display();
+        return Err(BadRequest(format!(
+            "`{path}`: train.with-reference trains on the images that an audit measures the loss on: leave it out"
+        ))
+        .into());
+    }
     match numbers.problem() {
         Some(problem) => Err(BadRequest(format!("`{}`: {problem}", path.display())).into()),
         None => Ok(numbers),

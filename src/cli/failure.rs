@@ -201,11 +201,12 @@ fn wrapped(cause: Cause) -> Option<Cause> {
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
-        use ScoringError::{CurvatureOfPool, NeedsModel, NoClassScores, NoFeatures};
+        use ScoringError::{CurvatureOfPool, NeedsModel, NoClassScores, NoFeatures, NoReference};
         use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph};
         let alone = matches!(e, NoGradient { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. });
         alone
             || matches!(e, CurvatureOfPool { .. } | NeedsModel { .. } | NoClassScores { .. } | NoFeatures { .. })
+            || matches!(e, NoReference { .. })
             || matches!(e, ScoringError::Joint { source, .. } if *source != JointError::Interrupted)
     };
     let training = |e: &TrainError| {

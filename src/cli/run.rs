@@ -58,6 +58,7 @@ Keys of CONFIG.toml, all in docs/ROUNDS.md (in brackets: their names in the refe
   labels.budget          Images a round, a number or a share of the pool [IMG_NUM, STEP]
   train.*                Options of `isal train`
   train.warm-start       Start from the weights of the round before
+  train.with-reference   Train on the reference images as well, for a comparison
   train.kind, .command   `command`: a program of your own trains
   data.target, .features What a joint strategy serves, and goes by
   select.strategy        How images are selected [the mining method]
@@ -131,9 +132,15 @@ fn standing(status: &Status, folder: &Path) -> String {
             format!("stopped at {stage}; the command that began the run continues from there")
         }
     };
-    let Cost { labeled, skipped, train_s, score_s } = status.cost;
+    let Cost { labeled, reference_labeled, skipped, train_s, score_s } = status.cost;
+    let besides = and_of_the_reference(reference_labeled);
     let skipped = if skipped > 0 { format!(" ({skipped} more skipped)") } else { String::new() };
-    format!("cost: {labeled} labels{skipped}, training {train_s:.1} s, selection {score_s:.1} s\n{state}\n")
+    format!("cost: {labeled} labels{besides}{skipped}, training {train_s:.1} s, selection {score_s:.1} s\n{state}\n")
+}
+
+/// Labels besides those of the pool, in words.
+fn and_of_the_reference(images: usize) -> String {
+    if images > 0 { format!(" and {images} of the reference set") } else { String::new() }
 }
 
 /// What a run was worth, round by round.
@@ -141,6 +148,12 @@ fn table(run: &Run) -> String {
     let mut text = format!("{}, seed {}: {} of {} rounds\n", run.strategy, run.seed, run.ended.len(), run.rounds);
     if run.ended.is_empty() {
         return text;
+    }
+    if let Some(images) = run.ended.last().map(|round| round.reference_labeled).filter(|images| *images > 0) {
+        let _ = writeln!(
+            text,
+            "trained on {images} labelled images of the reference set as well, which `labels` does not count"
+        );
     }
     let _ = writeln!(text, "\n round   labels   test accuracy   test loss   training   selection");
     for Round { round, labeled, test_loss, test_accuracy, train_s, score_s, .. } in &run.ended {

@@ -13,7 +13,7 @@ use crate::scoring::{
     CurvatureImages, CurvatureOptions, Engine, Features, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions,
     Shard, Source, score_pool,
 };
-use crate::select::{Duplicates, Filters, Needs, STRATEGIES, StrategyOptions, StrategyRow, Target};
+use crate::select::{Duplicates, Filters, Needs, Rule, STRATEGIES, StrategyOptions, StrategyRow, Target};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -155,10 +155,10 @@ pub struct PoolOptions {
     #[arg(long, default_value = STRATEGIES[0].name, value_name = "NAME", help_heading = "Selection")]
     #[arg(help = strategy_names(true), long_help = strategy_help(true))]
     strategy: String,
-    /// What a joint strategy serves: reference, pool, or images with or without labels of where the model will run
+    /// What a joint strategy serves: reference, pool, both together, or images with or without labels of where the model will run
     ///
     /// Default: what the strategy says; influence-batch serves the reference set, and the pool where there is none.
-    #[arg(long, value_name = "reference|pool|DATA", help_heading = "Selection", hide_short_help = true)]
+    #[arg(long, value_name = "reference|pool|pool+reference|DATA", help_heading = "Selection", hide_short_help = true)]
     target: Option<PathBuf>,
     /// Features of a joint strategy: a value of the model, or another network as ENCODER.onnx or ENCODER.onnx:VALUE (default:
     /// what goes into the model's last layer)
@@ -372,14 +372,21 @@ fn aim(given: &PoolOptions) -> anyhow::Result<Aim> {
     let (target, dataset) = match path.to_str() {
         Some("reference") => (Target::Reference, None),
         Some("pool") => (Target::Pool, None),
-        _ => (Target::Reference, Some(given.recipe.open(path, "--target")?)),
+        Some("pool+reference") => (Target::PoolAndReference, None),
+        _ => {
+            // In the place of the reference set, with the pool where the strategy says so.
+            let own = strategy.rule().and_then(Rule::target);
+            let target = own.filter(|target| *target == Target::PoolAndReference).unwrap_or(Target::Reference);
+            (target, Some(given.recipe.open(path, "--target")?))
+        }
     };
     match strategy.aimed_at(target) {
         Some(strategy) => Ok(Aim { strategy, target: dataset }),
         None => {
             let text = format!(
-                "strategy `{}` serves no `--target`: it goes with influence-batch and the like",
-                given.strategy
+                "strategy `{}` does not serve `--target {}`: influence-batch and the like do",
+                given.strategy,
+                path.display()
             );
             Err(BadRequest(text).into())
         }

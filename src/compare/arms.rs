@@ -1,12 +1,15 @@
 //! Arms: the runs of one strategy with the same options, over seeds.
 
 use super::CompareError;
-use super::found::{Found, OF_SELECTION, flat};
+use super::found::{Found, OF_SELECTION, WITH_REFERENCE, flat};
 use crate::influence::{DEFAULT_SOLVER, SolverOptions};
 use crate::rounds::RunConfig;
 use crate::select::Needs;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// The strategy that the others are held against.
+const BASELINE: &str = "random";
 
 /// What tells one arm from another.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +46,17 @@ pub fn options(config: &RunConfig) -> BTreeMap<String, Value> {
         let keys = flat(&serde_json::to_value(config).unwrap_or_default());
         options.extend(keys.into_iter().filter(|(key, _)| OF_SELECTION.contains(&key.as_str())));
     }
+    if config.train.with_reference {
+        options.insert(WITH_REFERENCE.to_owned(), Value::Bool(true));
+    }
     options.remove("select.seed");
     options
+}
+
+/// Whether the arm with these options may be what the others are held against: the strategy `random`, and no labels but those
+/// that are counted.
+pub(super) fn is_plain_random(strategy: &str, options: &BTreeMap<String, Value>) -> bool {
+    strategy == BASELINE && !options.contains_key(WITH_REFERENCE)
 }
 
 /// Whether the reference set and the solver have a say in what is selected.
@@ -58,7 +70,8 @@ pub(super) fn arms(found: &[Found]) -> Result<Vec<Runs<'_>>, CompareError> {
     for run in found {
         let config = &run.recorded.identity.config;
         let mut options = options(config);
-        if let Some(reference) = run.recorded.identity.reference.as_ref().filter(|_| goes_by_reference(config)) {
+        let matters = goes_by_reference(config) || config.train.with_reference;
+        if let Some(reference) = run.recorded.identity.reference.as_ref().filter(|_| matters) {
             options.insert("data.reference".to_owned(), Value::from(reference.chars().take(12).collect::<String>()));
         }
         let key = Key { options, name: run.arm.clone() };

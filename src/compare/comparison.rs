@@ -14,9 +14,6 @@ use std::path::PathBuf;
 /// Name and version of the form of a comparison.
 const SCHEMA: &str = "isal-compare/1";
 
-/// The strategy that the others are held against.
-const BASELINE: &str = "random";
-
 /// What a model is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +124,9 @@ pub struct Arm {
     pub seeds: Vec<u64>,
     /// Where its runs lie, in the order of the seeds.
     pub folders: Vec<PathBuf>,
+    /// Labelled images of the reference set that its models were trained on besides, which the curve does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_labeled: Option<usize>,
     /// Worth at each number of labels.
     pub curve: Vec<Point>,
     /// Mean worth over the rounds from the second on: the area under the curve, without the round that all arms share.
@@ -217,7 +217,8 @@ impl Comparison {
         let mut arms: Vec<(Arm, &Measured)> = measured.iter().map(|arm| (arm.arm(metric), arm)).collect();
         arms.sort_by(|(a, _), (b, _)| metric.turned(b.area.mean).total_cmp(&metric.turned(a.area.mean)));
         let pairs = pairs(&arms, metric);
-        if let Some(baseline) = measured.iter().find(|arm| arm.runs.strategy == BASELINE) {
+        if let Some(baseline) = measured.iter().find(|arm| arms::is_plain_random(&arm.runs.strategy, &arm.runs.options))
+        {
             hold_against(&mut arms, baseline, metric);
         }
         let arms = arms.into_iter().map(|(arm, _)| arm).collect();
@@ -237,7 +238,7 @@ impl Comparison {
 
     /// The arm that the others are held against.
     pub fn baseline(&self) -> Option<&Arm> {
-        self.arms.iter().find(|arm| arm.strategy == BASELINE)
+        self.arms.iter().find(|arm| arms::is_plain_random(&arm.strategy, &arm.options))
     }
 
     /// Arms beside the baseline, each with how it stands to it.
@@ -308,6 +309,7 @@ impl<'a> Measured<'a> {
             options: self.runs.options.clone(),
             seeds: self.by_seed.keys().copied().collect(),
             folders: self.runs.runs.iter().map(|run| run.folder.clone()).collect(),
+            reference_labeled: ended().map(|round| round.reference_labeled).max().filter(|images| *images > 0),
             curve: (0..rounds).map(point).collect(),
             area: over(|run| run.area),
             area_with_first_round: over(|run| run.area_with_first_round),

@@ -102,15 +102,20 @@ pub(super) fn flat(value: &Value) -> BTreeMap<String, Value> {
 /// Where selection takes features from, and what it serves in the place of the reference set: a matter of the arm.
 pub(super) const OF_SELECTION: [&str; 2] = ["data.features", "data.target"];
 
-/// What of a configuration all compared runs share: everything but the seed, the strategy with what it goes by, and where files
-/// lie, for what is in them counts.
+/// Whether the reference images are trained on as well: a matter of the arm, said beside it.
+pub(super) const WITH_REFERENCE: &str = "train.with-reference";
+
+/// What of a configuration all compared runs share: everything but the seed, the strategy with what it goes by, whether the
+/// reference set is trained on, and where files lie, for what is in them counts.
 pub fn shared(config: &RunConfig) -> BTreeMap<String, Value> {
     const FREE: [&str; 5] = ["seed", "select", "solver", "filters", "output"];
     const PATHS: [&str; 4] = ["model", "data.pool", "data.reference", "data.test"];
     let mut keys = flat(&serde_json::to_value(config).unwrap_or_default());
     keys.retain(|key, _| {
         let table = key.split('.').next().unwrap_or_default();
-        ![&FREE[..], &PATHS, &OF_SELECTION].iter().any(|known| known.contains(&table) || known.contains(&key.as_str()))
+        ![&FREE[..], &PATHS, &OF_SELECTION, &[WITH_REFERENCE]]
+            .iter()
+            .any(|known| known.contains(&table) || known.contains(&key.as_str()))
     });
     keys
 }

@@ -160,6 +160,14 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
             }
         }
     }
+    for arm in &comparison.arms {
+        if let Some(images) = arm.reference_labeled {
+            warnings.push(format!(
+                "`{}` is trained on {images} labelled images of the reference set as well, which its labels do not count.",
+                arm.name
+            ));
+        }
+    }
     let differ = |round: usize| {
         let mut labels = comparison.arms.iter().filter_map(|arm| arm.curve.get(round)).map(|point| point.labels);
         labels.next().is_some_and(|first| labels.any(|other| other != first))

@@ -31,6 +31,7 @@ mod numpy;
 mod open;
 mod pixel_csv;
 mod pixels;
+mod prefixed;
 mod preprocess;
 mod recipe;
 mod records;

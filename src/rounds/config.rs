@@ -2,7 +2,7 @@
 
 use super::training::{Kind, TrainPart};
 use crate::influence::SolverOptions;
-use crate::select::{Filters, StrategyOptions};
+use crate::select::{Filters, Needs, Rule, StrategyOptions, Target};
 use std::path::{Path, PathBuf};
 
 /// A run. Paths are taken from the folder that the command is called in.
@@ -79,7 +79,40 @@ impl RunConfig {
             (self.oracle.skip.trim().is_empty(), "oracle.skip is empty, expected the label of images to leave out"),
         ];
         let found = found.into_iter().find_map(|(is, problem)| is.then(|| problem.to_owned()));
-        found.or_else(|| self.train.problem())
+        found.or_else(|| self.train.problem()).or_else(|| self.problem_with_reference())
+    }
+
+    /// What the reference set is asked for and cannot give.
+    fn problem_with_reference(&self) -> Option<String> {
+        let strategy = self.select.row().name;
+        let served = self.select.rule().and_then(Rule::target).filter(|target| *target != Target::Pool);
+        // As a shortlist may, too.
+        let goes_by_influence = self.select.first_pass(1).0.row().needs == Needs::Influence;
+        if !self.train.with_reference {
+            let both = served == Some(Target::PoolAndReference);
+            if both && self.data.reference.is_none() && self.data.target.is_none() {
+                return Some(format!(
+                    "strategy `{strategy}` serves the pool and the reference set together: give data.reference, or data.target"
+                ));
+            }
+            return (goes_by_influence && self.data.reference.is_none()).then(|| {
+                format!(
+                    "strategy `{strategy}` needs data.reference: labelled images that are neither trained on nor tested on. \
+                     A part held out of the few labels of the first rounds would be too small to go by"
+                )
+            });
+        }
+        if self.data.reference.is_none() {
+            return Some("train.with-reference needs data.reference: the images to train on as well".to_owned());
+        }
+        let serves_it = served.is_some() && self.data.target.is_none();
+        (goes_by_influence || serves_it).then(|| {
+            format!(
+                "strategy `{strategy}` goes by the reference set, which train.with-reference trains on too, so that the model's \
+                 loss there says nothing of other images: take `random` or another strategy that does not go by it{}",
+                if goes_by_influence { "" } else { ", serve the pool with select.target, or give data.target" }
+            )
+        })
     }
 }
 

@@ -9,7 +9,6 @@ use super::training::{Kind, Training, train_by_command, train_ourselves};
 use super::{Execution, RoundsError, selecting};
 use crate::data::{Dataset, Labelled, Preprocess, Split, Test};
 use crate::observe::Observer;
-use crate::select::Needs;
 use crate::task::{self, ModelOptions, TaskModel};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -73,13 +72,6 @@ impl<'a> Going<'a> {
         let bad = |text: String| Err(RoundsError::Config(text));
         if let Some(problem) = config.problem() {
             return bad(problem);
-        }
-        if config.select.row().needs == Needs::Influence && config.data.reference.is_none() {
-            return bad(format!(
-                "strategy `{}` needs data.reference: labelled images that are neither trained on nor tested on. A part \
-                 held out of the few labels of the first rounds would be too small to go by",
-                config.select.row().name
-            ));
         }
         let (mut task, mut preprocess, mut model) = (ModelOptions::default(), Preprocess::default(), None);
         if let Some(path) = &config.model {
@@ -151,6 +143,7 @@ impl<'a> Going<'a> {
         Ok(Step::Ended(Round {
             round,
             labeled: labels.positions.len(),
+            reference_labeled: self.trained_reference().map_or(0, Dataset::len),
             test_loss: test.map(|test| test.loss).filter(|loss| loss.is_finite()),
             test_accuracy: test.and_then(|test| test.accuracy),
             train_s: seconds,
@@ -207,7 +200,12 @@ impl<'a> Going<'a> {
         Ok(labels)
     }
 
-    /// The labelled images.
+    /// The reference images, where they are trained on as well.
+    fn trained_reference(&self) -> Option<&Dataset> {
+        self.reference.as_ref().filter(|_| self.config.train.with_reference)
+    }
+
+    /// All images that are trained on: the labelled ones, and the reference images where the run says so.
     pub(super) fn labelled(&self, labels: &Labels) -> Result<Split<Labelled>, RoundsError> {
         let failed = |source| RoundsError::data("data.pool", &self.config.data.pool, source);
         let images = match self.config.asks_people() {
@@ -217,7 +215,15 @@ impl<'a> Going<'a> {
                 self.pool.with_labels(all, &self.classes).subset(&labels.positions).map_err(failed)?
             }
         };
-        Ok(Split::<Labelled>::new(images)?)
+        let Some(reference) = self.trained_reference() else { return Ok(Split::<Labelled>::new(images)?) };
+        let as_reference = |source| RoundsError::data("data.reference", self.config.reference_path(), source);
+        let counted = match images.classes() {
+            [] => Ok(reference.clone()),
+            classes => reference.with_classes(classes),
+        };
+        // Archives number their images from 0 on, each set of its own.
+        let reference = counted.map_err(as_reference)?.prefixed("reference/");
+        Ok(Split::<Labelled>::new(Dataset::concat(&[images, reference]).map_err(as_reference)?)?)
     }
 
     /// The seed of whatever is drawn in `round`.

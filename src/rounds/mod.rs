@@ -107,7 +107,11 @@ fn describe(ended: &Round, rounds: usize) -> String {
         (None, Some(loss)) => format!("loss {loss:.4}"),
         (None, None) => "a loss that is no number".to_owned(),
     };
-    format!("round {} of {rounds}: {} labels, {worth} on the test images", ended.round + 1, ended.labeled)
+    let besides = match ended.reference_labeled {
+        0 => String::new(),
+        images => format!(" and {images} of the reference set"),
+    };
+    format!("round {} of {rounds}: {} labels{besides}, {worth} on the test images", ended.round + 1, ended.labeled)
 }
 
 /// Labels against what they were worth, as SVG.

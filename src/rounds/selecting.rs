@@ -28,9 +28,9 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
         class_names: None,
         labelled: Some(going.labelled(labels)?),
         reference: match &going.reference {
-            Some(reference) => ReferenceSet::Given(reference.clone()),
-            // Not looked at: a strategy that goes by influence has one given.
-            None => ReferenceSet::HeldOut { fraction: 0.2, seed: going.config.seed },
+            Some(reference) if !going.config.train.with_reference => ReferenceSet::Given(reference.clone()),
+            // Not looked at: a strategy that goes by the reference set has one given that is not trained on.
+            _ => ReferenceSet::HeldOut { fraction: 0.2, seed: going.config.seed },
         },
         solver: match &going.config.solver {
             Some(solver) => solver.clone(),

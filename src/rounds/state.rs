@@ -65,8 +65,11 @@ impl Labeled {
 pub struct Round {
     /// Counted from 0.
     pub round: usize,
-    /// Labelled images that its model was trained on.
+    /// Labelled images of the pool that its model was trained on.
     pub labeled: usize,
+    /// Labelled images of the reference set that it was trained on besides.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reference_labeled: usize,
     /// Mean loss on the test images, where it is a number.
     pub test_loss: Option<f64>,
     /// Share of the test images that is classified rightly, where images have one class each.
@@ -82,7 +85,7 @@ pub struct Round {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(count: &usize) -> bool {
+pub(super) fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 

@@ -1,7 +1,7 @@
 //! Where a run stands: what it has done, what that cost, and what it waits for.
 
 use super::oracle::{Waiting, label_status};
-use super::state::{self, Identity, Layout};
+use super::state::{self, Identity, Layout, is_zero};
 use super::{RoundsError, Run};
 use crate::durable::FolderLock;
 use std::path::Path;
@@ -58,8 +58,11 @@ pub enum Stage {
 /// What a run cost.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Cost {
-    /// Images that have a label.
+    /// Images of the pool that have a label.
     pub labeled: usize,
+    /// Labelled images of the reference set that models were trained on besides.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub reference_labeled: usize,
     /// Images that people looked at and left out.
     pub skipped: usize,
     /// Trainings, in seconds.
@@ -86,6 +89,7 @@ pub fn status(folder: &Path) -> Result<Status, RoundsError> {
     for round in &run.ended {
         cost.train_s += round.train_s;
         cost.score_s += round.score_s.unwrap_or_default();
+        cost.reference_labeled = round.reference_labeled;
     }
     let next = next(&layout, run.ended.len(), run.rounds)?;
     run.waiting = match identity.config.asks_people() {

@@ -28,6 +28,14 @@ pub enum ScoringError {
         /// The strategy.
         strategy: &'static str,
     },
+    /// The strategy serves images that are not given.
+    #[error(
+        "strategy `{strategy}` serves the pool and the reference set together, and there is none: give `--reference`, or images with `--target`"
+    )]
+    NoReference {
+        /// The strategy.
+        strategy: &'static str,
+    },
     /// The strategy needs more than an influence graph.
     #[error(
         "strategy `{strategy}` chooses jointly by features, which an influence graph does not give: give `--model` and `--labeled`"

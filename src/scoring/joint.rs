@@ -120,6 +120,15 @@ fn labelled_and_target(
             Some(("pool", of_pool(options)?))
         }
         (Some(Target::Pool), ..) => Some(("pool", of_pool(options)?)),
+        (Some(Target::PoolAndReference), Some(target), _) => {
+            Some(("pool and the target set", with_pool(options, &as_counted(prepared, target))?))
+        }
+        (Some(Target::PoolAndReference), None, ReferenceSet::Given(reference)) => {
+            Some(("pool and the reference set", with_pool(options, &as_counted(prepared, reference))?))
+        }
+        (Some(Target::PoolAndReference), None, ReferenceSet::HeldOut { .. }) => {
+            return Err(ScoringError::NoReference { strategy });
+        }
     };
     Ok((labelled, target))
 }
@@ -129,7 +138,13 @@ fn as_counted(prepared: &Prepared, dataset: &Dataset) -> Dataset {
     prepared.family.as_the_model_counts(dataset).unwrap_or_else(|_| dataset.clone())
 }
 
-/// A random part of the pool, in its order.
+/// A random part of the pool with these images behind it.
+fn with_pool(options: &ScoreOptions, images: &Dataset) -> Result<Dataset, ScoringError> {
+    // Archives number their images from 0 on, each set of its own.
+    Ok(Dataset::concat(&[of_pool(options)?, images.prefixed("target/")])?)
+}
+
+/// A random part of the pool, in its order, without labels: where there are any, they are not known yet.
 fn of_pool(options: &ScoreOptions) -> Result<Dataset, ScoringError> {
     let pool = options.pool.dataset();
     let mut places: Vec<usize> = (0..pool.len()).collect();
@@ -137,5 +152,5 @@ fn of_pool(options: &ScoreOptions) -> Result<Dataset, ScoringError> {
     Seeded::new("target of the pool", &[seed]).shuffle(&mut places);
     places.truncate(OF_POOL);
     places.sort_unstable();
-    Ok(pool.subset(&places)?)
+    Ok(pool.subset(&places)?.with_labels(Vec::new(), &[]))
 }

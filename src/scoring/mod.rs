@@ -58,9 +58,9 @@ use tally::Tally;
 /// [`ScoringError`]. Whatever stage had finished is kept and not done again by the same call.
 pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Outcome, ScoringError> {
     let _lock = FolderLock::take(&options.out)?;
-    let needs_influence = options.strategy.row().needs == Needs::Influence;
     // Of a strategy that chooses jointly, the candidates.
     let (first, count) = options.first_pass();
+    let needs_influence = first.row().needs == Needs::Influence;
     let (prepared, task, mut scored) = match &options.source {
         Source::Model(from) => {
             let (prepared, task) = prepare(from, options, observer)?;

@@ -19,8 +19,8 @@ mod strategy;
 
 pub use filters::{Filters, Gate};
 pub use joint::{
-    Badge, Bait, By, Chosen, CoreSet, Embedded, InfluenceBatch, InfluenceKernel, JointError, ProbCover, Rule, Sets,
-    Shortlist, Target, TypiClust, UncertaintyHerding,
+    AlikeIn, Badge, Bait, By, Chosen, CoreSet, Embedded, Epig, Flqmi, InfluenceBatch, InfluenceKernel, JointError,
+    PoolTarget, ProbCover, Rule, Sets, Shortlist, Target, TypiClust, UncertaintyHerding,
 };
 pub use power_margin::PowerMargin;
 pub use random::Random;

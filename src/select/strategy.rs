@@ -1,8 +1,8 @@
 //! Every strategy, the one slice that lists them, and the selection itself.
 
 use super::joint::{
-    self, Badge, Bait, By, CoreSet, InfluenceBatch, InfluenceKernel, ProbCover, Rule, Target, TypiClust,
-    UncertaintyHerding,
+    self, Badge, Bait, By, CoreSet, Epig, Flqmi, InfluenceBatch, InfluenceKernel, PoolTarget, ProbCover, Rule, Target,
+    TypiClust, UncertaintyHerding,
 };
 use super::power_margin::PowerMargin;
 use super::random::Random;
@@ -70,6 +70,8 @@ pub const STRATEGIES: &[StrategyRow] = &[
     joint::BADGE,
     joint::CORE_SET,
     joint::UNCERTAINTY_HERDING,
+    joint::EPIG,
+    joint::FLQMI,
     joint::TYPICLUST,
     joint::PROB_COVER,
 ];
@@ -108,6 +110,10 @@ pub enum StrategyOptions {
     CoreSet(CoreSet),
     /// Jointly, to cover what is unsure.
     UncertaintyHerding(UncertaintyHerding),
+    /// Whose labels tell most about the targets'.
+    Epig(Epig),
+    /// Jointly, to have something like each target.
+    Flqmi(Flqmi),
     /// Typical of clusters without a label.
     #[serde(rename = "typiclust")]
     TypiClust(TypiClust),
@@ -145,6 +151,8 @@ impl StrategyOptions {
             StrategyOptions::Badge(_) => &joint::BADGE,
             StrategyOptions::CoreSet(_) => &joint::CORE_SET,
             StrategyOptions::UncertaintyHerding(_) => &joint::UNCERTAINTY_HERDING,
+            StrategyOptions::Epig(_) => &joint::EPIG,
+            StrategyOptions::Flqmi(_) => &joint::FLQMI,
             StrategyOptions::TypiClust(_) => &joint::TYPICLUST,
             StrategyOptions::ProbCover(_) => &joint::PROB_COVER,
         }
@@ -159,6 +167,8 @@ impl StrategyOptions {
             StrategyOptions::Badge(options) => Some(options),
             StrategyOptions::CoreSet(options) => Some(options),
             StrategyOptions::UncertaintyHerding(options) => Some(options),
+            StrategyOptions::Epig(options) => Some(options),
+            StrategyOptions::Flqmi(options) => Some(options),
             StrategyOptions::TypiClust(options) => Some(options),
             StrategyOptions::ProbCover(options) => Some(options),
             _ => None,
@@ -177,7 +187,16 @@ impl StrategyOptions {
             StrategyOptions::UncertaintyHerding(options) => {
                 Some(StrategyOptions::UncertaintyHerding(UncertaintyHerding { target, ..options }))
             }
-            StrategyOptions::Bait(_) if target == Target::Pool => Some(self),
+            StrategyOptions::Epig(options) => Some(StrategyOptions::Epig(Epig { target, ..options })),
+            StrategyOptions::Flqmi(options) => Some(StrategyOptions::Flqmi(Flqmi { target, ..options })),
+            StrategyOptions::Bait(options) => {
+                let target = match target {
+                    Target::Pool => PoolTarget::Pool,
+                    Target::PoolAndReference => PoolTarget::PoolAndReference,
+                    Target::Reference => return None,
+                };
+                Some(StrategyOptions::Bait(Bait { target, ..options }))
+            }
             _ => None,
         }
     }
@@ -194,6 +213,7 @@ impl StrategyOptions {
         let by = match shortlist.by {
             By::Random => StrategyOptions::Random(Random { seed }),
             By::Margin => StrategyOptions::Margin(NoOptions {}),
+            By::Influence => StrategyOptions::Influence(NoOptions {}),
         };
         (by, shortlist.count(budget, rule.least_candidates()))
     }
@@ -226,6 +246,8 @@ impl StrategyOptions {
             StrategyOptions::UncertaintyHerding(options) => {
                 StrategyOptions::UncertaintyHerding(UncertaintyHerding { seed, ..options })
             }
+            StrategyOptions::Epig(options) => StrategyOptions::Epig(Epig { seed, ..options }),
+            StrategyOptions::Flqmi(options) => StrategyOptions::Flqmi(Flqmi { seed, ..options }),
             StrategyOptions::TypiClust(options) => StrategyOptions::TypiClust(TypiClust { seed, ..options }),
             StrategyOptions::ProbCover(options) => StrategyOptions::ProbCover(ProbCover { seed, ..options }),
             StrategyOptions::Influence(_)

@@ -349,6 +349,16 @@ mod tests {
     }
 
     #[test]
+    fn the_studies_in_configs_are_studies() {
+        for (name, arms) in [("strategies", 9), ("honesty", 9), ("prefilter", 8)] {
+            let path = format!("configs/studies/{name}.toml");
+            let study = read(Path::new(&path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+            let planned = plan(&study, Path::new("out")).unwrap_or_else(|e| panic!("{path}: {e}"));
+            assert_eq!(planned.len(), arms * 10 * 6, "{path}");
+        }
+    }
+
+    #[test]
     fn the_study_that_comes_with_the_program_is_one() {
         let study = read(Path::new("configs/studies/digits.toml")).expect("a study");
         let planned = plan(&study, Path::new("out")).expect("a plan");

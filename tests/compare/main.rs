@@ -204,6 +204,37 @@ fn options_of_a_strategy_make_arms_and_seeds_do_not() {
 }
 
 #[test]
+fn random_with_the_reference_set_trained_on_is_an_arm_of_its_own_and_no_baseline() {
+    let place = Place::known();
+    for seed in 1..=4 {
+        let folder = format!("runs/with-{seed}");
+        let reference = |run: &mut Value| {
+            run["config"]["train"] = json!({ "with-reference": true });
+            run["config"]["data"]["reference"] = json!("reference");
+            run["reference"] = json!("d".repeat(64));
+        };
+        place.run_with(&folder, json!({ "strategy": "random" }), seed, &[0.8, 0.9, 0.95], reference);
+        let path = place.path(&folder).join("curve.json");
+        let mut curve: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
+        for round in curve["ended"].as_array_mut().expect("rounds") {
+            round["reference_labeled"] = json!(200);
+        }
+        write(&path, &curve);
+    }
+    let found = place.json(&["compare", "runs"]);
+    let arms = found["arms"].as_array().expect("arms");
+    assert_eq!((arms.len(), &arms[0]["reference_labeled"]), (5, &json!(200)), "the best first");
+    let best = arms[0]["name"].as_str().expect("a name");
+    assert!(best.starts_with("random (") && best.contains("train.with-reference=true"), "{best}");
+    near(&arms[0]["curve"][2]["labels"], 60.0);
+    // Held against the random that has no other labels, by 0.925 less the 0.6525 of that.
+    near(&arms[0]["against_random"]["gain"]["mean"], 0.925 - 0.6525);
+    let plain = arms.iter().find(|arm| arm["strategy"] == "random" && arm["against_random"].is_null());
+    assert!(plain.is_some_and(|arm| arm["reference_labeled"].is_null()));
+    assert!(found["summary"].to_string().contains("is trained on 200 labelled images of the reference set as well"));
+}
+
+#[test]
 fn losses_are_better_when_they_are_lower() {
     let place = Place::known();
     for entry in fs::read_dir(place.path("runs")).expect("runs") {

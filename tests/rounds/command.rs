@@ -75,6 +75,55 @@ fn a_program_trains_and_its_models_select() {
 }
 
 #[test]
+fn reference_images_are_trained_on_where_the_run_says_so_and_counted_apart() {
+    let place = place(TRAIN);
+    let settings = ["--set", "train.with-reference=true", "--set", "select.strategy=random"];
+    place.run("by-program", &settings).assert().success();
+    let ours = CONFIG.replace(r#"train = { kind = "command", command = ["sh", "train.sh", "{model}"] }"#, "");
+    place.configure(&(ours + "train = { epochs = 2, batch-size = 10 }"));
+    place.run("by-isal", &settings).assert().success();
+    // Archives number their images from 0 on: ids repeat from set to set.
+    for (name, skip, each) in [("pool.csv", 14, 30), ("reference.csv", 0, 4)] {
+        digits::write_table(&place.path(name), skip, each);
+    }
+    let tables = ["--set", "data.pool=pool.csv", "--set", "data.reference=reference.csv", "--set", "rounds=1"];
+    place.run("tables", &[&settings[..], &tables].concat()).assert().success();
+    assert_eq!(place.json("tables/curve.json")["ended"][0]["reference_labeled"], 40);
+    let rows = |list: &Path| -> Vec<(String, String)> {
+        let list = fs::read_to_string(list).expect("a list");
+        let rows = list.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        rows.map(|row| (row["path"].to_string(), row["label"].to_string())).collect()
+    };
+    for round in 0..2 {
+        let folder = format!("by-program/round-{round:02}");
+        let counted = &place.json("by-program/curve.json")["ended"][round];
+        let spent = 20 + 15 * round;
+        assert_eq!((&counted["labeled"], &counted["reference_labeled"]), (&spent.into(), &40.into()));
+        let lists = place.path(&format!("{folder}/lists"));
+        let (labelled, reference) = (rows(&lists.join("labeled.jsonl")), rows(&lists.join("reference.jsonl")));
+        assert_eq!((labelled.len(), reference.len()), (spent + 40, 40));
+        assert_eq!(labelled[spent..], reference, "the same files with the same labels");
+        // A program that is given that list trains what `isal` does by itself.
+        let model =
+            |out: &str| fs::read(place.path(&format!("{out}/round-{round:02}/trained/model.onnx"))).expect("a model");
+        assert!(model("by-program") == model("by-isal"), "round {round}");
+    }
+    let status = place.isal(&["run", "--status", "by-isal"]).output().expect("it runs");
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.contains("35 labels and 40 of the reference set"), "{status}");
+    for (settings, said) in [
+        (["select.strategy=influence", "rounds=2"], "strategy `influence` goes by the reference set"),
+        (["select.strategy=influence-batch", "rounds=2"], "serve the pool with select.target"),
+        (["select.strategy=bait", "select.target=pool+reference"], "strategy `bait` goes by the reference set"),
+    ] {
+        let settings = ["train.with-reference=true", settings[0], settings[1]];
+        let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        let refused = stderr(&mut place.run("refused", &settings), 2);
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[test]
 fn a_program_needs_no_model_to_start_from_and_reads_images_of_archives_as_files() {
     let place = place(
         "set -e; test -z \"$ISAL_PREVIOUS_MODEL\"; test -z \"$ISAL_REFERENCE\"; test $(wc -l < $ISAL_CLASSES) = 10

@@ -7,13 +7,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const JOINT: [&str; 8] = [
+const JOINT: [&str; 10] = [
     "influence-batch",
     "influence-kernel",
     "bait",
     "badge",
     "core-set",
     "uncertainty-herding",
+    "epig",
+    "flqmi",
     "typiclust",
     "prob-cover",
 ];
@@ -41,7 +43,8 @@ fn every_joint_strategy_chooses_images_of_the_pool_once_and_says_by_what() {
             place.score(&more).env("ISAL_PLUGIN", "/nowhere/plugin.so").assert().success().get_output().clone();
         let printed = String::from_utf8_lossy(&printed.stdout).replace('\n', " ");
         assert!(printed.contains("Chosen among 600 candidates"), "{strategy}: {printed}");
-        assert_eq!(printed.contains("30 images of the reference set"), strategy.starts_with("influence"), "{printed}");
+        let serves_it = strategy.starts_with("influence") || ["epig", "flqmi"].contains(&strategy);
+        assert_eq!(printed.contains("30 images of the reference set"), serves_it, "{printed}");
         let chosen = selected(&place, &out);
         let distinct: HashSet<&String> = chosen.iter().collect();
         assert_eq!((chosen.len(), distinct.len()), (20, 20), "{strategy}");
@@ -93,6 +96,22 @@ for _ in range(int(open(f'{folder}/budget').read())):
     pool[chosen] = 0
 ";
 
+/// FLQMI by NumPy: the whole gradients of the last layer, their cosines, and the objective of every batch.
+const MUTUAL_INFORMATION: &str = "
+def gradients(name, labels):
+    p, h = read(name)
+    r = p - numpy.eye(p.shape[1])[p.argmax(1) if labels is None else labels]
+    g = numpy.einsum('nc,nj->ncj', r, h).reshape(len(p), -1)
+    return g / numpy.linalg.norm(g, axis=1, keepdims=True)
+s = (1 + gradients('pool', None) @ gradients('target', numpy.repeat(numpy.arange(10), 3)).T) / 2
+objective = lambda chosen: s[chosen].max(0).sum() + s[chosen].max(1).sum() if chosen else 0.0
+chosen = []
+for _ in range(int(open(f'{folder}/budget').read())):
+    with_ = [objective(chosen + [n]) if n not in chosen else -1 for n in range(len(s))]
+    print(numpy.argmax(with_), repr(float(max(with_) - objective(chosen))))
+    chosen.append(int(numpy.argmax(with_)))
+";
+
 /// The images of a folder as the model takes them, float32 from 0 to 1, in the order of their ids.
 fn pixels(folder: &Path) -> (Vec<String>, Vec<u8>) {
     let mut ids = Vec::new();
@@ -106,7 +125,7 @@ fn pixels(folder: &Path) -> (Vec<String>, Vec<u8>) {
 }
 
 #[test]
-fn influence_batch_and_bait_choose_what_numpy_chooses_by_the_written_out_matrices() {
+fn influence_batch_bait_and_flqmi_choose_what_numpy_chooses_by_the_written_out_objective() {
     let place = with_reference();
     fs::remove_dir_all(place.path("pool")).expect("removed");
     digits::write(&place.path("pool"), 10, 15);
@@ -116,19 +135,32 @@ fn influence_batch_and_bait_choose_what_numpy_chooses_by_the_written_out_matrice
     }
     fs::write(scratch.path().join("budget"), "6").expect("written");
     let (ids, _) = pixels(&place.path("pool"));
-    for (strategy, target) in [("influence-batch", "reference"), ("bait", "pool")] {
-        fs::write(scratch.path().join("target.f32"), pixels(&place.path(target)).1).expect("written");
-        let more = ["--strategy", strategy, "--reference", "reference", "-o", strategy];
+    for (strategy, target, sets) in [
+        ("influence-batch", "reference", &["reference"][..]),
+        ("bait", "pool", &["pool"]),
+        ("bait", "pool+reference", &["pool", "reference"]),
+        ("flqmi", "reference", &["reference"]),
+    ] {
+        // Simply one set: each image of the one and of the other counts alike.
+        let target_images: Vec<u8> = sets.iter().flat_map(|set| pixels(&place.path(set)).1).collect();
+        fs::write(scratch.path().join("target.f32"), target_images).expect("written");
+        let out = format!("{strategy}-{target}");
+        let more = ["--strategy", strategy, "--target", target, "--reference", "reference", "-o", &out];
         place.score(&more).assert().success();
-        let described = place.json(&format!("{strategy}/run.json"))["provenance"]["features"].clone();
+        let described = place.json(&format!("{out}/run.json"))["provenance"]["features"].clone();
         let features = described.as_str().expect("a text").split('`').nth(1).expect("a name").to_owned();
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".toolchain/venv/bin/python");
         let mut python = Command::new(&program);
-        python.args(["-c", GREEDY]).arg(place.path("model.onnx")).arg(&features).arg(scratch.path());
+        let (reading, greedy) = GREEDY.split_once("def roots").expect("both parts");
+        let program_text = match strategy {
+            "flqmi" => reading.to_owned() + MUTUAL_INFORMATION,
+            _ => format!("{reading}def roots{greedy}"),
+        };
+        python.args(["-c", &program_text]).arg(place.path("model.onnx")).arg(&features).arg(scratch.path());
         let output = python.output().unwrap_or_else(|e| panic!("{}: {e}: run `make test`", program.display()));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let expected = String::from_utf8(output.stdout).expect("text");
-        let selection = place.json(&format!("{strategy}/selection.json"));
+        let selection = place.json(&format!("{out}/selection.json"));
         let lines: Vec<&str> = expected.lines().collect();
         assert_eq!(lines.len(), 6);
         for (line, chosen) in lines.iter().zip(selection["selected"].as_array().expect("a list")) {
@@ -201,17 +233,79 @@ fn a_target_needs_no_labels_and_features_may_be_another_networks() {
 }
 
 #[test]
-fn a_shortlist_is_drawn_or_taken_by_margin_and_only_drawn_ones_are_looked_at() {
+fn bait_serves_the_pool_with_target_images_added_and_refuses_to_serve_them_alone() {
     let place = with_reference();
-    for (by, looked_at) in [("random", 100), ("margin", 600)] {
+    let of = |out: &str, more: &[&str]| {
+        place.score(&["-o", out]).args(more).assert().success();
+        let provenance = place.json(&format!("{out}/run.json"))["provenance"]["target"].clone();
+        (selected(&place, out), provenance.as_str().map(str::to_owned).expect("a target"))
+    };
+    fs::create_dir(place.path("reference-again")).expect("a folder");
+    for (id, path) in files(&place.path("reference")) {
+        fs::copy(path, place.path("reference-again").join(id.replace('/', "-"))).expect("copied");
+    }
+    fs::write(place.path("strategy.toml"), "strategy = \"bait\"\ntarget = \"pool+reference\"\n").expect("written");
+    let (bait, served) = of("bait", &["--strategy", "strategy.toml", "--reference", "reference"]);
+    assert_eq!(served, "630 images of the pool and the reference set");
+    let both = ["--strategy", "influence-batch", "--target", "pool+reference", "--reference", "reference"];
+    assert_eq!(of("batch", &both).0, bait, "one rule with one target");
+    let (by_target, served) = of("target", &["--strategy", "strategy.toml", "--target", "reference-again"]);
+    assert_eq!((by_target, served.as_str()), (bait, "630 images of the pool and the target set"));
+    for (more, said) in [
+        (["--strategy", "bait", "--target", "reference"], "strategy `bait` does not serve `--target reference`"),
+        (["--strategy", "bait", "--target", "pool+reference"], "there is none: give `--reference`"),
+    ] {
+        let refused = stderr(place.score(&["-o", "refused"]).args(more).assert().code(2).get_output().clone());
+        assert!(refused.contains(said), "{refused}");
+    }
+    fs::write(place.path("strategy.toml"), "strategy = \"bait\"\ntarget = \"reference\"\n").expect("written");
+    let refused = place.score(&["-o", "refused", "--strategy", "strategy.toml"]).assert().code(2).get_output().clone();
+    let refused = stderr(refused);
+    assert!(refused.contains("expected `pool` or `pool+reference`"), "{refused}");
+}
+
+/// The labels of a pool that has them are not known yet: without them the choice is the same, also where a rule uses labels of
+/// its target.
+#[test]
+fn labels_of_the_pool_have_no_part_in_a_choice() {
+    let place = with_reference();
+    fs::create_dir(place.path("flat")).expect("a folder");
+    for (id, path) in files(&place.path("pool")) {
+        fs::copy(path, place.path("flat").join(id.replace('/', "-"))).expect("copied");
+    }
+    for strategy in ["influence-kernel", "influence-batch"] {
+        let text = match strategy {
+            "influence-kernel" => "target = \"pool\"\nlabels = true\nshortlist = { images = 600 }",
+            _ => "target = \"pool\"\ncalibrate = true\nshortlist = { images = 600 }",
+        };
+        fs::write(place.path("strategy.toml"), format!("strategy = \"{strategy}\"\n{text}\n")).expect("written");
+        let scores = |pool: &str| {
+            let out = format!("{strategy}-{pool}");
+            let mut command =
+                place.isal(&["score", "pool", "--model", "model.onnx", "--labeled", "labeled", "--pool", pool]);
+            command.args(["--budget", "10", "--strategy", "strategy.toml", "-o", &out]).assert().success();
+            selected(&place, &out).into_iter().map(|id| id.replace('/', "-")).collect::<Vec<_>>()
+        };
+        assert_eq!(scores("pool"), scores("flat"), "{strategy}");
+    }
+}
+
+#[test]
+fn a_shortlist_is_drawn_or_the_first_by_margin_or_influence_and_only_drawn_ones_are_looked_at() {
+    let place = with_reference();
+    for (by, looked_at) in [("random", 100), ("margin", 600), ("influence", 600)] {
         let text = format!("strategy = \"bait\"\nshortlist = {{ by = \"{by}\", images = 100 }}\n");
         fs::write(place.path("strategy.toml"), text).expect("written");
-        place.score(&["--strategy", "strategy.toml", "-o", by]).assert().success();
+        place.score(&["--strategy", "strategy.toml", "--reference", "reference", "-o", by]).assert().success();
         assert_eq!(place.json(&format!("{by}/run.json"))["provenance"]["candidates"], "100");
         let scores = isal::scores::ScoreTable::read_parquet(&place.path(by).join("scores.parquet")).expect("scores");
         assert_eq!(scores.rows.len(), looked_at);
-        if by == "margin" {
-            let mut rows: Vec<(f64, &String)> = scores.rows.iter().map(|row| (row.beliefs[3], &row.id)).collect();
+        if by != "random" {
+            let key = |row: &isal::scores::ScoreRow| match by {
+                "margin" => row.beliefs[3],
+                _ => row.influence.expect("an influence"),
+            };
+            let mut rows: Vec<(f64, &String)> = scores.rows.iter().map(|row| (key(row), &row.id)).collect();
             rows.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
             let unsure: HashSet<&String> = rows.iter().take(100).map(|(_, id)| *id).collect();
             assert!(selected(&place, by).iter().all(|id| unsure.contains(id)));

@@ -72,6 +72,9 @@ pub struct TrainPart {
     pub freeze: Vec<String>,
     /// Start from the weights of the round before instead of the model that was given.
     pub warm_start: bool,
+    /// Train on the reference images as well, for a comparison: what somebody could do with their labels.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub with_reference: bool,
 }
 
 impl Default for TrainPart {
@@ -93,6 +96,7 @@ impl Default for TrainPart {
             pad_crop: 0,
             freeze: Vec::new(),
             warm_start: false,
+            with_reference: false,
         }
     }
 }
@@ -186,9 +190,10 @@ impl TrainPart {
             return Some("train.kind is \"command\", and train.command names no program".to_owned());
         }
         let command = TrainPart { kind: Kind::Command, command: self.command.clone(), ..TrainPart::default() };
-        let own = TrainPart { warm_start: self.warm_start, ..command };
+        let own = TrainPart { warm_start: self.warm_start, with_reference: self.with_reference, ..command };
         (*self != own).then(|| {
-            "of [train], a command takes `kind`, `command` and `warm-start` alone: give it other options as arguments"
+            "of [train], a command takes `kind`, `command`, `warm-start` and `with-reference` alone: give it other options \
+             as arguments"
                 .to_owned()
         })
     }
@@ -218,7 +223,8 @@ mod tests {
             command: words.iter().map(|word| (*word).to_owned()).collect(),
             ..TrainPart::default()
         };
-        assert_eq!(TrainPart { warm_start: true, ..command(&["python3", "train.py"]) }.problem(), None);
+        let taken = TrainPart { warm_start: true, with_reference: true, ..command(&["python3", "train.py"]) };
+        assert_eq!(taken.problem(), None);
         assert!(command(&[]).problem().expect("a problem").contains("names no program"));
         assert!(TrainPart { epochs: 3, ..command(&["sh"]) }.problem().expect("a problem").contains("arguments"));
         let of_none = TrainPart { kind: Kind::Isal, ..command(&["sh"]) };

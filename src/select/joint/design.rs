@@ -1,89 +1,32 @@
 //! The greedy design of the last layer of a classifier: images whose labels lower a target's expected loss most.
 //!
-//! With features `h` (a one appended) and beliefs `p`, the Fisher matrix of an image is `(diag(p) - p p') (x) h h' = V V'`,
-//! `V = M (x) h`, `M = diag(sqrt p) - p sqrt(p)'`. `A` is the sum of it over what is labelled, plus the damping; `F` its mean
-//! over the target. The image that lowers `tr(A^-1 F)` most, the second-moment form of the influence on the target's loss,
-//! has the largest
+//! `A` is the sum of the Fisher matrices `V V'` over what is labelled, plus the damping (last_layer.rs); `F` is their mean over
+//! the target. The image that lowers `tr(A^-1 F)` most, the second-moment form of the influence on the target's loss, has the
+//! largest
 //!
 //! `tr[(I + V' A^-1 V)^-1 V' A^-1 F A^-1 V]`
 //!
 //! (Ash et al., Gone fishing, arXiv 2106.09675, where the target is the pool). Its `V V'` then joins `A`. For every candidate
-//! the two small matrices `K = V' A^-1 V` and `T = V' A^-1 F A^-1 V` are kept, `[C, C]`, and each step changes them by
-//! `V' U` and `V' W`, `U = A^-1 V_chosen`, `W = A^-1 F A^-1 V_chosen`: an image costs `4 C^2 (F + 1)` multiplications a step.
+//! the two small matrices `K = V' A^-1 V` and `T = V' A^-1 F A^-1 V` are kept (open.rs), `[C, C]`, and each step changes them. With
+//! `U = A^-1 V` and `W = A^-1 F A^-1 V` of the chosen image, `G = (I + K)^-1 = L^-T L^-1` and `X = W G - U G T G / 2`, the step takes
+//! `U G U'` from `A^-1` and `U X' + X U'` from `A^-1 F A^-1`; that is `Y Y'` and `Y Z' + Z Y'` with `Y = U L^-T` and `Z = X L`. These
+//! are put off for some steps, since one product of large matrices takes less time than many small ones.
+//!
+//! A gain may grow as others are chosen (a test has a case), so that no bound spares looking at every candidate in every step:
+//! `4 C^2 d` multiplications for a candidate and a step.
 
-use super::linear::{BLOCK, add_product, product};
+use super::last_layer::{Factors, Sizes};
+use super::linear::{BLOCK, add_product, dot, inverse_of_positive, product};
+use super::open::{Open, Step};
 use super::{JointError, chosen_one, largest, small};
 use crate::observe::Observer;
 use crate::select::filters::Gate;
-use nalgebra::DMatrix;
+use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array1, Array2, Array3, ArrayView1, ArrayView2, Axis, concatenate, s};
-use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
+use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 
-/// Features and beliefs of a set.
-#[derive(Debug, Clone)]
-pub(super) struct Factors {
-    /// Features with a one behind them, `[N, d]`.
-    pub(super) h: Array2<f64>,
-    /// Beliefs, `[N, C]`, each row summing to one.
-    pub(super) p: Array2<f64>,
-}
-
-impl Factors {
-    /// Of features `[N, F]` and beliefs `[N, C]`.
-    pub(super) fn new(features: Array2<f64>, p: Array2<f64>) -> Factors {
-        let mut h = Array2::ones((features.nrows(), features.ncols() + 1));
-        h.slice_mut(s![.., ..-1]).assign(&features);
-        Factors { h, p }
-    }
-
-    fn sizes(&self) -> Sizes {
-        Sizes { classes: self.p.ncols(), width: self.h.ncols() }
-    }
-
-    /// The sum of the Fisher matrices, `[C d, C d]`.
-    fn information(&self) -> Array2<f64> {
-        let Sizes { classes, width } = self.sizes();
-        let pairs: Vec<(usize, usize)> = (0..classes).flat_map(|a| (0..=a).map(move |b| (a, b))).collect();
-        let block = |&(a, b): &(usize, usize)| {
-            let own = if a == b { 1.0 } else { 0.0 };
-            let weights: Array1<f64> = self.p.axis_iter(Axis(0)).map(|p| p[a] * (own - p[b])).collect();
-            let weighted = &self.h * &weights.insert_axis(Axis(1));
-            ((a, b), weighted.t().dot(&self.h))
-        };
-        let blocks: Vec<((usize, usize), Array2<f64>)> = pairs.par_iter().map(block).collect();
-        let mut sum = Array2::zeros((classes * width, classes * width));
-        for ((a, b), block) in blocks {
-            sum.slice_mut(s![a * width..(a + 1) * width, b * width..(b + 1) * width]).assign(&block);
-            if a != b {
-                sum.slice_mut(s![b * width..(b + 1) * width, a * width..(a + 1) * width]).assign(&block.t());
-            }
-        }
-        sum
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sizes {
-    classes: usize,
-    width: usize,
-}
-
-/// Whether an image joins what is labelled, or leaves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Join,
-    Leave,
-}
-
-impl Step {
-    fn sign(self) -> f64 {
-        match self {
-            Step::Join => 1.0,
-            Step::Leave => -1.0,
-        }
-    }
-}
+/// Steps whose changes of the large matrices are put off.
+const PUT_OFF: usize = 16;
 
 /// Up to `budget` of the candidates, each with what it lowers `tr(A^-1 F)` by. With `backward`, twice as many are chosen first
 /// and then those given back that are missed least.
@@ -97,16 +40,18 @@ pub(super) fn choose(
     observer: &dyn Observer,
 ) -> Result<Vec<(usize, f64)>, JointError> {
     let mut design = Design::new(labelled, target, damping)?;
-    let wanted = if backward { budget.saturating_mul(2) } else { budget }.min(candidates.h.nrows());
-    let mut open = Open::new(&design, candidates, (0..candidates.h.nrows()).collect(), Step::Join);
+    let wanted = if backward { budget.saturating_mul(2) } else { budget }.min(candidates.len());
+    let mut open =
+        Open::new((&design.inverse, &design.through), candidates, (0..candidates.len()).collect(), Step::Join);
     let mut chosen = Vec::with_capacity(wanted);
     while chosen.len() < wanted {
-        let Some((row, gain)) = largest(open.gains.iter().copied()) else { break };
-        if !gate.admits(open.places[row]) {
-            open.gains[row] = f64::NEG_INFINITY;
+        let Some((row, gain)) = largest(open.gains()) else { break };
+        let place = open.place(row);
+        if !gate.admits(place) {
+            open.close(row);
             continue;
         }
-        chosen.push((open.places[row], gain));
+        chosen.push((place, gain));
         if chosen.len() < wanted {
             design.change(&mut open, row);
         }
@@ -121,20 +66,21 @@ pub(super) fn choose(
     }
     // The last one has not joined `A` yet.
     let last = chosen.len() - 1;
-    if let Some(row) = open.places.iter().position(|place| *place == chosen[last].0) {
+    if let Some(row) = open.row_of(chosen[last].0) {
         design.change(&mut open, row);
     }
-    let mut kept = Open::new(&design, candidates, chosen.iter().map(|(place, _)| *place).collect(), Step::Leave);
+    drop(open);
+    design.catch_up();
+    let places = chosen.iter().map(|(place, _)| *place).collect();
+    let mut kept = Open::new((&design.inverse, &design.through), candidates, places, Step::Leave);
     for _ in budget..chosen.len() {
-        let missed = kept.gains.iter().map(|gain| -gain);
-        let Some((row, _)) = largest(missed) else { break };
+        let Some((row, _)) = largest(kept.gains().map(|gain| -gain)) else { break };
         design.change(&mut kept, row);
         if observer.interrupted() {
             return Err(JointError::Interrupted);
         }
     }
-    let stays: Vec<bool> = kept.gains.iter().map(|gain| *gain < f64::INFINITY).collect();
-    Ok(chosen.into_iter().zip(stays).filter(|(_, stays)| *stays).map(|(chosen, _)| chosen).collect())
+    Ok(chosen.into_iter().filter(|(place, _)| kept.row_of(*place).is_some()).collect())
 }
 
 /// `A^-1` and `A^-1 F A^-1`, `[C d, C d]`.
@@ -142,238 +88,106 @@ struct Design {
     sizes: Sizes,
     inverse: Array2<f64>,
     through: Array2<f64>,
+    /// What is put off: `Y` and `Z` of the last steps, `[C d, C PUT_OFF]`, and whether their images joined or left.
+    y: Array2<f64>,
+    z: Array2<f64>,
+    steps: usize,
+    step: Step,
 }
 
 impl Design {
     fn new(labelled: &Factors, target: &Factors, damping: f64) -> Result<Design, JointError> {
-        let mut a = labelled.information();
-        a.diag_mut().mapv_inplace(|x| x + damping);
-        let size = a.nrows();
-        let singular = || JointError::Singular {
-            scale: format!("{:.1e}", labelled.h.iter().fold(0.0_f64, |most, x| most.max(x.abs()))),
-            damping: damping.to_string(),
-        };
-        let a = DMatrix::from_row_slice(size, size, a.as_slice().unwrap_or_default());
-        let inverse = a.cholesky().ok_or_else(singular)?.inverse();
-        let inverse = Array2::from_shape_vec((size, size), inverse.as_slice().to_vec()).map_err(|_| singular())?;
-        let f = target.information() / target.h.nrows().max(1) as f64;
+        let inverse = inverse_of_positive(&labelled.precision(damping)).ok_or_else(|| labelled.singular(damping))?;
+        let f = target.information() / target.len().max(1) as f64;
         let through = product(product(inverse.view(), f.view()).view(), inverse.view());
-        Ok(Design { sizes: target.sizes(), inverse, through })
+        let sizes = target.sizes();
+        let none = Array2::zeros((inverse.nrows(), sizes.classes * PUT_OFF));
+        Ok(Design { sizes, inverse, through, y: none.clone(), z: none, steps: 0, step: Step::Join })
     }
 
-    /// `R V` for the image with features `h` and beliefs `p`, `[C d, C]`.
-    fn times(&self, r: &Array2<f64>, h: ArrayView1<f64>, p: ArrayView1<f64>) -> Array2<f64> {
+    /// `A^-1 V` and `A^-1 F A^-1 V` for the image with features `h` and beliefs `p`, `[C d, C]`.
+    fn times(&self, h: ArrayView1<f64>, p: ArrayView1<f64>) -> (Array2<f64>, Array2<f64>) {
         let Sizes { classes, width } = self.sizes;
-        let mut z = Array2::zeros((classes * width, classes));
-        z.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().zip(r.axis_chunks_iter(Axis(0), BLOCK)).for_each(
-            |(mut z, r)| {
-                for class in 0..classes {
-                    let block = r.slice(s![.., class * width..(class + 1) * width]);
-                    z.column_mut(class).assign(&block.dot(&h));
-                }
-            },
-        );
-        // Times M: column j is sqrt(p_j) (z_j - z p).
-        let mean = z.dot(&p);
-        for (mut column, p) in z.axis_iter_mut(Axis(1)).zip(p) {
-            column.zip_mut_with(&mean, |z, mean| *z = p.sqrt() * (*z - mean));
+        let used = self.steps * classes;
+        let (y, z) = (self.y.slice(s![.., ..used]), self.z.slice(s![.., ..used]));
+        // V is M (x) h: first times h, class by class.
+        let mut of_y = Array2::zeros((used, classes));
+        let mut of_z = Array2::zeros((used, classes));
+        for class in 0..classes {
+            let rows = s![class * width..(class + 1) * width, ..];
+            of_y.column_mut(class).assign(&y.slice(rows).t().dot(&h));
+            of_z.column_mut(class).assign(&z.slice(rows).t().dot(&h));
         }
-        z
+        let h = h.to_vec();
+        let (mut u, mut w) = (Array2::zeros((classes * width, classes)), Array2::zeros((classes * width, classes)));
+        let out = u.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter().zip(w.axis_chunks_iter_mut(Axis(0), BLOCK));
+        out.enumerate().for_each(|(block, (mut u, mut w))| {
+            let start = block * BLOCK;
+            for (matrix, out) in [(&self.inverse, &mut u), (&self.through, &mut w)] {
+                for (row, mut out) in matrix.slice(s![start.., ..]).axis_iter(Axis(0)).zip(out.axis_iter_mut(Axis(0))) {
+                    if let Some(row) = row.as_slice() {
+                        out.iter_mut().zip(row.chunks_exact(width)).for_each(|(out, row)| *out = dot(row, &h));
+                    }
+                }
+            }
+            let rows = s![start..start + u.nrows(), ..];
+            general_mat_mul(-self.step.sign(), &y.slice(rows), &of_y, 1.0, &mut u);
+            general_mat_mul(-1.0, &y.slice(rows), &of_z, 1.0, &mut w);
+            general_mat_mul(-1.0, &z.slice(rows), &of_y, 1.0, &mut w);
+        });
+        // Then times M: column j is sqrt(p_j) (z_j - z p).
+        for of in [&mut u, &mut w] {
+            let mean = of.dot(&p);
+            for (mut column, p) in of.axis_iter_mut(Axis(1)).zip(p) {
+                column.zip_mut_with(&mean, |z, mean| *z = p.sqrt() * (*z - mean));
+            }
+        }
+        (u, w)
     }
 
     /// Lets the image at `row` of `open` join or leave, and changes what is kept of the others.
     fn change(&mut self, open: &mut Open, row: usize) {
         let classes = self.sizes.classes;
-        let sign = open.step.sign();
-        let place = open.places[row];
-        let (h, p) = (open.factors.h.row(place), open.factors.p.row(place));
-        let u = self.times(&self.inverse, h, p);
-        let w = self.times(&self.through, h, p);
-        // G = (I +- K)^-1; A^-1 -= +-U G U'; A^-1 F A^-1 -= U X' + X U' with X = +-W G - U G T G / 2.
-        let mut k = open.k.index_axis(Axis(0), row).iter().map(|k| sign * k).collect::<Vec<_>>();
-        (0..classes).for_each(|c| k[c * classes + c] += 1.0);
-        open.gains[row] = if open.step == Step::Join { f64::NEG_INFINITY } else { f64::INFINITY };
-        if !small::cholesky(&mut k, classes) {
+        let sign = open.step().sign();
+        if self.step != open.step() {
+            self.catch_up();
+            self.step = open.step();
+        }
+        let (k, t) = open.matrices(row);
+        let (u, w) = {
+            let (h, p) = open.image(row);
+            self.times(h, p)
+        };
+        open.close(row);
+        let mut l: Vec<f64> = k.iter().map(|k| sign * k).collect();
+        (0..classes).for_each(|c| l[c * classes + c] += 1.0);
+        if !small::cholesky(&mut l, classes) {
             return;
         }
-        let g = Array2::from_shape_vec((classes, classes), small::inverse(&k, classes)).unwrap_or_default();
-        let gtg = g.dot(&open.t.index_axis(Axis(0), row)).dot(&g);
-        let ug = u.dot(&g);
-        let x = w.dot(&g) * sign - u.dot(&gtg) * 0.5;
-        add_product(-sign, ug.view(), u.t(), &mut self.inverse);
-        let (left, right) = (joined(&u, &x), joined(&x, &u));
+        let square = |entries: Vec<f64>| Array2::from_shape_vec((classes, classes), entries).unwrap_or_default();
+        let back = square(small::inverse_of_lower(&l, classes));
+        let g = back.t().dot(&back);
+        let y = u.dot(&back.t());
+        let z = (w.dot(&g) * sign - u.dot(&g.dot(&t).dot(&g)) * 0.5).dot(&square(l));
+        open.follow(&y, &z);
+        let columns = s![.., self.steps * classes..(self.steps + 1) * classes];
+        self.y.slice_mut(columns).assign(&y);
+        self.z.slice_mut(columns).assign(&z);
+        self.steps += 1;
+        if self.steps == PUT_OFF {
+            self.catch_up();
+        }
+    }
+
+    /// Does what was put off.
+    fn catch_up(&mut self) {
+        let used = s![.., ..self.steps * self.sizes.classes];
+        let (y, z) = (self.y.slice(used), self.z.slice(used));
+        add_product(-self.step.sign(), y, y.t(), &mut self.inverse);
+        let joined = |a, b| concatenate(Axis(1), &[a, b]).unwrap_or_default();
+        let (left, right) = (joined(y, z), joined(z, y));
         add_product(-1.0, left.view(), right.t(), &mut self.through);
-        open.follow(&u, &w, &g, &gtg);
-    }
-}
-
-fn joined(a: &Array2<f64>, b: &Array2<f64>) -> Array2<f64> {
-    concatenate(Axis(1), &[a.view(), b.view()]).unwrap_or_default()
-}
-
-/// The images that may join or leave, with their `K` and `T`.
-struct Open<'a> {
-    factors: &'a Factors,
-    /// Their places among the factors.
-    places: Vec<usize>,
-    step: Step,
-    /// Their features, `[n, d]`.
-    h: Array2<f64>,
-    k: Array3<f64>,
-    t: Array3<f64>,
-    /// What joining gains, or leaving costs; infinite of those that did.
-    gains: Vec<f64>,
-}
-
-impl<'a> Open<'a> {
-    fn new(design: &Design, factors: &'a Factors, places: Vec<usize>, step: Step) -> Open<'a> {
-        let Sizes { classes, .. } = design.sizes;
-        let n = places.len();
-        let h = factors.h.select(Axis(0), &places);
-        let (mut k, mut t) = (Array3::zeros((n, classes, classes)), Array3::zeros((n, classes, classes)));
-        for (r, out) in [(&design.inverse, &mut k), (&design.through, &mut t)] {
-            let rows = h.axis_chunks_iter(Axis(0), BLOCK).into_par_iter().zip(places.par_chunks(BLOCK));
-            let blocks = out.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter();
-            blocks.zip(rows).for_each(|(mut out, (h, places))| {
-                quadratic(design.sizes, r, h, &mut out);
-                for (mut q, place) in out.axis_iter_mut(Axis(0)).zip(places) {
-                    let p = factors.p.row(*place);
-                    if let (Some(q), Some(p)) = (q.as_slice_mut(), p.as_slice()) {
-                        between(q, p);
-                    }
-                }
-            });
-        }
-        let mut open = Open { factors, places, step, h, k, t, gains: vec![0.0; n] };
-        let zeros = vec![0.0; classes * classes];
-        let mut scratch = Scratch::new(classes);
-        let rows = open.k.axis_iter(Axis(0)).zip(open.t.axis_iter(Axis(0))).zip(&mut open.gains);
-        for ((k, t), gain) in rows {
-            *gain = scratch.gain(k.as_slice().unwrap_or(&zeros), t.as_slice().unwrap_or(&zeros), step);
-        }
-        open
-    }
-
-    /// What a step changes of `K`, `T` and the gains.
-    fn follow(&mut self, u: &Array2<f64>, w: &Array2<f64>, g: &Array2<f64>, gtg: &Array2<f64>) {
-        let classes = g.nrows();
-        let width = self.h.ncols();
-        // [d, 2 C^2]: h' of it is E_u and E_w, `[C, C]` each, which M' makes V' U and V' W of.
-        let mut by_feature = Array2::zeros((width, 2 * classes * classes));
-        for (side, of) in [u, w].into_iter().enumerate() {
-            for class in 0..classes {
-                let start = (side * classes + class) * classes;
-                let block = of.slice(s![class * width..(class + 1) * width, ..]);
-                by_feature.slice_mut(s![.., start..start + classes]).assign(&block);
-            }
-        }
-        let (g, gtg) = (g.iter().copied().collect::<Vec<f64>>(), gtg.iter().copied().collect::<Vec<f64>>());
-        let (step, factors) = (self.step, self.factors);
-        let blocks = self.k.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter();
-        let blocks = blocks.zip(self.t.axis_chunks_iter_mut(Axis(0), BLOCK));
-        let blocks = blocks.zip(self.h.axis_chunks_iter(Axis(0), BLOCK));
-        let blocks = blocks.zip(self.gains.par_chunks_mut(BLOCK).zip(self.places.par_chunks(BLOCK)));
-        blocks.for_each(|(((mut k, mut t), h), (gains, places))| {
-            let mut both = h.dot(&by_feature);
-            let mut scratch = Scratch::new(classes);
-            let rows = both.axis_iter_mut(Axis(0)).zip(k.axis_iter_mut(Axis(0))).zip(t.axis_iter_mut(Axis(0)));
-            for (((mut both, mut k), mut t), (gain, place)) in rows.zip(gains.iter_mut().zip(places)) {
-                if gain.is_infinite() {
-                    continue;
-                }
-                let p = factors.p.row(*place);
-                let slices = (both.as_slice_mut(), k.as_slice_mut(), t.as_slice_mut(), p.as_slice());
-                let (Some(both), Some(k), Some(t), Some(p)) = slices else { continue };
-                scratch.follow((k, t), both, p, (&g, &gtg), step);
-                *gain = scratch.gain(k, t, step);
-            }
-        });
-    }
-}
-
-/// `h' R_ab h` for every pair of classes and every image, `[n, C, C]`.
-fn quadratic(sizes: Sizes, r: &Array2<f64>, h: ArrayView2<f64>, out: &mut ndarray::ArrayViewMut3<f64>) {
-    let Sizes { classes, width } = sizes;
-    for a in 0..classes {
-        let rows = h.dot(&r.slice(s![a * width..(a + 1) * width, ..]));
-        for (image, (row, h)) in rows.axis_iter(Axis(0)).zip(h.axis_iter(Axis(0))).enumerate() {
-            for b in 0..classes {
-                out[[image, a, b]] = row.slice(s![b * width..(b + 1) * width]).dot(&h);
-            }
-        }
-    }
-}
-
-/// `M' E` in the place of `E`, `[C, C]` by rows: row j becomes `sqrt(p_j) (E_j - p' E)`.
-fn from_the_left(e: &mut [f64], p: &[f64]) {
-    let classes = p.len();
-    for column in 0..classes {
-        let mean: f64 = (0..classes).map(|row| p[row] * e[row * classes + column]).sum();
-        for row in 0..classes {
-            e[row * classes + column] = p[row].sqrt() * (e[row * classes + column] - mean);
-        }
-    }
-}
-
-/// `M' Q M` in the place of `Q`.
-fn between(q: &mut [f64], p: &[f64]) {
-    let classes = p.len();
-    from_the_left(q, p);
-    for row in q.chunks_exact_mut(classes) {
-        let mean: f64 = row.iter().zip(p).map(|(q, p)| q * p).sum();
-        row.iter_mut().zip(p).for_each(|(q, p)| *q = p.sqrt() * (*q - mean));
-    }
-}
-
-/// Room for the small matrices of one image.
-struct Scratch {
-    classes: usize,
-    factor: Vec<f64>,
-    pg: Vec<f64>,
-    r: Vec<f64>,
-}
-
-impl Scratch {
-    fn new(classes: usize) -> Scratch {
-        let room = vec![0.0; classes * classes];
-        Scratch { classes, factor: room.clone(), pg: room.clone(), r: room }
-    }
-
-    /// `tr[(I +- K)^-1 T]`.
-    fn gain(&mut self, k: &[f64], t: &[f64], step: Step) -> f64 {
-        let classes = self.classes;
-        for (factor, k) in self.factor.iter_mut().zip(k) {
-            *factor = step.sign() * k;
-        }
-        (0..classes).for_each(|c| self.factor[c * classes + c] += 1.0);
-        if !small::cholesky(&mut self.factor, classes) {
-            return f64::NAN;
-        }
-        self.r.copy_from_slice(t);
-        small::trace_of_solved(&self.factor, &mut self.r, classes)
-    }
-
-    /// `K -= +-P G P'` and `T -= P R' + R P'`, `P = V' U`, `R = +-(V' W) G - P G T G / 2`.
-    fn follow(
-        &mut self,
-        (k, t): (&mut [f64], &mut [f64]),
-        both: &mut [f64],
-        p: &[f64],
-        (g, gtg): (&[f64], &[f64]),
-        step: Step,
-    ) {
-        let classes = self.classes;
-        let (of_u, of_w) = both.split_at_mut(classes * classes);
-        from_the_left(of_u, p);
-        from_the_left(of_w, p);
-        small::product(of_u, g, classes, &mut self.pg);
-        small::add_product_of_transposed(&self.pg, of_u, classes, -step.sign(), k);
-        small::product(of_w, g, classes, &mut self.r);
-        self.r.iter_mut().for_each(|r| *r *= step.sign());
-        // gtg is symmetric, so that its own transpose will do.
-        small::add_product_of_transposed(of_u, gtg, classes, -0.5, &mut self.r);
-        small::add_product_of_transposed(of_u, &self.r, classes, -1.0, t);
-        small::add_product_of_transposed(&self.r, of_u, classes, -1.0, t);
+        self.steps = 0;
     }
 }
 
@@ -382,6 +196,7 @@ mod tests {
     use super::*;
     use crate::data::Seeded;
     use crate::observe::Unobserved;
+    use nalgebra::DMatrix;
 
     fn factors(seed: u64, images: usize, width: usize, classes: usize) -> Factors {
         let mut random = Seeded::new("design test", &[seed]);
@@ -491,6 +306,38 @@ mod tests {
             kept = without(least.expect("kept"));
         }
         assert_eq!(found.iter().map(|c| c.0).collect::<Vec<_>>(), kept);
+    }
+
+    /// Many steps: what is put off is done in between, and those that are closed are given up.
+    #[test]
+    fn long_choices_are_greedy_to_the_end() {
+        let [candidates, labelled, target] = [(10, 420), (11, 4), (12, 9)].map(|(n, images)| factors(n, images, 1, 2));
+        let found =
+            choose(&candidates, &labelled, &target, (1.0, false), 400, &mut Gate::open(), &Unobserved).expect("chosen");
+        let mut written_out = WrittenOut::new(&labelled, &target, 1.0);
+        let mut open: Vec<usize> = (0..420).collect();
+        assert_eq!(found.len(), 400);
+        for (place, gain) in found {
+            let before = written_out.objective(&candidates, &[]);
+            let gains = open.iter().map(|n| before - written_out.objective(&candidates, &[*n]));
+            let best = gains.fold(f64::NEG_INFINITY, f64::max);
+            let own = before - written_out.objective(&candidates, &[place]);
+            assert!((own / best - 1.0).abs() < 1e-6 && (gain / own - 1.0).abs() < 1e-6, "{place}: {gain} {own} {best}");
+            written_out.a += fisher(&candidates, place);
+            open.retain(|n| *n != place);
+        }
+    }
+
+    /// So a gain that was computed before some were chosen is no bound of what it is after.
+    #[test]
+    fn a_gain_may_grow_as_others_are_chosen() {
+        let [candidates, labelled, target] = [(13, 12), (14, 2), (15, 3)].map(|(n, images)| factors(n, images, 2, 2));
+        let written_out = WrittenOut::new(&labelled, &target, 1.0);
+        let objective = |chosen: &[usize]| written_out.objective(&candidates, chosen);
+        let pairs = (0..12).flat_map(|a| (0..12).map(move |b| (a, b))).filter(|(a, b)| a != b);
+        let growth = pairs.map(|(a, b)| (objective(&[b]) - objective(&[b, a])) / (objective(&[]) - objective(&[a])));
+        let most = growth.fold(0.0, f64::max);
+        assert!(most > 1.01, "{most}");
     }
 
     #[test]

@@ -58,6 +58,14 @@ pub enum JointError {
         /// The damping.
         damping: String,
     },
+    /// Covariances that leave float64.
+    #[error(
+        "the covariances of the labelled images are not positive definite with a noise of {noise}: take a larger `noise`"
+    )]
+    Covariance {
+        /// The noise.
+        noise: String,
+    },
     /// The observer asked to stop.
     #[error("interrupted while images were chosen")]
     Interrupted,

@@ -1,18 +1,18 @@
 //! Influence in batches, and BAIT: one greedy design, towards the reference set or towards the pool.
 //!
 //! `bait` is Ash et al., Gone fishing (arXiv 2106.09675), on the last layer: the pool's own Fisher matrix is what the choice
-//! is to serve. `influence-batch` is the same with that of the reference images, which show what the model will meet, and of
+//! is to serve; `target = "pool+reference"` adds the reference images to it. `influence-batch` is the same with that of the reference images, which show what the model will meet, and of
 //! which no label is used. Cost: features and beliefs of candidates, labelled and target images; then `4 C^2 (F + 1)`
 //! multiplications a candidate and chosen image. When not to use: with many classes (features are cut so that classes times
 //! features stay within `dimension`, and more than 64 classes are dealt into 64 groups), or on features that are good already,
 //! of a frozen encoder, where `influence-kernel` was better.
 
-use super::design::{self, Factors};
-use super::{Chosen, Embedded, JointError, Rule, Sets, Shortlist, Target, beliefs, projection};
+use super::design;
+use super::last_layer::{LastLayer, Reading};
+use super::{Chosen, JointError, PoolTarget, Rule, Sets, Shortlist, Target};
 use crate::observe::Observer;
 use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
-use ndarray::ArrayView2;
 
 pub(in crate::select) const INFLUENCE_BATCH: StrategyRow = StrategyRow {
     name: "influence-batch",
@@ -68,6 +68,8 @@ impl Default for InfluenceBatch {
 pub struct Bait {
     /// Seed of the shortlist and of the part of the pool that is looked at.
     pub seed: u64,
+    /// The images whose expected loss is to fall.
+    pub target: PoolTarget,
     /// What is added to the labelled images' information in every direction.
     pub damping: f64,
     /// Most that classes times features may be.
@@ -81,14 +83,14 @@ pub struct Bait {
 impl Default for Bait {
     fn default() -> Self {
         let InfluenceBatch { seed, damping, dimension, backward, shortlist, .. } = InfluenceBatch::default();
-        Bait { seed, damping, dimension, backward, shortlist }
+        Bait { seed, target: PoolTarget::Pool, damping, dimension, backward, shortlist }
     }
 }
 
 impl Bait {
     fn as_design(self) -> InfluenceBatch {
-        let Bait { seed, damping, dimension, backward, shortlist } = self;
-        InfluenceBatch { seed, target: Target::Pool, damping, dimension, calibrate: false, backward, shortlist }
+        let Bait { seed, target, damping, dimension, backward, shortlist } = self;
+        InfluenceBatch { seed, target: target.into(), damping, dimension, calibrate: false, backward, shortlist }
     }
 }
 
@@ -98,7 +100,7 @@ impl Rule for Bait {
     }
 
     fn target(&self) -> Option<Target> {
-        Some(Target::Pool)
+        Some(self.target.into())
     }
 
     fn goes_by_beliefs(&self) -> bool {
@@ -136,35 +138,8 @@ impl Rule for InfluenceBatch {
         gate: &mut Gate,
         observer: &dyn Observer,
     ) -> Result<Vec<Chosen>, JointError> {
-        if !(self.damping > 0.0 && self.damping.is_finite()) {
-            let found = self.damping.to_string();
-            return Err(JointError::Option { option: "damping", found, expected: "a number above 0" });
-        }
-        let target = sets.the_target()?;
-        sets.check(true)?;
-        let groups = projection::groups(sets.candidates.logits.ncols());
-        let width = (self.dimension / groups).saturating_sub(1);
-        if width == 0 {
-            let found = self.dimension.to_string();
-            return Err(JointError::Option { option: "dimension", found, expected: "at least two for each class" });
-        }
-        let features: Vec<ArrayView2<f32>> = [sets.candidates, target, sets.labelled]
-            .into_iter()
-            .filter(|set| !set.is_empty())
-            .map(|set| set.features.view())
-            .collect();
-        let directions = projection::principal(&features, width);
-        let temperature = if self.calibrate { beliefs::temperature(target) } else { 1.0 };
-        let kept = directions.as_ref().map_or(sets.candidates.features.ncols(), |directions| directions.ncols());
-        let factors = |set: &Embedded| match set.is_empty() {
-            // Without images there is no telling how wide they are.
-            true => Factors::new(ndarray::Array2::zeros((0, kept)), ndarray::Array2::zeros((0, groups))),
-            false => Factors::new(
-                projection::along(&set.features, directions.as_ref()),
-                projection::grouped(beliefs::probabilities(&set.logits, temperature)),
-            ),
-        };
-        let [candidates, labelled, target] = [sets.candidates, sets.labelled, target].map(factors);
+        let reading = Reading { damping: self.damping, dimension: self.dimension, calibrate: self.calibrate };
+        let LastLayer { candidates, labelled, target } = LastLayer::of(sets, reading)?;
         let chosen =
             design::choose(&candidates, &labelled, &target, (self.damping, self.backward), budget, gate, observer)?;
         Ok(chosen.into_iter().map(|(place, gain)| Chosen { place, gain }).collect())

@@ -21,6 +21,8 @@ pub enum By {
     Random,
     /// The smallest margins of the whole pool.
     Margin,
+    /// The lowest influences of the whole pool, which are solved for and computed first.
+    Influence,
 }
 
 impl Shortlist {
@@ -39,6 +41,31 @@ pub enum Target {
     Reference,
     /// The pool itself, by a random part of it.
     Pool,
+    /// That part of the pool and the images of [`Target::Reference`] together, each image alike.
+    #[serde(rename = "pool+reference")]
+    PoolAndReference,
+}
+
+/// What `bait` serves: the pool, at least. Towards the reference set alone it is `influence-batch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolTarget {
+    /// The pool itself, by a random part of it: as published.
+    #[default]
+    Pool,
+    /// That part of the pool with the reference images added, or those given as a target in their place. The Fisher matrix is
+    /// the mean over all of them, each image alike.
+    #[serde(rename = "pool+reference")]
+    PoolAndReference,
+}
+
+impl From<PoolTarget> for Target {
+    fn from(target: PoolTarget) -> Target {
+        match target {
+            PoolTarget::Pool => Target::Pool,
+            PoolTarget::PoolAndReference => Target::PoolAndReference,
+        }
+    }
 }
 
 #[cfg(test)]
