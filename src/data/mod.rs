@@ -65,4 +65,4 @@ pub use recipe::{Recipe, RecipeError};
 pub use resample::Filter;
 pub(crate) use seeded::Seeded;
 pub use source::Source;
-pub use split::{HoldOut, Labelled, OnOverlap, Pool, Reference, Role, Split, SplitError, Test};
+pub use split::{HoldOut, Labelled, OnOverlap, Pool, Reference, Role, Served, Split, SplitError, Test};

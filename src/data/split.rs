@@ -45,6 +45,8 @@ roles! {
     Pool = "pool";
     /// Labelled images that only measure.
     Test = "test";
+    /// Images that a selection is to serve, labelled or not.
+    Served = "target";
 }
 
 /// A data set in a role.
@@ -213,6 +215,16 @@ impl Split<Pool> {
     pub fn new(dataset: Dataset) -> Result<Self, SplitError> {
         if dataset.is_empty() {
             return Err(SplitError::Empty { role: Pool::NAME });
+        }
+        Ok(Split::assume(dataset))
+    }
+}
+
+impl Split<Served> {
+    /// Images that a selection is to serve; their labels are not asked for.
+    pub fn new(dataset: Dataset) -> Result<Self, SplitError> {
+        if dataset.is_empty() {
+            return Err(SplitError::Empty { role: Served::NAME });
         }
         Ok(Split::assume(dataset))
     }

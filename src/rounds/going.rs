@@ -266,6 +266,7 @@ fn settle_identity(
         model: model.map(|model| model.network.sha256.clone()).unwrap_or_default(),
         pool: sets.pool.fingerprint(),
         reference: sets.reference.as_ref().map(Dataset::fingerprint),
+        target: sets.target.as_ref().map(Dataset::fingerprint),
         test: sets.test.dataset().fingerprint(),
         classes: sets.classes.clone(),
     };
@@ -280,6 +281,7 @@ fn settle_identity(
         ("model", found.model != identity.model),
         ("pool", found.pool != identity.pool),
         ("reference set", found.reference != identity.reference),
+        ("target set", found.target != identity.target),
         ("test set", found.test != identity.test),
         ("list of classes", found.classes != identity.classes),
     ];

@@ -4,7 +4,7 @@ use super::config::RunConfig;
 use super::draw::{Purpose, draw};
 use super::{RoundsError, training::Kind};
 use crate::classifier::class_names;
-use crate::data::{Dataset, Labelled, OnOverlap, OpenOptions, Pool, Reference, Split, Test, common_classes};
+use crate::data::{Dataset, Labelled, OnOverlap, OpenOptions, Pool, Reference, Served, Split, Test, common_classes};
 use crate::task::{ModelError, ModelOptions, TaskModel};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -73,7 +73,8 @@ impl Sets {
         Ok(Sets { pool, reference, target, test, classes })
     }
 
-    /// Checks that every image of the pool which a run may reveal has its label, and that no two sets share an image.
+    /// Checks that every image of the pool which a run may reveal has its label, and that the test set shares no image with any
+    /// other, nor the reference set with the pool.
     pub(super) fn check(&self, config: &RunConfig) -> Result<(), RoundsError> {
         if config.asks_people() {
             let pool = Split::<Pool>::new(self.pool.clone())?;
@@ -83,11 +84,12 @@ impl Sets {
     }
 
     fn check_with<R: crate::data::Role>(&self, pool: &Split<R>) -> Result<(), RoundsError> {
-        match &self.reference {
-            Some(given) => {
-                Split::<Reference>::given(given.clone(), pool, Some(&self.test), OnOverlap::Refuse)?;
-            }
-            None => self.test.check_disjoint(pool)?,
+        self.test.check_disjoint(pool)?;
+        if let Some(given) = &self.reference {
+            Split::<Reference>::given(given.clone(), pool, Some(&self.test), OnOverlap::Refuse)?;
+        }
+        if let Some(target) = &self.target {
+            self.test.check_disjoint(&Split::<Served>::new(target.clone())?)?;
         }
         Ok(())
     }

@@ -27,6 +27,9 @@ pub struct Identity {
     pub pool: String,
     /// Fingerprint of the reference set, where there is one.
     pub reference: Option<String>,
+    /// Fingerprint of the target set, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Fingerprint of the test set.
     pub test: String,
     /// Names of the classes, in which labels are counted.

@@ -241,6 +241,12 @@ fn check(arms: &[Part], configs: &[RunConfig]) -> Result<(), StudyError> {
     let expected = compare::shared(first);
     let mut known: Vec<(&str, BTreeMap<_, _>, Option<&PathBuf>)> = Vec::new();
     for (arm, config) in arms.iter().zip(configs) {
+        if config.asks_people() {
+            return Err(StudyError::Config(format!(
+                "arm `{}` asks people for labels (oracle.kind = \"human\"), and a study is of pools whose labels are there",
+                arm.name
+            )));
+        }
         if config.seed != first.seed {
             return Err(StudyError::Config(format!("arm `{}` sets `seed`, which the study's `seeds` do", arm.name)));
         }
@@ -338,6 +344,7 @@ mod tests {
             ("name = \"power\"", "name = \"a/b\"", "a/b"),
             ("name = \"power\"", "name = \"power\"\nset = { train.epochs = 3 }", "train.epochs (30 and 3)"),
             ("name = \"power\"", "name = \"power\"\nset = { seed = 3 }", "sets `seed`"),
+            ("name = \"power\"", "name = \"power\"\nset = { oracle = { kind = \"human\" } }", "asks people"),
             ("name = \"power\"", "name = \"power\"\nset = { data.test = \"x\" }", "data.test"),
             ("name = \"power\"", "name = \"power\"\nset = { rounds.x = 3 }", "`rounds.x`"),
             ("name = \"power\"", "name = \"power\"\nset = { select.strategy = \"random\" }", "are the same"),

@@ -110,6 +110,16 @@ fn what_makes_no_run_is_refused_before_anything_is_trained() {
         let said = stderr(&mut place.run("out", &["--set", setting]), 2);
         assert!(said.contains(expected), "{setting}: {said}");
     }
+    fs::remove_file(place.path("reference/7/also.png")).expect("removed");
+    // What the test images are is in no other set either.
+    for (set, setting) in [("pool", "seed=1"), ("new-site", "data.target=new-site")] {
+        let to = format!("{set}/7/also-{set}.png");
+        fs::create_dir_all(place.path(&format!("{set}/7"))).expect("made");
+        copy(&format!("test/7/{}", shared[0]), &to);
+        let said = stderr(&mut place.run("out", &["--set", setting]), 2);
+        assert!(said.contains(&format!("also-{set}.png")) && said.contains("test"), "{set}: {said}");
+        fs::remove_file(place.path(&to)).expect("removed");
+    }
     let text = CONFIG.replace(" reference = \"reference\",", "");
     fs::write(place.path("run.toml"), text).expect("written");
     let said = stderr(&mut place.run("out", &[]), 2);
