@@ -7,10 +7,11 @@
 //! `tr[(I + V' A^-1 V)^-1 V' A^-1 F A^-1 V]`
 //!
 //! (Ash et al., Gone fishing, arXiv 2106.09675, where the target is the pool). Its `V V'` then joins `A`. For every candidate
-//! the two small matrices `K = V' A^-1 V` and `T = V' A^-1 F A^-1 V` are kept (open.rs), `[C, C]`, and each step changes them. With
-//! `U = A^-1 V` and `W = A^-1 F A^-1 V` of the chosen image, `G = (I + K)^-1 = L^-T L^-1` and `X = W G - U G T G / 2`, the step takes
-//! `U G U'` from `A^-1` and `U X' + X U'` from `A^-1 F A^-1`; that is `Y Y'` and `Y Z' + Z Y'` with `Y = U L^-T` and `Z = X L`. These
-//! are put off for some steps, since one product of large matrices takes less time than many small ones.
+//! the two small matrices `K = V' A^-1 V` and `T = V' A^-1 F A^-1 V` are kept (open.rs), `[C, C]`, and each step changes
+//! them. With `U = A^-1 V` and `W = A^-1 F A^-1 V` of the chosen image, `G = (I + K)^-1 = L^-T L^-1` and
+//! `X = W G - U G T G / 2`, the step takes `U G U'` from `A^-1` and `U X' + X U'` from `A^-1 F A^-1`; that is `Y Y'` and
+//! `Y Z' + Z Y'` with `Y = U L^-T` and `Z = X L`. These are put off for some steps, since one product of large matrices takes
+//! less time than many small ones.
 //!
 //! A gain may grow as others are chosen (a test has a case), so that no bound spares looking at every candidate in every step:
 //! `4 C^2 d` multiplications for a candidate and a step.

@@ -1,11 +1,11 @@
 //! Influence in batches, and BAIT: one greedy design, towards the reference set or towards the pool.
 //!
 //! `bait` is Ash et al., Gone fishing (arXiv 2106.09675), on the last layer: the pool's own Fisher matrix is what the choice
-//! is to serve; `target = "pool+reference"` adds the reference images to it. `influence-batch` is the same with that of the reference images, which show what the model will meet, and of
-//! which no label is used. Cost: features and beliefs of candidates, labelled and target images; then `4 C^2 (F + 1)`
-//! multiplications a candidate and chosen image. When not to use: with many classes (features are cut so that classes times
-//! features stay within `dimension`, and more than 64 classes are dealt into 64 groups), or on features that are good already,
-//! of a frozen encoder, where `influence-kernel` was better.
+//! is to serve; `target = "pool+reference"` adds the reference images to it. `influence-batch` is the same with that of the
+//! reference images, which show what the model will meet, and of which no label is used. Cost: features and beliefs of
+//! candidates, labelled and target images; then `4 C^2 (F + 1)` multiplications a candidate and chosen image. When not to
+//! use: with many classes (features are cut so that classes times features stay within `dimension`, and more than 64 classes
+//! are dealt into 64 groups), or on features that are good already, of a frozen encoder, where `influence-kernel` was better.
 
 use super::design;
 use super::last_layer::{LastLayer, Reading};

@@ -1,12 +1,13 @@
 //! Submodular mutual information with the target images, in its form FLQMI: facility location, variant 2 (Kothawade et al.,
 //! SIMILAR, arXiv 2107.00717; Kaushal et al., PRISM, arXiv 2103.00128).
 //!
-//! With similarities `s` between 0 and 1 the choice is to have the largest `sum over targets of max over chosen of s +
-//! eta (sum over chosen of max over targets of s)`: every target has something like it, and everything is like some target.
-//! `s` is one plus the cosine, halved, of last-layer gradients under the likeliest class, `(p - e) (x) (h, 1)`, a target's under its
-//! label where it has one; or of features. What is labelled already has no part in it, as published. Greedy, and exactly so: gains only
-//! fall. Cost: features and beliefs; a multiplication for each candidate and target. When not to use: where the batch is
-//! much smaller than the classes times their kinds, or the labelled images cover the target: it takes more of the same.
+//! With similarities `s` between 0 and 1 the choice is to have the largest `sum over targets of max over chosen of s + eta
+//! (sum over chosen of max over targets of s)`: every target has something like it, and everything is like some target. `s`
+//! is one plus the cosine, halved, of last-layer gradients under the likeliest class, `(p - e) (x) (h, 1)`, a target's under
+//! its label where it has one; or of features. What is labelled already has no part in it, as published. Greedy, and exactly
+//! so: gains only fall. Cost: features and beliefs; a multiplication for each candidate and target. When not to use: where
+//! the batch is much smaller than the classes times their kinds, or the labelled images cover the target: it takes more of
+//! the same.
 
 use super::cover::Cover;
 use super::distances::unit_rows;

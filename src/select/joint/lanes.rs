@@ -44,17 +44,16 @@ pub(super) struct Group<'a> {
 }
 
 impl Group<'_> {
-    /// `K -= sign E_y E_y'` and `T -= E_y E_x' + E_x E_y'`, `E_y = V' Y` and `E_x = V' X`, and the gains after it. `by_feature` holds
-    /// `h' Y` and then `h' X` of each pair of a class and a column, a row a pair, of which the candidates' numbers begin at `start`.
+    /// `K -= sign E_y E_y'` and `T -= E_y E_x' + E_x E_y'`, `E_y = V' Y` and `E_x = V' X`, and the gains after it.
+    /// `by_feature` holds `h' Y` and then `h' X` of each pair of a class and a column, a row a pair, of which the candidates'
+    /// numbers begin at `start`.
     pub(super) fn follow(&mut self, by_feature: &[f64], columns: usize, start: usize, sign: f64, room: &mut Room) {
-        let entries = self.p.len() * self.p.len();
         for (place, entry) in room.y.iter_mut().chain(&mut room.x).enumerate() {
             let row = place * columns + start;
             if let Some(numbers) = by_feature.get(row..row + LANES) {
                 entry.copy_from_slice(numbers);
             }
         }
-        debug_assert_eq!(entries, room.y.len());
         step(self.p, (&mut *self.k, &mut *self.t), room, sign);
         self.gain(sign, room);
     }
@@ -131,9 +130,7 @@ fn gains(classes: usize, k: &[Lane], t: &[Lane], factor: &mut [Lane], sign: f64)
         for j in 0..=i {
             let own = if i == j { 1.0 } else { 0.0 };
             let mut entry = k[at(i, j)];
-            for lane in 0..LANES {
-                entry[lane] = own + sign * entry[lane];
-            }
+            entry.iter_mut().for_each(|entry| *entry = own + sign * *entry);
             for column in 0..j {
                 let (a, b) = (factor[at(i, column)], factor[at(j, column)]);
                 for lane in 0..LANES {

@@ -44,9 +44,9 @@ pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// Rows of what is inverted as a whole.
 const WHOLE: usize = 128;
 
-/// The inverse of a symmetric positive definite matrix, by halves, so that nearly all of it is products of large matrices: with
-/// `S = D - B' A^-1 B`, the inverse of `[A B; B' D]` is `[A^-1 + E S^-1 E', -E S^-1; -S^-1 E', S^-1]`, `E = A^-1 B`. `None` where it is
-/// not positive definite.
+/// The inverse of a symmetric positive definite matrix, by halves, so that nearly all of it is products of large matrices:
+/// with `S = D - B' A^-1 B`, the inverse of `[A B; B' D]` is `[A^-1 + E S^-1 E', -E S^-1; -S^-1 E', S^-1]`, `E = A^-1 B`.
+/// `None` where it is not positive definite.
 pub(super) fn inverse_of_positive(matrix: &Array2<f64>) -> Option<Array2<f64>> {
     let size = matrix.nrows();
     if size <= WHOLE {

@@ -1,10 +1,10 @@
 //! The posterior of a Gaussian process, and the points that lower its variance at the targets most.
 //!
-//! With prior covariances `k` and labels of variance `noise`, a label of the point `u` changes the covariance of `a` and `b` by
-//! `-cov(a, u) cov(u, b) / (var(u) + noise)`. What is kept: covariances of candidates with targets, `[N, T]` in float32; variances
-//! of the candidates; and for each known point a row of the Cholesky factor over the candidates, in float32, by which
-//! covariances among candidates are had one row at a time. Labelled points are taken in by blocks. Bounded by
-//! `4 N (T + labelled + chosen)` bytes.
+//! With prior covariances `k` and labels of variance `noise`, a label of the point `u` changes the covariance of `a` and `b`
+//! by `-cov(a, u) cov(u, b) / (var(u) + noise)`. What is kept: covariances of candidates with targets, `[N, T]` in float32;
+//! variances of the candidates; and for each known point a row of the Cholesky factor over the candidates, in float32, by
+//! which covariances among candidates are had one row at a time. Labelled points are taken in by blocks. Bounded by `4 N (T +
+//! labelled + chosen)` bytes.
 
 use super::linear::{BLOCK, add_product, dot, product};
 use super::{Chosen, JointError, chosen_one, largest, small};
