@@ -23,6 +23,7 @@ mod recipe;
 mod run;
 mod score;
 mod select;
+mod serve;
 mod study;
 mod task;
 mod train;
@@ -96,6 +97,8 @@ enum Command {
     Compare(compare::Options),
     /// Run strategies over data sets, seeds and budgets, and compare them
     Study(study::Options),
+    /// Serve models and influence graphs over HTTP and gRPC
+    Serve(Box<serve::Options>),
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
@@ -169,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::run(&options, &context),
         Command::Compare(options) => compare::run(&options, &context),
         Command::Study(options) => study::run(&options, &context),
+        Command::Serve(options) => serve::run(&options, &context),
         Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
