@@ -63,6 +63,7 @@ peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of i
 test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients of Triton, KServe, gRPC and Prometheus, in an environment of its own
 	cargo build --release
 	.toolchain/clients/bin/python tests/clients/check.py $(ISAL)
+	.toolchain/clients/bin/python tests/clients/faults.py $(ISAL) 4000
 
 load-clients: setup .toolchain/clients/ready ## requests per second of `isal serve` beside FastAPI + uvicorn + onnxruntime
 	cargo build --release

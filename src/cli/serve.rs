@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
@@ -167,13 +169,17 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
         drain: seconds("--drain-seconds", given.drain_seconds)?,
     };
     log(given, context);
+    // What Kubernetes and systemd send; Ctrl-C is every command's.
+    let terminated = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))
+        .context("cannot listen for SIGTERM")?;
     let library = Library::load(context.global.onnxruntime.as_deref())?;
     let server = serve(&library, options).context("cannot serve")?;
     if open {
         tracing::warn!("whoever reaches this address may ask: no `--token-file` is given");
     }
     context.print(&text(&server)?, &value(given, &server))?;
-    while !context.progress.interrupted() {
+    while !context.progress.interrupted() && !terminated.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
     }
     tracing::info!("ending: what has been taken is answered");

@@ -102,6 +102,7 @@ pub fn serve(library: &Library, options: Options) -> Result<Server, ServeError> 
     let limits = options.running.limits.clone();
     let registry = Arc::new(Registry::new(library.clone(), options.source, options.running));
     let changes = registry.look(true);
+    changes.iter().for_each(say);
     check(&registry, &changes)?;
     let shared = Arc::new(Shared {
         registry,

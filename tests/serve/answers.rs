@@ -154,7 +154,7 @@ fn every_type_goes_through_unchanged() {
         ("FP64", DataType::Double, "[0.1,-1e-300]", 8),
         ("BYTES", DataType::String, "[\"\u{e9}\",\"\"]", 0),
         ("FP16", DataType::Float16, "", 2),
-        ("BF16", DataType::BFloat16, "", 2),
+        ("BF16", DataType::Bfloat16, "", 2),
     ];
     for (name, data_type, ..) in types {
         place.put(name, 1, &identity(data_type));

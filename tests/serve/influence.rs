@@ -60,7 +60,10 @@ fn influences_are_served_as_the_graph_gives_them() {
     let found: Vec<f64> = serde_json::from_value(answer["outputs"][0]["data"].clone()).expect("numbers");
     let expected = [[1.0, 2.0], [-3.0, 0.5], [0.0, -1.0]].map(influence);
     // A handful of float32 operations on numbers of the size of 1.
-    assert!(found.len() == 3 && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+    assert!(
+        found.len() == 3 && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5),
+        "{found:?} {expected:?}"
+    );
     assert_eq!(answer["outputs"][1]["shape"], json!([3, 3]));
     let metrics = String::from_utf8(request(address, "GET", "/metrics", &[], b"").body).expect("text");
     assert!(metrics.contains("isal_influence_count{model=\"i\",version=\"1\"} 3"), "{metrics}");

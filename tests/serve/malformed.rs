@@ -37,7 +37,7 @@ fn cases() -> Vec<Case> {
         case("an array", "[]", 400, "expected"),
         case("no inputs", "{}", 400, "inputs"),
         case("an empty list of inputs", r#"{"inputs":[]}"#, 400, "`x` is missing"),
-        case("not UTF-8 escaped", r#"{"id":"\ud800","inputs":[]}"#, 400, "surrogate"),
+        case("not UTF-8 escaped", r#"{"id":"\ud800","inputs":[]}"#, 400, "hex escape"),
         case("JSON 101 deep", deep.clone(), 400, "100 deep"),
         case("JSON a million deep", nested(1_000_000), 400, "100 deep"),
         case("unclosed brackets", "[".repeat(1_000_000), 400, "100 deep"),

@@ -39,24 +39,27 @@ fn address(said: &serde_json::Value) -> SocketAddr {
 #[cfg(unix)]
 #[test]
 fn it_answers_until_it_is_asked_to_end_and_ends_well() {
+    use rustix::process::{Pid, Signal, kill_process};
     let place = Place::new();
     place.put("affine", 1, &affine(2.0));
-    let (mut child, said) = started(&place, &["--log", "debug", "--log-format", "json"]);
-    assert_eq!((&said["schema"], &said["models"][0]["ready"]), (&"isal-serve/1".into(), &true.into()), "{said}");
-    assert!(address(&said).ip().is_loopback(), "nobody else is let in unless that is asked for");
-    let headers = [("x-request-id", "find-me")];
-    let answer = request(address(&said), "POST", "/v2/models/affine/infer", &headers, ask("[1,2,3]").as_bytes());
-    assert_eq!(answer.json()["outputs"][0]["data"], serde_json::json!([3.0, 5.0, 7.0]));
-    assert_eq!(answer.headers["x-request-id"], "find-me");
-    let process = rustix::process::Pid::from_raw(child.id() as i32).expect("a process");
-    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("asked");
-    let mut log = String::new();
-    child.stderr.take().expect("a pipe").read_to_string(&mut log).expect("text");
-    let status = child.wait().expect("ended");
-    assert_eq!(status.code(), Some(0), "{log}");
-    let lines: Vec<serde_json::Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let found = lines.iter().any(|line| line["fields"]["request"] == "find-me" && line["fields"]["status"] == 200);
-    assert!(found, "{log}");
+    // Ctrl-C, and what Kubernetes sends.
+    for signal in [Signal::INT, Signal::TERM] {
+        let (mut child, said) = started(&place, &["--log", "debug", "--log-format", "json"]);
+        assert_eq!((&said["schema"], &said["models"][0]["ready"]), (&"isal-serve/1".into(), &true.into()), "{said}");
+        assert!(address(&said).ip().is_loopback(), "nobody else is let in unless that is asked for");
+        let headers = [("x-request-id", "find-me")];
+        let answer = request(address(&said), "POST", "/v2/models/affine/infer", &headers, ask("[1,2,3]").as_bytes());
+        assert_eq!(answer.json()["outputs"][0]["data"], serde_json::json!([3.0, 5.0, 7.0]));
+        assert_eq!(answer.headers["x-request-id"], "find-me");
+        kill_process(Pid::from_raw(child.id() as i32).expect("a process"), signal).expect("asked");
+        let mut log = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut log).expect("text");
+        let status = child.wait().expect("ended");
+        assert_eq!(status.code(), Some(0), "{log}");
+        let lines: Vec<serde_json::Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let found = lines.iter().any(|line| line["fields"]["request"] == "find-me" && line["fields"]["status"] == 200);
+        assert!(found, "{log}");
+    }
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn what_cannot_be_served_is_said_with_the_right_code() {
         (&["--repository", &folder], 2, "no model can be served: `affine`"),
         (&["--repository", "/nowhere/at/all"], 2, "/nowhere/at/all"),
         (&["--model", &file, "--model-name", "a/b"], 2, "cannot be called `a/b`"),
-        (&["--model", &file, "--request-seconds", "-1"], 2, "--request-seconds"),
+        (&["--model", &file, "--request-seconds", "1e9"], 2, "--request-seconds"),
         (&["--model", &file, "--token-file", "/nowhere"], 3, "/nowhere"),
         (&[], 2, "--repository"),
     ];
