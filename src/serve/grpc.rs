@@ -7,6 +7,7 @@ use super::proto::{self as p, repository_index_response::ModelIndex};
 use super::refusal::Refusal;
 use super::{Shared, infer, metadata};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{self, Next};
@@ -56,7 +57,7 @@ pub(super) async fn routes(shared: Arc<Shared>) -> (Health, Router) {
     (health, routes.into_axum_router().layer(middleware::from_fn_with_state(shared, guarded)))
 }
 
-/// The token, and a line in the log.
+/// What stands around every call: the token, bounds on the time and the memory of a message that comes in, and a line in the log.
 async fn guarded(State(shared): State<Arc<Shared>>, request: HttpRequest, next: Next) -> HttpResponse {
     let began = Instant::now();
     let path = request.uri().path().to_owned();
@@ -65,13 +66,33 @@ async fn guarded(State(shared): State<Arc<Shared>>, request: HttpRequest, next: 
         || path.ends_with("GRPCInferenceService/ServerReady");
     let id = shared.request_id(request.headers().get("x-request-id").and_then(|value| value.to_str().ok()));
     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let response = match is_open || shared.admits(token) {
-        true => next.run(request).await,
-        false => Status::from(Refusal::Unauthorised).into_http::<axum::body::Body>().into_response(),
+    let refused = |refusal: Refusal| Status::from(refusal).into_http::<Body>().into_response();
+    let limit = shared.limits.body_time + shared.limits.request_time;
+    let is_stream = path.ends_with("/ModelStreamInfer") || path.ends_with("/Watch");
+    let response = if !is_open && !shared.admits(token) {
+        refused(Refusal::Unauthorised)
+    } else if is_stream {
+        // As long as the client likes; each message is counted once it is there.
+        next.run(request).await
+    } else {
+        let answered = tokio::time::timeout(limit, next.run(counted(request, &shared))).await;
+        answered.unwrap_or_else(|_| refused(Refusal::Late { limit }))
     };
     let microseconds = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     tracing::debug!(request = %id, path, microseconds, "grpc");
     response
+}
+
+/// The request with what of its body has come in counted among the bytes that are held.
+fn counted(request: HttpRequest, shared: &Shared) -> HttpRequest {
+    let mut held = shared.ledger.begin();
+    request.map(|body| {
+        Body::from_stream(body.into_data_stream().map(move |piece| {
+            let piece = piece?;
+            held.take(piece.len()).map_err(axum::Error::new)?;
+            Ok::<_, axum::Error>(piece)
+        }))
+    })
 }
 
 struct Service(Arc<Shared>);

@@ -135,10 +135,11 @@ fn ordered(version: &Version, inputs: Vec<Tensor>) -> Result<(usize, Vec<Tensor>
             let (found, expected) = (tensor.datatype, port.datatype);
             return Err(Refusal::Datatype { name: tensor.name, found, expected });
         }
-        let fits = tensor.shape.len() == port.shape.len()
-            && port.shape.iter().zip(&tensor.shape).all(|(port, size)| port.is_none_or(|port| port == *size));
         // A model of which not even the number of axes is known says itself what it takes.
-        if !fits && !(port.shape.is_empty() && signature.max_batch == 0) {
+        let unknown = port.shape.is_empty() && signature.max_batch == 0;
+        let same = tensor.shape.len() == port.shape.len()
+            && port.shape.iter().zip(&tensor.shape).all(|(port, size)| port.is_none_or(|port| port == *size));
+        if !same && !unknown {
             let found = tensor.shape.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
             return Err(Refusal::Shape { name: tensor.name, found, expected: format!("{:?}", port.dims()) });
         }

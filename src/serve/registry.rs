@@ -54,6 +54,9 @@ struct Served {
     unloaded: bool,
 }
 
+/// A model's versions, and the fields of its configuration that were passed over.
+type Loaded = (BTreeMap<u64, Arc<Version>>, Vec<String>);
+
 /// A line of the repository's index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -277,7 +280,7 @@ impl Registry {
         }
     }
 
-    fn versions(&self, name: &str) -> Result<(BTreeMap<u64, Arc<Version>>, Vec<String>), ServedError> {
+    fn versions(&self, name: &str) -> Result<Loaded, ServedError> {
         let found = self.source.read(name)?;
         let mut versions = BTreeMap::new();
         for (number, path) in &found.versions {

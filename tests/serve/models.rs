@@ -124,26 +124,29 @@ fn versions_are_served_beside_each_other_where_the_policy_says_so() {
 
 #[test]
 fn a_model_that_does_not_split_by_rows_is_not_batched_wrongly() {
-    // The sum over the batch has one row however many go in: two requests put together would share it.
-    let mut b = Builder::new("sum");
-    let shape = || Some(vec!["N".into(), 3.into()]);
-    let x = b.input("x", ValueType { data_type: DataType::Float, shape: shape() });
-    let axes = b.initializer("axes", isal_onnx::Tensor::new([1], &[0_i64]));
-    let y = b.node("ReduceSum", [x, axes]).attr("keepdims", 1).outputs(["y"]).value();
-    b.output("y", y, Some(ValueType { data_type: DataType::Float, shape: Some(vec!["M".into(), 3.into()]) }));
+    // It keeps the rows that are above 0 throughout: of two requests put together, nobody could tell whose row is left.
+    let mut b = Builder::new("kept");
+    let shape = |rows: &str| Some(vec![rows.into(), 3.into()]);
+    let x = b.input("x", ValueType { data_type: DataType::Float, shape: shape("N") });
+    let zero = b.initializer("zero", isal_onnx::Tensor::new([1], &[0.0_f32]));
+    let least = b.node("ReduceMin", [x]).attr("axes", vec![1_i64]).attr("keepdims", 0).value();
+    let above = b.node("Greater", [least, zero]).value();
+    let y = b.node("Compress", [x, above]).attr("axis", 0).outputs(["y"]).value();
+    b.output("y", y, Some(ValueType { data_type: DataType::Float, shape: shape("M") }));
     let mut model = Model::new(17, b.finish().expect("a graph"));
     model.ir_version = 8;
     let place = Place::new();
-    place.put("sum", 1, &model);
-    place.configure("sum", "max_batch_size: 2 dynamic_batching { max_queue_delay_microseconds: 3600000000 }");
+    place.put("kept", 1, &model);
+    place.configure("kept", "max_batch_size: 2 dynamic_batching { max_queue_delay_microseconds: 3600000000 }");
     let place = place.started(|_| {});
     let address = place.http();
-    let clients: Vec<_> = [1.0, 5.0]
+    let clients: Vec<_> = [1.0, -5.0]
         .map(|x: f32| {
             thread::spawn(move || {
                 let body = ask(&format!("[{x},{x},{x}]"));
-                let answer = request(address, "POST", "/v2/models/sum/infer", &[], body.as_bytes()).json();
-                assert_eq!(answer["outputs"][0]["data"], json!([x, x, x]), "its own row: {answer}");
+                let answer = request(address, "POST", "/v2/models/kept/infer", &[], body.as_bytes()).json();
+                let own = if x > 0.0 { json!([x, x, x]) } else { json!([]) };
+                assert_eq!(answer["outputs"][0]["data"], own, "{answer}");
             })
         })
         .into_iter()
