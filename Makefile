@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all peers bless models fixtures fuzz clean
+.PHONY: help setup build plugin demo demo-rounds check test test-all peers test-clients load-clients bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -55,6 +55,19 @@ test-all: test ## the same with all exported networks, the solves that take long
 peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of its own
 	python3 -m venv .toolchain/peers && .toolchain/peers/bin/pip install --quiet scikit-activeml==1.0.1
 	cargo test --release -p isal --test peers -- --ignored
+
+.toolchain/clients/ready: tests/clients/requirements.txt
+	python3 -m venv .toolchain/clients && .toolchain/clients/bin/pip install --quiet -r $<
+	touch $@
+
+test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients of Triton, KServe, gRPC and Prometheus, in an environment of its own
+	cargo build --release
+	.toolchain/clients/bin/python tests/clients/check.py $(ISAL)
+	.toolchain/clients/bin/python tests/clients/faults.py $(ISAL) 4000
+
+load-clients: setup .toolchain/clients/ready ## requests per second of `isal serve` beside FastAPI + uvicorn + onnxruntime
+	cargo build --release
+	.toolchain/clients/bin/python tests/clients/load.py $(ISAL)
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

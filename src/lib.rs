@@ -29,6 +29,7 @@ pub mod runtime;
 pub mod scores;
 pub mod scoring;
 pub mod select;
+pub mod serve;
 pub mod study;
 pub mod sweep;
 pub mod task;

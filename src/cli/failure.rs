@@ -14,6 +14,7 @@ use crate::runtime::{ExecutionProvider, RuntimeError, SUPPORTED};
 use crate::scores::ScoreError;
 use crate::scoring::{MergeError, NoneUsable, ScoringError};
 use crate::select::{JointError, SelectError};
+use crate::serve::{RepositoryError, ServeError};
 use crate::study::StudyError;
 use crate::sweep::SweepError;
 use crate::task::{ModelError, TaskError};
@@ -249,6 +250,10 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.downcast_ref::<AuditError>().is_some_and(auditing)
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
         || cause.downcast_ref::<StudyError>().is_some_and(study)
+        || cause
+            .downcast_ref::<ServeError>()
+            .is_some_and(|e| !matches!(e, ServeError::Listen { .. } | ServeError::Threads(_)))
+        || cause.is::<RepositoryError>()
         || cause.downcast_ref::<CompareError>().is_some_and(comparing)
         || cause.downcast_ref::<TrainError>().is_some_and(training)
         || cause.downcast_ref::<RoundsError>().is_some_and(rounds)

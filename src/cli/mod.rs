@@ -24,6 +24,7 @@ mod recipe;
 mod run;
 mod score;
 mod select;
+mod serve;
 mod study;
 mod task;
 mod train;
@@ -99,6 +100,8 @@ enum Command {
     Study(study::Options),
     /// Say how far to trust the influences of a model
     Audit(Box<audit::Options>),
+    /// Serve models and influence graphs over HTTP and gRPC
+    Serve(Box<serve::Options>),
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
@@ -173,6 +176,7 @@ pub fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options, &context),
         Command::Study(options) => study::run(&options, &context),
         Command::Audit(options) => audit::run(&options, &context),
+        Command::Serve(options) => serve::run(&options, &context),
         Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),

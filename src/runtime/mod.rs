@@ -3,11 +3,14 @@
 //! The library is loaded at run time, never linked, so one `isal` binary works with CPU and GPU builds. A library
 //! is looked at before it is opened: a wrong file or version is an error in a moment, not a hang.
 
+mod byte_session;
 mod library;
 mod provider;
 mod session;
 
+pub use byte_session::{ByteSession, CutShort, Given, Port, Ran, Texts, Value, joined};
 pub use library::{Library, SUPPORTED};
+pub use ort::value::TensorElementType as ElementType;
 pub use provider::{ExecutionProvider, Settled};
 pub use session::{Session, SessionOptions, threads_for};
 

@@ -54,7 +54,7 @@ impl Session {
         Self::describe(session, provider, model)
     }
 
-    fn commit(
+    pub(super) fn commit(
         library: &Library,
         path: &Path,
         model: &str,

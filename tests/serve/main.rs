@@ -1,0 +1,11 @@
+//! The server as clients meet it, on real ONNX Runtime: what it answers, what it refuses, and that it goes on.
+
+mod answers;
+mod batching;
+mod grpc;
+mod images;
+mod influence;
+mod malformed;
+mod models;
+mod place;
+mod program;
