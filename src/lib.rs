@@ -10,6 +10,7 @@ pub mod classifier;
 pub mod cli;
 pub mod compare;
 pub mod data;
+pub mod deploy;
 pub mod durable;
 mod error_chain;
 pub mod families;

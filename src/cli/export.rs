@@ -2,7 +2,7 @@
 
 use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
-use super::{BadRequest, Context, Interrupted, Outcome, export_model};
+use super::{BadRequest, Context, Interrupted, Outcome, export_model, export_triton};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
 use crate::runtime::ExecutionProvider;
 use crate::scores::SIGN;
@@ -21,6 +21,12 @@ pub enum Command {
     /// Write a model with weights that PyTorch trained, or with a new last layer
     #[command(after_help = export_model::EXAMPLES)]
     Model(Box<export_model::ModelArguments>),
+    /// Write a Triton model repository: a model, its influence graph, its shadow
+    #[command(after_help = export_triton::TRITON_EXAMPLES)]
+    Triton(Box<export_triton::TritonArguments>),
+    /// Write the manifest with which KServe serves a repository
+    #[command(after_help = export_triton::KSERVE_EXAMPLES)]
+    Kserve(Box<export_triton::KserveArguments>),
 }
 
 const ABOUT: &str = "\
@@ -117,6 +123,8 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
     match command {
         Command::Influence(given) => influence(given, context),
         Command::Model(given) => export_model::run(given, context),
+        Command::Triton(given) => export_triton::run(given, context),
+        Command::Kserve(given) => export_triton::run_kserve(given, context),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::classifier::ClassifierError;
 use crate::compare::CompareError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
+use crate::deploy::DeployError;
 use crate::families::AnnotationError;
 use crate::influence::{EngineError, InfluenceError};
 use crate::influence_graph::InfluenceGraphError;
@@ -227,12 +228,14 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         use StudyError::{Config, Run, Setting, Toml};
         matches!(e, Config(_) | Run { .. } | Setting { .. } | Toml { .. })
     };
+    let deploy = |e: &DeployError| !matches!(e, DeployError::Io { .. } | DeployError::Durable(_));
     let graph = |e: &InfluenceGraphError| {
         use InfluenceGraphError::{Alike, NoClassScores, NoStep, Scopes, SmallSample, Vector};
         matches!(e, Alike { .. } | NoClassScores { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
     };
     cause.is::<BadRequest>()
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
+        || cause.downcast_ref::<DeployError>().is_some_and(deploy)
         || cause.downcast_ref::<StudyError>().is_some_and(study)
         || cause.downcast_ref::<CompareError>().is_some_and(comparing)
         || cause.downcast_ref::<TrainError>().is_some_and(training)

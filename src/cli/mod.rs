@@ -10,6 +10,7 @@ mod data;
 mod doctor;
 mod export;
 mod export_model;
+mod export_triton;
 mod failure;
 mod graph;
 mod help;
@@ -99,7 +100,7 @@ enum Command {
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
-    /// Write models: influence graphs for other stacks, weights that PyTorch trained
+    /// Write models for other stacks: influence graphs, serving layouts, weights that PyTorch trained
     #[command(subcommand)]
     Export(export::Command),
     /// Look at data sets, or write one out as folders of PNG
