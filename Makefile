@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all peers bless models fixtures fuzz clean
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-deploy peers bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -55,6 +55,10 @@ test-all: test ## the same with all exported networks, the solves that take long
 peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of its own
 	python3 -m venv .toolchain/peers && .toolchain/peers/bin/pip install --quiet scikit-activeml==1.0.1
 	cargo test --release -p isal --test peers -- --ignored
+
+test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML reader and Python's ONNX Runtime, in their own environment
+	python3 -m venv .toolchain/deploy && .toolchain/deploy/bin/pip install --quiet tritonclient[grpc]==2.73.0 onnxruntime==1.32.0 pillow==13.0.0 PyYAML==6.0.4
+	cargo test --release -p isal --test deploy -- --ignored
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

@@ -1,6 +1,6 @@
 //! `isal export triton` and `isal export kserve`: a model repository, and the manifest of a cluster that serves it.
 
-use super::{Context, Outcome};
+use super::{BadRequest, Context, Outcome};
 use crate::deploy::{GivenFiles, KserveOptions, TritonExport, TritonRepository, kserve, triton};
 use crate::scores::SIGN;
 use anyhow::Context as _;
@@ -36,7 +36,6 @@ pub(super) struct FileOptions {
 
 /// What to serve with Triton, and how.
 #[derive(Debug, Args)]
-#[group(id = "served", required = true, multiple = true, args = ["model", "influence", "shadow"])]
 pub struct TritonArguments {
     #[command(flatten)]
     files: FileOptions,
@@ -119,6 +118,10 @@ pub(super) fn run(given: &TritonArguments, context: &Context) -> anyhow::Result<
         class_names: class_names.clone(),
     };
     let first = [model, influence, &given.shadow].into_iter().flatten().next();
+    if first.is_none() {
+        let text = "there is nothing to serve: give `--model`, `--influence`, `--shadow`, or several of them";
+        return Err(BadRequest(text.to_owned()).into());
+    }
     let stem = || first.and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy().into_owned());
     let export = TritonExport {
         files,

@@ -9,6 +9,7 @@ mod compare;
 mod data;
 mod doctor;
 mod export;
+mod export_bundle;
 mod export_model;
 mod export_triton;
 mod failure;
@@ -26,6 +27,7 @@ mod score;
 mod select;
 mod study;
 mod task;
+mod to_label;
 mod train;
 
 pub use failure::{BadRequest, Interrupted, Outcome};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Unfinished {
     partial: PathBuf,
     place: PathBuf,
+    finished: bool,
 }
 
 impl Unfinished {
@@ -30,7 +31,7 @@ impl Unfinished {
             _ => {}
         }
         fs::create_dir_all(&partial).map_err(DeployError::io("create the folder", &partial))?;
-        Ok(Unfinished { partial, place: place.to_path_buf() })
+        Ok(Unfinished { partial, place: place.to_path_buf(), finished: false })
     }
 
     /// A path in it, for as long as it is in the making; the folders above are there afterwards.
@@ -56,12 +57,22 @@ impl Unfinished {
     ///
     /// # Errors
     /// The file system's.
-    pub(super) fn finish(self) -> Result<PathBuf, DeployError> {
+    pub(super) fn finish(mut self) -> Result<PathBuf, DeployError> {
         fs::rename(&self.partial, &self.place).map_err(DeployError::io("rename a folder to", &self.place))?;
+        self.finished = true;
         let above = self.place.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // The rename is durable once the folder above is synced.
         fs::File::open(above).and_then(|f| f.sync_all()).map_err(DeployError::io("sync", above))?;
-        Ok(self.place)
+        Ok(std::mem::take(&mut self.place))
+    }
+}
+
+impl Drop for Unfinished {
+    /// What could not be finished leaves nothing behind.
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_dir_all(&self.partial);
+        }
     }
 }
 
@@ -76,8 +87,10 @@ mod tests {
         let place = above.path().join("model");
         let killed = Unfinished::begin(&place).unwrap();
         killed.write("1/stale", "from a killed export").unwrap();
-        drop(killed);
+        std::mem::forget(killed);
         assert!(!place.exists());
+        drop(Unfinished::begin(&place).unwrap());
+        assert_eq!(fs::read_dir(above.path()).unwrap().count(), 0, "a failed export leaves nothing");
         let folder = Unfinished::begin(&place).unwrap();
         folder.write("config.pbtxt", "new").unwrap();
         assert!(!place.exists());

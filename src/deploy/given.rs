@@ -2,7 +2,6 @@
 
 use super::DeployError;
 use crate::classifier::{Classifier, OutputKind, class_names};
-use crate::data::Recipe;
 use crate::network::{Network, NetworkError};
 use crate::observe::Observer;
 use isal_onnx::Model;
@@ -165,11 +164,4 @@ fn scores(parts: &[Read], given: Option<&Path>, observer: &dyn Observer) -> Resu
     let probabilities = classifier.kind == OutputKind::Probabilities;
     let names = if numbers { Vec::new() } else { names };
     Ok(Some(Scores { output: classifier.output, probabilities, names }))
-}
-
-impl Read {
-    /// The preprocessing that it carries.
-    pub(super) fn recipe(&self) -> Option<Recipe> {
-        serde_json::from_str(self.metadata.get("preprocessing")?).ok()
-    }
 }

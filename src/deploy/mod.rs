@@ -5,6 +5,7 @@
 //! classes, a README for whoever calls the model, and that a folder is wholly there or not at all and nothing is replaced in
 //! silence.
 
+mod bundle;
 mod error;
 mod folder;
 mod given;
@@ -12,6 +13,7 @@ mod kserve;
 mod readme;
 mod triton;
 
+pub use bundle::{Bundle, BundleOptions, bundle};
 pub use error::DeployError;
 pub use given::{GivenFiles, Part};
 pub use kserve::{KserveOptions, Manifest, kserve};

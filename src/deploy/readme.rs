@@ -67,3 +67,28 @@ fn of_shadow(read: &Read, served: &str, scores: Option<&Scores>) -> String {
         sign(),
     )
 }
+
+/// The README of a bundle.
+pub(super) fn of_bundle(files: &super::given::Files) -> String {
+    let rows = [
+        ("influence.onnx", "the model's outputs and `influence` `[N]` (`[N, D]` for D vectors), in one run"),
+        ("influence.toml", "how images become its input"),
+        ("model.onnx, model.toml", "the model alone, and how images become its input"),
+        ("labels.txt", "names of the classes, in the order of the class scores"),
+        ("score.py", "`python score.py IMAGE...`: prepares images whatever their size"),
+        ("score.rs, Cargo.toml", "`cargo run --release -- . IMAGE...`: images of the size in influence.toml"),
+        ("score.cpp, recipe.hpp", "PPM files of that size; its first lines say how to compile it"),
+    ];
+    let named = files.scores.as_ref().is_some_and(|scores| !scores.names.is_empty());
+    let there = |name: &str| match name {
+        "labels.txt" => named,
+        name if name.starts_with("model") => files.part(Part::Model).is_some(),
+        _ => true,
+    };
+    let mut text = "# Predictions and influence by plain ONNX Runtime\n\n| file | what it is |\n|---|---|\n".to_owned();
+    for (name, what) in rows.iter().filter(|(name, _)| there(name)) {
+        let _ = writeln!(text, "| {name} | {what} |");
+    }
+    let _ = writeln!(text, "\n{} `isal score pool --influence influence.onnx` gives the same numbers.", sign());
+    text
+}

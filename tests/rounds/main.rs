@@ -5,6 +5,7 @@ mod killed;
 mod people;
 mod place;
 mod recipes;
+mod tools;
 
 use place::{CONFIG, Place, list, stderr};
 use serde_json::Value;
