@@ -46,22 +46,22 @@ pub struct TritonArguments {
     #[arg(long, help_heading = "Model")]
     name: Option<String>,
     /// Most images a batch; 0: no batching
-    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Serving")]
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Execution")]
     max_batch_size: usize,
     /// Batch sizes that are sent off at once, such as 16,32 (default: any)
-    #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Serving")]
+    #[arg(long, value_name = "N", value_delimiter = ',', help_heading = "Execution")]
     preferred_batch_size: Vec<usize>,
     /// How long a request waits for others to share its batch, in microseconds
-    #[arg(long, value_name = "US", default_value_t = 1000, help_heading = "Serving")]
+    #[arg(long, value_name = "US", default_value_t = 1000, help_heading = "Execution")]
     max_queue_delay_us: u64,
     /// Copies of each model that run at the same time
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Serving")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Execution")]
     instances: usize,
     /// Where they run: every GPU, the CPU, or what there is
-    #[arg(long, value_enum, default_value_t, value_name = "auto|cpu|gpu", help_heading = "Serving")]
+    #[arg(long, value_enum, default_value_t, value_name = "auto|cpu|gpu", help_heading = "Execution")]
     instance_kind: Kind,
     /// How many of the newest versions are served
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Serving")]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Execution")]
     versions: usize,
     /// Add a version to models that are there already
     #[arg(long, help_heading = "Output")]
@@ -87,22 +87,22 @@ pub struct KserveArguments {
     #[arg(long, value_name = "FOLDER", help_heading = "Model")]
     repository: PathBuf,
     /// Where the cluster finds it: s3://, gs://, pvc://, ...
-    #[arg(long, value_name = "URI", help_heading = "Serving")]
+    #[arg(long, value_name = "URI", help_heading = "Execution")]
     storage_uri: String,
     /// Name of the service
-    #[arg(long, help_heading = "Serving")]
+    #[arg(long, help_heading = "Execution")]
     name: String,
     /// Its namespace (default: the cluster's)
-    #[arg(long, help_heading = "Serving")]
+    #[arg(long, help_heading = "Execution")]
     namespace: Option<String>,
     /// Processors its pod asks for: 2, 500m
-    #[arg(long, value_name = "N", help_heading = "Serving")]
+    #[arg(long, value_name = "N", help_heading = "Execution")]
     cpu: Option<String>,
     /// Memory its pod asks for: 4Gi
-    #[arg(long, value_name = "SIZE", help_heading = "Serving")]
+    #[arg(long, value_name = "SIZE", help_heading = "Execution")]
     memory: Option<String>,
     /// NVIDIA GPUs its pod asks for
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Serving")]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Execution")]
     gpus: usize,
     /// File to write (default: NAME.yaml beside the repository)
     #[arg(long, short, value_name = "FILE.yaml", help_heading = "Output")]

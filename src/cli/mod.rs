@@ -102,7 +102,7 @@ enum Command {
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
-    /// Write models for other stacks: influence graphs, serving layouts, weights that PyTorch trained
+    /// Write models: influence graphs, serving layouts for other stacks, weights of PyTorch
     #[command(subcommand)]
     Export(export::Command),
     /// Look at data sets, or write one out as folders of PNG

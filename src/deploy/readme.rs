@@ -1,12 +1,14 @@
 //! The README beside a served model: what goes in, what comes out, and how influence is read.
 
-use super::given::{Part, Read, Scores};
+use super::given::{Files, Part, Read, Scores};
+use crate::influence_graph::PREPROCESSING_INSIDE;
 use crate::scores::SIGN;
 use isal_exporters::serving::TritonConfig;
 use std::fmt::Write as _;
 
 /// The text for a model of a Triton repository; `served` is the name of the model itself in it.
-pub(super) fn of_triton(read: &Read, config: &TritonConfig, served: &str, scores: Option<&Scores>) -> String {
+pub(super) fn of_triton(read: &Read, config: &TritonConfig, served: &str, files: &Files) -> String {
+    let scores = files.scores.as_ref();
     let mut text = format!("# {}\n\n", config.name);
     text += &match read.part {
         Part::Model => "The model as it was trained.\n".to_owned(),
@@ -28,12 +30,22 @@ pub(super) fn of_triton(read: &Read, config: &TritonConfig, served: &str, scores
     if let Some(why) = &config.unbatched {
         let _ = writeln!(text, "\nRequests are not batched: {why}.");
     }
-    text + &of_images(read)
+    text + &of_images(read, files)
 }
 
-/// What the images of a request have to be.
-fn of_images(read: &Read) -> String {
-    match read.metadata.get("preprocessing") {
+/// What the images of a request have to be; what an influence graph carries is true of its model too.
+fn of_images(read: &Read, files: &Files) -> String {
+    let carrier = files.part(Part::Influence).or(files.part(Part::Shadow)).unwrap_or(read);
+    let inside = carrier.metadata.get(PREPROCESSING_INSIDE);
+    let recipe = match (read.part, inside) {
+        (Part::Influence, Some(_)) => {
+            return "\n## Images\n\nThe graph prepares images itself: send 8-bit samples as a decoder gives them, RGB or grey by \
+                    the number of channels, in any size; all of a batch in one size.\n"
+                .to_owned();
+        }
+        (_, inside) => inside.or(carrier.metadata.get("preprocessing")),
+    };
+    match recipe {
         Some(recipe) => format!("\n## Images\n\nThe images are prepared by this recipe:\n\n```json\n{recipe}\n```\n"),
         None => String::new(),
     }
@@ -69,7 +81,7 @@ fn of_shadow(read: &Read, served: &str, scores: Option<&Scores>) -> String {
 }
 
 /// The README of a bundle.
-pub(super) fn of_bundle(files: &super::given::Files) -> String {
+pub(super) fn of_bundle(files: &Files) -> String {
     let rows = [
         ("influence.onnx", "the model's outputs and `influence` `[N]` (`[N, D]` for D vectors), in one run"),
         ("influence.toml", "how images become its input"),

@@ -121,7 +121,7 @@ impl Planned<'_> {
     fn write(self, files: &Files, export: &TritonExport) -> Result<ServedModel, DeployError> {
         let scores = files.scores.as_ref();
         let names = scores.map(|scores| scores.names.as_slice()).unwrap_or_default();
-        let readme = readme::of_triton(self.read, &self.config, &export.name, scores);
+        let readme = readme::of_triton(self.read, &self.config, &export.name, files);
         let model =
             |path: PathBuf| self.read.model.write(&path).map_err(|source| NetworkError::model(&self.read.path, source));
         if self.adds {

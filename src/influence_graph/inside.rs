@@ -4,10 +4,9 @@
 //! Resizing is two products with matrices, one an axis, whose entries are the kernel at the distances between input and output
 //! samples; the graph computes them from the size of the images. Distances are differences of whole numbers over a whole number,
 //! so a float32 gives them to the last digit whatever the size, and every kernel of `data::resample` can be said, not only
-//! those of `Resize`. Samples are rounded to 8 bits after either axis, as Pillow rounds them. What is left of a difference to
-//! [`Recipe::pixels`]: weights there are rounded to 22 bits, here to 24, which moves a sample at a tie by one; and Pillow takes
-//! rows before columns where many more of them are dropped, which moves samples by one as well (the sample between both passes
-//! is half a level off at most, twice that with the second rounding).
+//! those of `Resize`. Samples are rounded to 8 bits after either axis, in the order and the way in which Pillow rounds them. What
+//! is left of a difference to [`Recipe::pixels`]: weights there are rounded to 22 bits, here to 24, which moves a sample that lies
+//! at a tie by one level.
 
 use super::InfluenceGraphError;
 use crate::data::{Alpha, Channels, Filter, Layout, Range, Recipe, Resize, Size};
@@ -110,9 +109,13 @@ impl Steps {
             Resize::ShorterSide { shorter_side } => self.shorter(found, shorter_side),
         };
         if recipe.resize != Resize::NONE {
-            for (axis, n) in [(Axis::Columns, 1), (Axis::Rows, 0)] {
-                x = self.resized(x, axis, recipe.filter, found[n], size[n]);
-            }
+            x = match recipe.filter {
+                Filter::Nearest => {
+                    let across = self.nearest(x, Axis::Columns, found[1], size[1]);
+                    self.nearest(across, Axis::Rows, found[0], size[0])
+                }
+                filter => self.resized(x, filter, found, size),
+            };
         }
         if let Some(crop) = recipe.crop {
             x = self.cropped(x, size, crop);
@@ -161,15 +164,28 @@ impl Steps {
         self.b.op("Add", [twice, one])
     }
 
-    /// One axis resampled to another length and rounded to 8 bits.
-    fn resized(&mut self, x: Value, axis: Axis, filter: Filter, from: Value, to: Value) -> Value {
-        if filter == Filter::Nearest {
-            return self.nearest(x, axis, from, to);
-        }
-        let weights = match filter {
-            Filter::Box => self.box_weights(from, to),
-            _ => self.weights(filter, from, to),
-        };
+    /// Both axes resampled, in Pillow's order: columns first, but rows where that drops more than twice as many of them. Both
+    /// orders are computed and one is taken, since what is rounded and clipped in between differs; `If` would cost less, and not
+    /// every runtime takes one whose branches read values from outside.
+    fn resized(&mut self, x: Value, filter: Filter, from: [Value; 2], to: [Value; 2]) -> Value {
+        let [rows, columns] = [0, 1].map(|axis| match filter {
+            Filter::Box => self.box_weights(from[axis], to[axis]),
+            _ => self.weights(filter, from[axis], to[axis]),
+        });
+        let across = self.summed(x, Axis::Columns, columns);
+        let columns_first = self.summed(across, Axis::Rows, rows);
+        let down = self.summed(x, Axis::Rows, rows);
+        let rows_first = self.summed(down, Axis::Columns, columns);
+        let [less_rows, less_columns] = [0, 1].map(|axis| self.b.op("Sub", [from[axis], to[axis]]));
+        let (zero, two) = (self.whole(0), self.whole(2));
+        let twice = self.b.op("Mul", [less_columns, two]);
+        let (fewer, many) = (self.b.op("Greater", [less_rows, zero]), self.b.op("Greater", [less_rows, twice]));
+        let down_first = self.b.op("And", [fewer, many]);
+        self.b.op("Where", [down_first, rows_first, columns_first])
+    }
+
+    /// One axis weighted, and rounded to 8 bits.
+    fn summed(&mut self, x: Value, axis: Axis, weights: Value) -> Value {
         let summed = match axis {
             Axis::Rows => self.b.op("MatMul", [weights, x]),
             Axis::Columns => {

@@ -213,6 +213,6 @@ fn a_resized_sample_is_within_a_level_of_the_recipes_and_nearly_always_the_same(
         }
     }
     println!("{other} of {all} samples differ, by one level");
-    // Where rows come first (64 rows and more dropped here), many a sample is rounded otherwise; elsewhere only ties are.
-    assert!(other * 10 < all, "{other} of {all}");
+    // Only sums at a tie, to the last digits of a float32, are rounded otherwise: of weights such as 1/4 there are some.
+    assert!(other * 100 < all, "{other} of {all}");
 }

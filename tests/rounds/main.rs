@@ -2,6 +2,7 @@
 
 mod command;
 mod killed;
+mod label_studio;
 mod people;
 mod place;
 mod recipes;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 seed = 5
 rounds = 3
 model = "model.onnx"
@@ -16,13 +16,13 @@ select = { strategy = "margin" }
 oracle = { kind = "human", forms = ["label-studio", "cvat"] }
 "#;
 
-fn stdout(command: &mut assert_cmd::Command) -> String {
+pub fn stdout(command: &mut assert_cmd::Command) -> String {
     let output = command.output().expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn tasks(place: &Place, round: usize) -> Vec<Value> {
+pub fn tasks(place: &Place, round: usize) -> Vec<Value> {
     let tasks = place.json(&format!("out/round-{round:02}/to-label.label-studio.json"));
     tasks.as_array().expect("a list").clone()
 }
