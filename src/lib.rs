@@ -6,11 +6,13 @@
 //! lower the loss on the reference set.
 
 pub mod audit;
+pub mod annotation_tools;
 pub mod bench;
 pub mod classifier;
 pub mod cli;
 pub mod compare;
 pub mod data;
+pub mod deploy;
 pub mod durable;
 mod error_chain;
 pub mod families;

@@ -2,7 +2,7 @@
 //!
 //! [`build`] makes a network of the [`zoo`] with freshly drawn weights under PyTorch's parameter names, so
 //! that a state dict saved from PyTorch fits by name ([`weights`]). [`Head`] draws the last layer of any classifier anew. [`seeded`] makes weights out of a seed and a name. [`losses`] has the
-//! built-in tasks, each as a loss graph and a decode graph. Nothing here runs a model or trains one.
+//! built-in tasks, each as a loss graph and a decode graph. [`serving`] lays models out for serving stacks. Nothing here runs a model or trains one.
 
 mod error;
 mod head;
@@ -13,6 +13,7 @@ mod network;
 pub mod pickle;
 mod resnet;
 pub mod seeded;
+pub mod serving;
 mod vit;
 pub mod weights;
 mod zoo;

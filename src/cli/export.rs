@@ -2,7 +2,7 @@
 
 use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
-use super::{BadRequest, Context, Interrupted, Outcome, export_model};
+use super::{BadRequest, Context, Interrupted, Outcome, export_bundle, export_model, export_triton};
 use crate::influence_graph::{ExportForm, ExportOptions, Exported, InfluenceGraphError, PairedDifference, export};
 use crate::runtime::ExecutionProvider;
 use crate::scores::SIGN;
@@ -21,6 +21,15 @@ pub enum Command {
     /// Write a model with weights that PyTorch trained, or with a new last layer
     #[command(after_help = export_model::EXAMPLES)]
     Model(Box<export_model::ModelArguments>),
+    /// Write a Triton model repository: a model, its influence graph, its shadow
+    #[command(after_help = export_triton::TRITON_EXAMPLES)]
+    Triton(Box<export_triton::TritonArguments>),
+    /// Write a folder for plain ONNX Runtime: model, influence graph, labels, and programs that score with them
+    #[command(after_help = export_bundle::EXAMPLES)]
+    Bundle(export_bundle::BundleArguments),
+    /// Write the manifest with which KServe serves a repository
+    #[command(after_help = export_triton::KSERVE_EXAMPLES)]
+    Kserve(Box<export_triton::KserveArguments>),
 }
 
 const ABOUT: &str = "\
@@ -97,6 +106,9 @@ pub struct InfluenceArguments {
     /// File to write
     #[arg(long, short, value_name = "FILE.onnx", help_heading = "Output")]
     output: PathBuf,
+    /// Put the preprocessing into the graph: it takes 8-bit images [N, H, W, C] as they are decoded
+    #[arg(long, help_heading = "Output", hide_short_help = true)]
+    with_preprocessing: bool,
     /// Give the influence under every class as label besides, as output `influence_per_class` [N, C]
     #[arg(long, help_heading = "Output", hide_short_help = true)]
     per_class: bool,
@@ -117,6 +129,9 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
     match command {
         Command::Influence(given) => influence(given, context),
         Command::Model(given) => export_model::run(given, context),
+        Command::Bundle(given) => export_bundle::run(given, context),
+        Command::Triton(given) => export_triton::run(given, context),
+        Command::Kserve(given) => export_triton::run_kserve(given, context),
     }
 }
 
@@ -140,6 +155,7 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         preprocess: given.recipe.preprocess(&given.model)?,
         per_class: given.per_class,
         embedding: given.embedding,
+        with_preprocessing: given.with_preprocessing,
         provider: given.execution_provider,
         device: given.device.clone(),
         threads: context.global.threads,
@@ -170,6 +186,7 @@ fn check(given: &InfluenceArguments) -> Result<(), BadRequest> {
         (given.expected_top_k > 1, "`--expected-top-k`: its formula is that of the arg-max"),
         (given.per_class, "`--per-class`: it has the model's own outputs alone"),
         (given.embedding, "`--embedding`: it has the model's own outputs alone"),
+        (given.with_preprocessing, "`--with-preprocessing`: it takes what the served model takes"),
         (other, "`--difference`: the model that is served is the other side"),
     ];
     let tangent = [

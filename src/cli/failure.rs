@@ -1,9 +1,11 @@
 //! What a command's end means: exit codes, error text, hints.
 
 use crate::audit::AuditError;
+use crate::annotation_tools::AnnotationToolError;
 use crate::classifier::ClassifierError;
 use crate::compare::CompareError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
+use crate::deploy::DeployError;
 use crate::families::AnnotationError;
 use crate::influence::{EngineError, InfluenceError};
 use crate::influence_graph::InfluenceGraphError;
@@ -148,6 +150,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     }
     if let Some(rounds) = cause.downcast_ref::<RoundsError>() {
         return Some(match rounds {
+            RoundsError::Tool(e) => e,
             RoundsError::Model(e) => e,
             RoundsError::Task(e) => e,
             RoundsError::Split(e) => e,
@@ -240,15 +243,31 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         use StudyError::{Config, Run, Setting, Toml};
         matches!(e, Config(_) | Run { .. } | Setting { .. } | Toml { .. })
     };
+    let tool = |e: &AnnotationToolError| {
+        use AnnotationToolError::{Lost, NoBoxes, NoForm, NotAnExport, Sorted};
+        matches!(e, Lost { .. } | NoBoxes { .. } | NoForm { .. } | NotAnExport { .. } | Sorted { .. })
+    };
+    let deploy = |e: &DeployError| !matches!(e, DeployError::Io { .. } | DeployError::Durable(_));
     let graph = |e: &InfluenceGraphError| {
-        use InfluenceGraphError::{Alike, NoClassScores, NoStep, Scopes, SmallSample, Vector};
-        matches!(e, Alike { .. } | NoClassScores { .. } | NoStep | Scopes { .. } | SmallSample { .. } | Vector { .. })
+        use InfluenceGraphError::{Alike, Inside, NoClassScores, NoStep, Scopes, SmallSample, Vector};
+        matches!(
+            e,
+            Inside { .. }
+                | Alike { .. }
+                | NoClassScores { .. }
+                | NoStep
+                | Scopes { .. }
+                | SmallSample { .. }
+                | Vector { .. }
+        )
     };
     let auditing =
         |e: &AuditError| matches!(e, AuditError::Another { .. } | AuditError::FewImages { .. } | AuditError::NoLabels);
     cause.is::<BadRequest>()
         || cause.downcast_ref::<AuditError>().is_some_and(auditing)
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
+        || cause.downcast_ref::<AnnotationToolError>().is_some_and(tool)
+        || cause.downcast_ref::<DeployError>().is_some_and(deploy)
         || cause.downcast_ref::<StudyError>().is_some_and(study)
         || cause
             .downcast_ref::<ServeError>()

@@ -10,7 +10,9 @@ mod compare;
 mod data;
 mod doctor;
 mod export;
+mod export_bundle;
 mod export_model;
+mod export_triton;
 mod failure;
 mod graph;
 mod help;
@@ -27,6 +29,7 @@ mod select;
 mod serve;
 mod study;
 mod task;
+mod to_label;
 mod train;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
@@ -105,7 +108,7 @@ enum Command {
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
-    /// Write models: influence graphs for other stacks, weights that PyTorch trained
+    /// Write models: influence graphs, serving layouts for other stacks, weights of PyTorch
     #[command(subcommand)]
     Export(export::Command),
     /// Look at data sets, or write one out as folders of PNG

@@ -2,10 +2,12 @@
 
 use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
+use super::to_label::ToLabelOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge};
 use crate::data::{Dataset, Labelled, Pool, Split};
 use crate::influence::{DEFAULT_SOLVER, SOLVERS, SolverOptions};
 use crate::influence_graph::{PairedDifference, Unproven};
+use crate::observe::Observer as _;
 use crate::report::figure;
 use crate::runtime::ExecutionProvider;
 use crate::scores::{SIGN, ScoreFormat, belief};
@@ -204,6 +206,8 @@ pub struct PoolOptions {
     /// Score file: .parquet, .csv or .jsonl (default: scores.parquet in the folder)
     #[arg(long, value_name = "FILE", help_heading = "Output", hide_short_help = true)]
     scores: Option<PathBuf>,
+    #[command(flatten)]
+    to_label: ToLabelOptions,
 }
 
 pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcome> {
@@ -215,13 +219,21 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
 
 pub(super) fn pool(given: &PoolOptions, context: &Context) -> anyhow::Result<Outcome> {
     let options = score_options(given, context)?;
-    let outcome = score_pool(&options, &context.progress).map_err(|error| {
+    if given.shard.is_some() {
+        given.to_label.refuse_of_a_shard()?;
+    }
+    if let Source::Model(from) = &options.source {
+        given.to_label.check(from.task.is_single_label())?;
+    }
+    let mut outcome = score_pool(&options, &context.progress).map_err(|error| {
         if error.is_interruption() {
             anyhow::Error::new(error).context(Interrupted)
         } else {
             anyhow::Error::new(error).context("cannot score the pool")
         }
     })?;
+    let left_out = given.to_label.write(&mut outcome, options.pool.dataset(), &given.output)?;
+    left_out.iter().for_each(|sentence| context.progress.say(sentence));
     print(&outcome, context)?;
     Ok(Outcome::Done)
 }

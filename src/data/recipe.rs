@@ -194,6 +194,21 @@ impl Recipe {
         })
     }
 
+    /// The recipe as a table in which nothing is left open.
+    pub fn spelt_out(&self) -> Preprocess {
+        Preprocess {
+            channels: Some(self.channels),
+            layout: Some(self.layout),
+            resize: Some(self.resize),
+            filter: Some(self.filter),
+            crop: self.crop,
+            range: Some(self.range),
+            mean: Some(self.mean.clone()),
+            std: Some(self.std.clone()),
+            alpha: Some(self.alpha),
+        }
+    }
+
     /// Numbers that one image gives.
     pub fn len(&self) -> usize {
         self.size.height * self.size.width * self.channels.count()

@@ -47,6 +47,12 @@ pub enum InfluenceGraphError {
         /// The task.
         task: String,
     },
+    /// A recipe that a graph cannot follow.
+    #[error("the preprocessing cannot be put into the graph: it cannot say {what}")]
+    Inside {
+        /// The part of it.
+        what: String,
+    },
     /// Neither a step nor images to choose it on.
     #[error("no step: give `--sample DATA`, images to choose it on, or choose it by hand: `--step 3e-5`")]
     NoStep,

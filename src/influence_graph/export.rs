@@ -5,7 +5,8 @@ use super::exact::{Where, by_plugin, by_tangent};
 use super::proof::{Own, Proof, compare, float_outputs};
 use super::step::{Agreement, Choice, Columns, Judge, Unproven, choose};
 use super::{
-    InfluenceGraphError, PairedDifference, direction, directions, images, influence_of_pair, provenance, takes_a_step,
+    InfluenceGraphError, PairedDifference, direction, directions, images, influence_of_pair, inside, provenance,
+    takes_a_step,
 };
 use crate::classifier::{OutputKind, class_names};
 use crate::data::{Dataset, Preprocess, Recipe, Size};
@@ -65,6 +66,8 @@ pub struct ExportOptions {
     pub per_class: bool,
     /// Whether the two factors of each sample's gradient embedding are outputs too.
     pub embedding: bool,
+    /// Whether the graph takes 8-bit images and prepares them itself.
+    pub with_preprocessing: bool,
     /// Where ONNX Runtime runs.
     pub provider: ExecutionProvider,
     /// Where the plugin runs.
@@ -239,10 +242,17 @@ pub fn export(options: &ExportOptions, observer: &dyn Observer) -> Result<Export
     let difference = chosen.map_or(first, |c| c.difference);
     let Made { mut model, shadow } = source.make(difference, step.unwrap_or(f64::NAN))?;
     describe(&mut model, &source, &vectors, recipe.as_ref(), measured.as_ref());
+    let inside = recipe.as_ref().filter(|_| options.with_preprocessing);
+    if options.with_preprocessing {
+        let no_size = || InfluenceGraphError::Inside {
+            what: "the size of images, which neither the model nor a `--sample` says".to_owned(),
+        };
+        model = put_inside(&model, inside.ok_or_else(no_size)?)?;
+    }
     let sample = measured.as_ref().map(|m| &m.sample);
     // Nobody shall deploy what has not stood the proof.
     let written = model.write_proven(&options.out, &WriteOptions::default(), |written| match &library {
-        Some(library) => prove(&source, difference, written, library, sample, observer),
+        Some(library) => prove(&source, difference, written, library, (sample, inside), observer),
         None => Ok(None),
     });
     let proof = written.map_err(|e| InfluenceGraphError::model(&options.out, e))??;
@@ -382,24 +392,46 @@ fn describe(
     metadata.store(model);
 }
 
+/// The graph with its preprocessing inside, which says so, and what is left for a host to do.
+fn put_inside(model: &Model, recipe: &Recipe) -> Result<Model, InfluenceGraphError> {
+    let mut model = inside::with_preprocessing(model, recipe)?;
+    let mut metadata = InfluenceMetadata::of(&model).unwrap_or_default();
+    for key in metadata.0.keys() {
+        model.metadata.shift_remove(&format!("isal.influence.{key}"));
+    }
+    let text = |recipe: &Recipe| serde_json::to_string(recipe).ok();
+    metadata.0.shift_remove("preprocessing");
+    metadata.0.extend(text(recipe).map(|text| (inside::PREPROCESSING_INSIDE.to_owned(), text)));
+    let left = inside::left_to_the_host(recipe).and_then(|left| text(&left));
+    metadata.0.extend(left.map(|text| ("preprocessing".to_owned(), text)));
+    metadata.store(&mut model);
+    Ok(model)
+}
+
 /// Runs the file at `written` on a batch of the sample, or of noise, beside the model.
 fn prove(
     source: &Source<'_>,
     difference: Difference,
     written: &Path,
     library: &Library,
-    sample: Option<&Array4<f32>>,
+    (sample, inside): (Option<&Array4<f32>>, Option<&Recipe>),
     observer: &dyn Observer,
 ) -> Result<Option<Proof>, InfluenceGraphError> {
     let options = source.options;
-    let noise = match sample {
-        Some(_) => None,
-        None => images::noise(&source.of.network),
+    // A graph that prepares images itself is shown bytes, and the model what they become.
+    let raw = inside.map(|recipe| images::raw_noise(&source.of.network, recipe)).transpose()?;
+    let sample = sample.filter(|_| raw.is_none());
+    let noise = match (&raw, sample) {
+        (Some((_, prepared)), _) => Some(prepared.clone()),
+        (None, Some(_)) => None,
+        (None, None) => images::noise(&source.of.network),
     };
     let Some(batch) = sample.or(noise.as_ref()).and_then(|images| batches(images.view()).next()) else {
         observer.say("the model's image size is free, so the file is written without being run: `--sample` tells it");
         return Ok(None);
     };
+    let count = batch.len_of(ndarray::Axis(0));
+    let shown = raw.as_ref().map_or(batch, |(bytes, _)| bytes.slice(ndarray::s![..count, .., .., ..]));
     let open = |path: &Path| Session::open(library, path, session_options(options));
     let (mut plain, mut written) = (open(source.of.network.file())?, open(written)?);
     let own = match (source.form, difference) {
@@ -416,7 +448,8 @@ fn prove(
     let alone = source.form == ExportForm::Shadow;
     let added: Vec<&str> = wanted.iter().filter(|(is, _)| *is && !alone).map(|(_, name)| *name).collect();
     let outputs = float_outputs(&source.of.network.model.graph);
-    let (bit_for_bit, difference) = compare(&options.out, &mut plain, &mut written, batch, (&outputs, &added), own)?;
+    let (bit_for_bit, difference) =
+        compare(&options.out, &mut plain, &mut written, [batch, shown], (&outputs, &added), own)?;
     Ok(Some(Proof {
         onnxruntime: library.version().to_string(),
         images: batch.shape().first().copied().unwrap_or(0),

@@ -1,7 +1,7 @@
 //! Images to choose a step on, and images to prove a graph on.
 
 use super::InfluenceGraphError;
-use crate::data::{Dataset, Loader, LoaderOptions, Recipe};
+use crate::data::{Dataset, Image, Loader, LoaderOptions, Recipe, Resize, Size};
 use crate::network::Network;
 use crate::observe::Observer;
 use isal_onnx::DataType;
@@ -49,4 +49,31 @@ pub(super) fn noise(network: &Network) -> Option<Array4<f32>> {
     Some(Array4::from_shape_simple_fn((batch.unwrap_or(PROOF), a?, b?, c?), || {
         if bytes { f32::from(random.random::<u8>()) } else { random.random::<f32>() }
     }))
+}
+
+/// 8-bit images of noise `[N, H, W, C]` that a resize of `recipe` leaves as they are, and what they become.
+pub(super) fn raw_noise(network: &Network, recipe: &Recipe) -> Result<(Array4<f32>, Array4<f32>), InfluenceGraphError> {
+    let images = network.input.first().copied().flatten().unwrap_or(PROOF);
+    // With margins where a crop takes them off.
+    const MARGIN: usize = 5;
+    let Size { height, width } = match (recipe.resize, recipe.crop) {
+        (_, None) => recipe.size,
+        (Resize::None(_), Some(crop)) => Size { height: crop.height + MARGIN, width: crop.width + MARGIN },
+        (Resize::Exact(size), Some(_)) => size,
+        (Resize::ShorterSide { shorter_side }, Some(_)) => Size { height: shorter_side, width: shorter_side + MARGIN },
+    };
+    let channels = recipe.channels.count();
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let (_, a, b, c) = recipe.batch_shape(images);
+    let (mut raw, mut prepared) = (Vec::new(), vec![0.0; images * recipe.len()]);
+    for into in prepared.chunks_exact_mut(recipe.len()) {
+        let pixels: Vec<u8> = (0..height * width * channels).map(|_| random.random()).collect();
+        raw.extend(pixels.iter().map(|sample| f32::from(*sample)));
+        // As many samples as the image has by construction.
+        if let Ok(image) = Image::new(height, width, channels, pixels) {
+            recipe.apply(&image, into)?;
+        }
+    }
+    let raw = Array4::from_shape_vec((images, height, width, channels), raw).unwrap_or_default();
+    Ok((raw, Array4::from_shape_vec((images, a, b, c), prepared).unwrap_or_default()))
 }

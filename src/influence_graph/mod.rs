@@ -2,7 +2,8 @@
 //!
 //! The mathematics and the graphs are `isal_onnx::influence`'s. What is here: whether a vector belongs to the model, the
 //! step of the paired form, chosen on images (`step`), what the file says of where it comes from (`provenance`), and the
-//! proof that the file runs and leaves the model's own outputs as they are (`proof`). A sweep writes its graph by
+//! proof that the file runs and leaves the model's own outputs as they are (`proof`), and preprocessing inside the graph
+//! (`inside`). A sweep writes its graph by
 //! [`Sample::build`], `isal export influence` by [`export()`].
 
 mod difference;
@@ -12,6 +13,7 @@ mod evaluate;
 mod exact;
 mod export;
 mod images;
+mod inside;
 mod proof;
 mod provenance;
 mod served_pair;
@@ -23,6 +25,7 @@ pub use directions::{direction, takes_a_step};
 pub use error::InfluenceGraphError;
 pub use evaluate::target;
 pub use export::{ExportForm, ExportOptions, Exported, export};
+pub use inside::{PREPROCESSING_INSIDE, with_preprocessing};
 pub use proof::Proof;
 pub use served_pair::influence_of_pair;
 pub use step::{AGREEMENT, Agreement, CLOSE, Choice, Judge, STEPS, Unproven, choose};

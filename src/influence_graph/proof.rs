@@ -44,18 +44,19 @@ pub(super) enum Own {
     Shifted,
 }
 
-/// Runs the model and the file at `path` on a batch and compares; gives the bits' equality and the largest difference.
+/// Runs the model and the file at `path` on a batch, given as either takes it, and compares; gives the bits' equality and the
+/// largest difference.
 pub(super) fn compare(
     path: &Path,
     plain: &mut Session,
     written: &mut Session,
-    batch: ArrayView4<f32>,
+    [batch, shown]: [ArrayView4<f32>; 2],
     (outputs, added): (&[&str], &[&str]),
     own: Own,
 ) -> Result<(bool, f64), InfluenceGraphError> {
     let images = batch.shape().first().copied().unwrap_or(0);
     let all: Vec<&str> = outputs.iter().chain(added).copied().collect();
-    let (before, after) = (plain.run(batch, outputs)?, written.run(batch, &all)?);
+    let (before, after) = (plain.run(batch, outputs)?, written.run(shown, &all)?);
     for (name, values) in all.iter().zip(&after) {
         if !values.iter().all(|x| x.is_finite()) {
             let output = (*name).to_owned();

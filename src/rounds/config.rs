@@ -1,6 +1,7 @@
 //! What a run is made of, as its file says it.
 
 use super::training::{Kind, TrainPart};
+use crate::annotation_tools::ToolForm;
 use crate::influence::SolverOptions;
 use crate::select::{Filters, Needs, Rule, StrategyOptions, Target};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,7 @@ impl RunConfig {
 
     /// It without what may change on the way: what stays on disk, and when people's labels are enough.
     pub(super) fn what_decides(&self) -> RunConfig {
-        let oracle = OraclePart { partial: false, ..self.oracle.clone() };
+        let oracle = OraclePart { partial: false, forms: Vec::new(), ..self.oracle.clone() };
         RunConfig { oracle, output: OutputPart::default(), ..self.clone() }
     }
 
@@ -77,6 +78,11 @@ impl RunConfig {
                  labels.initial-labels",
             ),
             (self.oracle.skip.trim().is_empty(), "oracle.skip is empty, expected the label of images to leave out"),
+            (
+                self.oracle.forms.iter().any(|form| !ToolForm::OF_RUNS.contains(form)),
+                "oracle.forms takes `label-studio`, `cvat`, `coco`; lists and images are written in any case, and yolo and voc are \
+                 forms of boxes",
+            ),
         ];
         let found = found.into_iter().find_map(|(is, problem)| is.then(|| problem.to_owned()));
         found.or_else(|| self.train.problem()).or_else(|| self.problem_with_reference())
@@ -191,6 +197,9 @@ pub struct OraclePart {
     pub skip: String,
     /// Go on with the images that have a label, whenever some of a list have; the others go back to the pool.
     pub partial: bool,
+    /// Forms of annotation tools that lists are written in besides; label-studio, cvat, coco.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forms: Vec<ToolForm>,
 }
 
 /// Who labels.
@@ -205,7 +214,7 @@ pub enum OracleKind {
 
 impl Default for OraclePart {
     fn default() -> Self {
-        OraclePart { kind: OracleKind::Simulated, skip: "skip".to_owned(), partial: false }
+        OraclePart { kind: OracleKind::Simulated, skip: "skip".to_owned(), partial: false, forms: Vec::new() }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::oracle::Refused;
 use super::training::CommandError;
+use crate::annotation_tools::AnnotationToolError;
 use crate::data::{DataError, PreprocessError, SplitError};
 use crate::durable::DurableError;
 use crate::scoring::ScoringError;
@@ -73,6 +74,9 @@ pub enum RoundsError {
     /// Labels that cannot be taken.
     #[error("{0}")]
     Refused(Box<Refused>),
+    /// Images for an annotation tool, or its export.
+    #[error(transparent)]
+    Tool(#[from] AnnotationToolError),
     /// A data set.
     #[error("{what} `{}`", path.display())]
     Data {

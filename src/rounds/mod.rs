@@ -9,7 +9,6 @@ mod config;
 mod draw;
 mod error;
 mod going;
-mod images;
 mod keep;
 mod oracle;
 mod recorded;

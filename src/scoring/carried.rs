@@ -7,9 +7,10 @@
 use super::engines::describe_vector;
 use super::prepared::{Prepared, TASK, provenance, recipe_text};
 use super::{ScoreOptions, ScoringError};
-use crate::data::{Preprocess, Recipe};
+use crate::data::Recipe;
 use crate::families::{self, Setting};
 use crate::influence::SolvedVector;
+use crate::influence_graph::PREPROCESSING_INSIDE;
 use crate::network::{Network, NetworkError};
 use crate::task::Task;
 use isal_onnx::influence::{InfluenceMetadata, PSEUDO_LABEL, decoded_as};
@@ -65,10 +66,17 @@ impl Carried {
         network.sha256 = property("model sha256")?.to_owned();
         let classes: Vec<String> = serde_json::from_str(property("classes")?)
             .map_err(|e| refused(format!("has a property `isal.influence.classes` that is no list of names: {e}")))?;
+        if metadata.get("preprocessing").is_none() && metadata.get(PREPROCESSING_INSIDE).is_some() {
+            return Err(refused(
+                "resizes and crops by itself, so that images of different sizes cannot share a batch here: take the graph as it \
+                 is without `--with-preprocessing`"
+                    .to_owned(),
+            ));
+        }
         let text = property("preprocessing")?;
         let recipe: Recipe = serde_json::from_str(text)
             .map_err(|e| refused(format!("has a property `isal.influence.preprocessing` that is no recipe: {e}")))?;
-        let resolved = network.recipe(&spelt_out(&recipe), Some(recipe.size))?;
+        let resolved = network.recipe(&recipe.spelt_out(), Some(recipe.size))?;
         if resolved != recipe {
             return Err(refused("carries preprocessing that does not fit its own input".to_owned()));
         }
@@ -97,20 +105,5 @@ impl Carried {
         };
         let family = families::of(families::named_in(&task), setting);
         Ok(Carried { prepared: Prepared { network, recipe, family, classes, provenance }, metadata })
-    }
-}
-
-/// A resolved recipe as a table in which nothing is left open.
-fn spelt_out(recipe: &Recipe) -> Preprocess {
-    Preprocess {
-        channels: Some(recipe.channels),
-        layout: Some(recipe.layout),
-        resize: Some(recipe.resize),
-        filter: Some(recipe.filter),
-        crop: recipe.crop,
-        range: Some(recipe.range),
-        mean: Some(recipe.mean.clone()),
-        std: Some(recipe.std.clone()),
-        alpha: Some(recipe.alpha),
     }
 }

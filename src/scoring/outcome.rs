@@ -45,6 +45,9 @@ pub struct Outcome {
     pub left_out: Option<LeftOut>,
     /// Where the time of the sweep went; absent when every score was there already.
     pub times: Option<SweepTimes>,
+    /// Names of the classes, in the order of the model's; empty where the task has none.
+    #[serde(skip)]
+    pub classes: Vec<String>,
     /// The images chosen; a shard chooses none.
     #[serde(skip)]
     pub selection: Option<Selection>,
@@ -137,8 +140,20 @@ fn finish(
     let Scored { provenance, skipped, times, fit: labelled, .. } = scored;
     let left_out = selection.as_ref().map(|selection| selection.left_out);
     let schema = "isal-run/1";
-    let outcome =
-        Outcome { schema, sign: SIGN, summary, files, provenance, labelled, skipped, left_out, times, selection };
+    let classes = written.classes.to_vec();
+    let outcome = Outcome {
+        schema,
+        sign: SIGN,
+        summary,
+        files,
+        provenance,
+        labelled,
+        skipped,
+        left_out,
+        times,
+        classes,
+        selection,
+    };
     durable::write_bytes(&path, &serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
     Ok(outcome)
 }

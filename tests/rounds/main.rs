@@ -2,9 +2,11 @@
 
 mod command;
 mod killed;
+mod label_studio;
 mod people;
 mod place;
 mod recipes;
+mod tools;
 
 use place::{CONFIG, Place, list, stderr};
 use serde_json::Value;

@@ -16,6 +16,7 @@ mod providers;
 mod reduced;
 mod shards;
 mod solving;
+mod to_label;
 mod unusable;
 
 use place::{Place, stderr};

@@ -1,10 +1,11 @@
-//! What people answered, as a list or as image folders by class, matched with the images that they were asked about.
+//! What people answered, as a list, as image folders by class or as the export of an annotation tool, matched with the images that they were asked about.
 //!
 //! A file is taken whole or refused whole, with everything that is wrong in it.
 
 use super::super::RoundsError;
 use super::super::state::Layout;
 use super::to_label;
+use crate::annotation_tools::{self, Answer, Answered};
 use crate::data::{Dataset, OpenOptions};
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
@@ -27,7 +28,7 @@ impl Wanted {
         let mut wanted = Wanted::default();
         let links = to_label::files(layout, round);
         for (place, id) in ids.enumerate() {
-            let name = to_label::name(place, id);
+            let name = annotation_tools::name(place, id);
             let file = links.get(&name).and_then(|link| std::fs::canonicalize(link).ok());
             wanted.paths.extend(file.map(|file| (file, id.clone())));
             wanted.names.insert(name, id.clone());
@@ -51,10 +52,20 @@ impl Wanted {
             return Some(id);
         }
         let path = answered.path(place)?;
+        self.named(&path).or_else(|| self.paths.get(&std::fs::canonicalize(&path).ok()?)).cloned()
+    }
+
+    /// The wanted image of this file name, whatever the folder.
+    fn named(&self, path: &Path) -> Option<&String> {
         let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
         let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
-        let named = self.names.get(stem).or_else(|| self.names.get(&file));
-        named.or_else(|| self.paths.get(&std::fs::canonicalize(&path).ok()?)).cloned()
+        self.names.get(stem).or_else(|| self.names.get(&file))
+    }
+
+    /// The wanted image that this one of an annotation tool is: by the id that was sent with it, else by its file's name.
+    fn answered(&self, answered: &Answered) -> Option<String> {
+        let id = answered.id.as_ref().filter(|id| self.ids.contains(*id));
+        id.or_else(|| self.named(Path::new(&answered.file))).cloned()
     }
 }
 
@@ -91,6 +102,8 @@ pub struct Refused {
     pub twice: Vec<Conflict>,
     /// Images that have another label already.
     pub changed: Vec<Conflict>,
+    /// Images of an annotation tool with something else than one class, and what it is.
+    pub unfit: Vec<(String, String)>,
     /// What a label may be.
     pub expected: Vec<String>,
 }
@@ -98,7 +111,8 @@ pub struct Refused {
 impl Refused {
     /// Whether nothing is wrong.
     pub(super) fn is_empty(&self) -> bool {
-        self.unknown.is_empty() && self.labels.is_empty() && self.twice.is_empty() && self.changed.is_empty()
+        let conflicts = self.twice.iter().chain(&self.changed);
+        self.unknown.is_empty() && self.labels.is_empty() && conflicts.count() == 0 && self.unfit.is_empty()
     }
 }
 
@@ -119,12 +133,56 @@ impl fmt::Display for Refused {
         if !self.twice.is_empty() {
             parts.push(format!("two labels: {}", list(&self.twice, two)));
         }
+        if !self.unfit.is_empty() {
+            parts.push(format!("no class: {}", list(&self.unfit, |(id, what)| format!("`{id}` {what}"))));
+        }
         if !self.changed.is_empty() {
             let changed = list(&self.changed, two);
             parts.push(format!("labelled otherwise before: {changed}; `--replace` takes the new labels"));
         }
         write!(f, "`{}` is refused, and nothing of it was taken: {}", self.path.display(), parts.join("; "))
     }
+}
+
+/// A label of a file.
+struct Said {
+    /// The wanted image that it is for.
+    found: Option<String>,
+    /// What the file calls the image.
+    shown: String,
+    label: String,
+}
+
+/// The labels of a list or of image folders.
+fn of_data(path: &Path, wanted: &Wanted) -> Result<Vec<Said>, RoundsError> {
+    let opened = Dataset::open(path, &OpenOptions::default());
+    let given = opened.map_err(|source| RoundsError::data("the labels", path, source))?;
+    let said = |place: usize| {
+        let label = given.label(place)?;
+        let label = given.classes().get(label as usize).cloned().unwrap_or_else(|| label.to_string());
+        Some(Said { found: wanted.find(&given, place), shown: given.id(place), label })
+    };
+    Ok((0..given.len()).filter_map(said).collect())
+}
+
+/// The labels of a tool's export; what is none of one class is refused.
+fn of_tool(answered: Vec<Answered>, wanted: &Wanted, skip: &str, refused: &mut Refused) -> Vec<Said> {
+    let mut said = Vec::new();
+    for answered in answered {
+        let found = wanted.answered(&answered);
+        let shown = answered.id.unwrap_or(answered.file);
+        let label = match answered.answer {
+            Answer::Nothing => continue,
+            Answer::Label(label) => label,
+            Answer::Skip => skip.to_owned(),
+            Answer::Unfit(what) => {
+                refused.unfit.push((found.unwrap_or(shown), what));
+                continue;
+            }
+        };
+        said.push(Said { found, shown, label });
+    }
+    said
 }
 
 /// Labels by id, in the order of the file.
@@ -142,21 +200,20 @@ impl Answers {
         classes: &[String],
         skip: &str,
     ) -> Result<(Answers, Refused), RoundsError> {
-        let opened = Dataset::open(path, &OpenOptions::default());
-        let given = opened.map_err(|source| RoundsError::data("the labels", path, source))?;
         let expected = classes.iter().cloned().chain([skip.to_owned()]).collect();
         let mut refused = Refused { path: path.to_path_buf(), expected, ..Refused::default() };
         let mut answers: IndexMap<String, String> = IndexMap::new();
-        for place in 0..given.len() {
-            let Some(label) = given.label(place) else { continue };
-            let label = given.classes().get(label as usize).cloned().unwrap_or_else(|| label.to_string());
-            let found = wanted.find(&given, place);
+        let said = match annotation_tools::read(path)? {
+            Some(answered) => of_tool(answered, wanted, skip, &mut refused),
+            None => of_data(path, wanted)?,
+        };
+        for Said { found, shown, label } in said {
             if label != skip && !classes.contains(&label) {
-                let id = found.clone().unwrap_or_else(|| given.id(place));
+                let id = found.clone().unwrap_or_else(|| shown.clone());
                 refused.labels.push(UnknownLabel { id, label: label.clone() });
             }
             let Some(id) = found else {
-                refused.unknown.push(given.id(place));
+                refused.unknown.push(shown);
                 continue;
             };
             match answers.get(&id) {
@@ -191,12 +248,18 @@ mod tests {
             labels: vec![UnknownLabel { id: "c".into(), label: "cta".into() }],
             twice: vec![conflict("d")],
             changed: vec![conflict("e")],
+            unfit: vec![("f".into(), "has 2 tags: cat, dog".into())],
             expected: vec!["cat".into(), "dog".into(), "skip".into()],
         };
         let said = refused.to_string();
-        for part in
-            ["`a`, `b`", "`cta` of `c`; expected one of cat, dog, skip", "`d`: `cat` and `dog`", "`e`", "--replace"]
-        {
+        for part in [
+            "`a`, `b`",
+            "`cta` of `c`; expected one of cat, dog, skip",
+            "`d`: `cat` and `dog`",
+            "`f` has 2 tags",
+            "`e`",
+            "--replace",
+        ] {
             assert!(said.contains(part), "{said}");
         }
         assert!(!refused.is_empty() && Refused::default().is_empty());

@@ -1,10 +1,12 @@
-//! The list of images to label, in the three forms that people and their tools take: CSV, JSON lines, and a folder of images.
+//! The list of images to label, in the three forms that people and their tools take: CSV, JSON lines, and a folder of images; and
+//! in those of annotation tools that the run asks for.
 
 use super::super::going::Going;
-use super::super::images::{self, file_name};
 use super::super::state::Layout;
 use super::super::{RoundsError, state};
+use crate::annotation_tools::{Chosen, ToLabel, name, put, write as write_for_tools};
 use crate::durable;
+use crate::select::Selection;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +17,6 @@ pub(super) fn list(layout: &Layout, round: usize) -> PathBuf {
 
 /// The folder of images.
 const FOLDER: &str = "to-label";
-
-/// The name of an image in that folder: its place in the list, then its own name.
-pub(super) fn name(place: usize, id: &str) -> String {
-    format!("{:04}-{}", place + 1, file_name(id))
-}
 
 /// The files of that folder by their names without endings.
 pub(super) fn files(layout: &Layout, round: usize) -> HashMap<String, PathBuf> {
@@ -38,7 +35,7 @@ pub(super) fn write(going: &Going, round: usize, ids: &[String]) -> Result<(), R
     table.write_record(["path", "label", "id"]).map_err(refused)?;
     for (place, id) in ids.iter().enumerate() {
         let position = *going.places.get(id).ok_or_else(|| RoundsError::Lost { id: id.clone(), round })?;
-        let file = put(going, position, &folder, &name(place, id))?;
+        let file = put(&going.pool, position, &folder, &name(place, id))?;
         let path = format!("{FOLDER}/{file}");
         table.write_record([path.as_str(), "", id]).map_err(refused)?;
         lines.extend(serde_json::json!({ "path": path, "label": null, "id": id }).to_string().into_bytes());
@@ -47,36 +44,31 @@ pub(super) fn write(going: &Going, round: usize, ids: &[String]) -> Result<(), R
     let table = table.into_inner().unwrap_or_default();
     durable::write_bytes(&folder.with_extension("jsonl"), &lines)?;
     durable::write_bytes(&list(&going.layout(), round), &table)?;
-    Ok(())
+    for_tools(going, round, ids)
 }
 
-/// Puts an image into the folder: a link to its file, or a PNG file where it has none. Gives the file's name.
-fn put(going: &Going, position: usize, folder: &Path, name: &str) -> Result<String, RoundsError> {
-    let Some(path) = going.pool.path(position) else {
-        let file = format!("{name}.png");
-        images::write_png(&going.pool, position, &folder.join(&file))?;
-        return Ok(file);
-    };
-    let ending = path.extension().map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()));
-    let file = format!("{name}{ending}");
-    let link = folder.join(&file);
-    let failed = |source| RoundsError::Write { path: link.clone(), source };
-    if link.symlink_metadata().is_ok() {
-        // Of a run that was killed here.
-        std::fs::remove_file(&link).map_err(failed)?;
+/// The forms of annotation tools, with what the model of the round before believes of the images.
+fn for_tools(going: &Going, round: usize, ids: &[String]) -> Result<(), RoundsError> {
+    let forms = &going.config.oracle.forms;
+    if forms.is_empty() {
+        return Ok(());
     }
-    let target = std::path::absolute(&path).map_err(failed)?;
-    symlink(&target, &link).map_err(failed)?;
-    Ok(file)
-}
-
-#[cfg(unix)]
-fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-/// Links need rights elsewhere that copies do not.
-#[cfg(not(unix))]
-fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
-    std::fs::copy(target, link).map(drop)
+    let before = round.checked_sub(1).map(|before| going.layout().scored(before).join("selection.json"));
+    let selected = before.and_then(|path| Selection::read(&path).ok()).map(|s| s.selected).unwrap_or_default();
+    let known: HashMap<&str, &_> = selected.iter().map(|selected| (selected.id.as_str(), selected)).collect();
+    let mut images = Vec::new();
+    for (place, id) in ids.iter().enumerate() {
+        let position = *going.places.get(id).ok_or_else(|| RoundsError::Lost { id: id.clone(), round })?;
+        images.push(match known.get(id.as_str()) {
+            Some(selected) => Chosen::selected(selected, position),
+            None => Chosen::drawn(id, position, place + 1),
+        });
+    }
+    let chosen_by = match round {
+        0 => "drawn by the seed",
+        _ => going.config.select.row().name,
+    };
+    let to_label = ToLabel { pool: &going.pool, images: &images, classes: &going.classes, chosen_by, url: None };
+    write_for_tools(forms, &to_label, &going.layout().round(round), FOLDER)?;
+    Ok(())
 }

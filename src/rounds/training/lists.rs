@@ -1,9 +1,9 @@
 //! The images of a round as lists that any program reads: JSON lines with the path, the class and the id of each.
 
+use crate::annotation_tools::{file_name, write_png};
 use crate::data::Dataset;
 use crate::durable;
 use crate::rounds::RoundsError;
-use crate::rounds::images::{file_name, write_png};
 use crate::rounds::state;
 use std::path::{Path, PathBuf};
 

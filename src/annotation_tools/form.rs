@@ -1,0 +1,173 @@
+//! A selection in the forms that were asked for.
+
+use super::images::{Chosen, name, put};
+use super::{AnnotationToolError, coco, cvat, label_studio, lists};
+use crate::data::{DataError, Dataset, Size};
+use crate::durable;
+use crate::task::SINGLE_LABEL;
+use std::path::{Path, PathBuf};
+
+/// A form that annotation tools read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ToolForm {
+    /// Label Studio: tasks with predictions, and the labelling interface for them.
+    LabelStudio,
+    /// CVAT: an XML file of version 1.1 for images, and the labels of the project.
+    Cvat,
+    /// COCO: a list of images and categories.
+    Coco,
+    /// YOLO's text files, for tasks of boxes.
+    Yolo,
+    /// Pascal VOC's XML files, for tasks of boxes.
+    Voc,
+    /// A list with an empty column of labels.
+    Csv,
+    /// Folders by the class that the model believes.
+    ImageFolder,
+}
+
+impl ToolForm {
+    /// Forms that say something which the list of a run does not.
+    pub const OF_RUNS: [ToolForm; 3] = [ToolForm::LabelStudio, ToolForm::Cvat, ToolForm::Coco];
+
+    fn name(self) -> &'static str {
+        match self {
+            ToolForm::LabelStudio => "label-studio",
+            ToolForm::Cvat => "cvat",
+            ToolForm::Coco => "coco",
+            ToolForm::Yolo => "yolo",
+            ToolForm::Voc => "voc",
+            ToolForm::Csv => "csv",
+            ToolForm::ImageFolder => "image-folder",
+        }
+    }
+
+    /// Refuses a form that has no place for the labels of a task, by its name.
+    ///
+    /// # Errors
+    /// [`AnnotationToolError::NoBoxes`], [`AnnotationToolError::NoForm`].
+    pub fn check(self, task: &str) -> Result<(), AnnotationToolError> {
+        let (form, task) = (self.name(), task.to_owned());
+        match self {
+            ToolForm::Csv => Ok(()),
+            ToolForm::Yolo | ToolForm::Voc => Err(AnnotationToolError::NoBoxes { form, task }),
+            _ if task == SINGLE_LABEL => Ok(()),
+            _ => Err(AnnotationToolError::NoForm { form, task }),
+        }
+    }
+}
+
+/// Images to label, and what is known of them.
+#[derive(Debug, Clone)]
+pub struct ToLabel<'a> {
+    /// The pool that they are in.
+    pub pool: &'a Dataset,
+    /// The images, the first to label first.
+    pub images: &'a [Chosen],
+    /// Names of the classes, in the order of the model's.
+    pub classes: &'a [String],
+    /// By what they were chosen, such as `influence-batch`; the source of pre-annotations.
+    pub chosen_by: &'a str,
+    /// What a tool puts before the name of an image to fetch it; the image's path for Label Studio's local files where not given.
+    pub url: Option<&'a str>,
+}
+
+/// What was written, and what of it a form has no place for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Files and folders, by what they are.
+    pub files: Vec<(&'static str, PathBuf)>,
+    /// What is not in them, in sentences.
+    pub left_out: Vec<String>,
+}
+
+/// An image with its file.
+pub(super) struct Placed<'a> {
+    pub(super) chosen: &'a Chosen,
+    /// Name of its file in the folder of images.
+    pub(super) file: String,
+    pub(super) size: Size,
+}
+
+/// Writes images as `FOLDER/NAME/` and a file beside it for each form: `FOLDER/NAME.csv` and so on.
+///
+/// # Errors
+/// [`AnnotationToolError`]: an image that cannot be read, the file system's.
+pub fn write(
+    forms: &[ToolForm],
+    to_label: &ToLabel,
+    folder: &Path,
+    stem: &str,
+) -> Result<Written, AnnotationToolError> {
+    let images = folder.join(stem);
+    std::fs::create_dir_all(&images).map_err(AnnotationToolError::io("create the folder", &images))?;
+    let mut placed = Vec::new();
+    for (place, chosen) in to_label.images.iter().enumerate() {
+        let file = put(to_label.pool, chosen.position, &images, &name(place, &chosen.id))?;
+        let size = size(to_label.pool, chosen)?;
+        placed.push(Placed { chosen, file, size });
+    }
+    remove_earlier(&images, &placed)?;
+    let mut written = Written { files: vec![("images to label", images.clone())], ..Written::default() };
+    for form in forms {
+        let at = |ending: &str| folder.join(format!("{stem}{ending}"));
+        let mut file = |what: &'static str, path: PathBuf, text: String| -> Result<(), AnnotationToolError> {
+            durable::write_bytes(&path, text.as_bytes())?;
+            written.files.push((what, path));
+            Ok(())
+        };
+        match form {
+            ToolForm::LabelStudio => {
+                file("Label Studio tasks", at(".label-studio.json"), label_studio::tasks(to_label, &placed, &images))?;
+                file("Label Studio interface", at(".label-studio.xml"), label_studio::interface(to_label.classes))?;
+            }
+            ToolForm::Cvat => {
+                file("CVAT annotations", at(".cvat.xml"), cvat::annotations(to_label, &placed))?;
+                file("CVAT labels", at(".cvat-labels.json"), cvat::labels(to_label.classes))?;
+                written.left_out.push(
+                    "CVAT's form has no place for influence and score: images are named by their rank".to_owned(),
+                );
+            }
+            ToolForm::Coco => {
+                file("COCO images", at(".coco.json"), coco::images(to_label, &placed))?;
+                written.left_out.push(
+                    "COCO has no form for the class of an image: what the model believes stands beside each image, not in \
+                     `annotations`"
+                        .to_owned(),
+                );
+            }
+            ToolForm::Csv => file("list to label", at(".csv"), lists::csv(to_label, &placed, stem))?,
+            ToolForm::ImageFolder => {
+                let by_class = at("-by-class");
+                lists::by_class(to_label, &placed, &images, &by_class)?;
+                written.files.push(("images by believed class", by_class));
+                written
+                    .left_out
+                    .push("folders have no place for influence and score: images are named by their rank".to_owned());
+            }
+            // Refused before any work; nothing is written for them.
+            ToolForm::Yolo | ToolForm::Voc => {}
+        }
+    }
+    Ok(written)
+}
+
+fn size(pool: &Dataset, chosen: &Chosen) -> Result<Size, AnnotationToolError> {
+    let refused = |source: DataError| AnnotationToolError::Image { id: chosen.id.clone(), source: Box::new(source) };
+    let image = pool.load(chosen.position).map_err(refused)?;
+    Ok(Size { height: image.height(), width: image.width() })
+}
+
+/// Removes images of an earlier selection: files named by a rank that are not among those of this one.
+fn remove_earlier(folder: &Path, placed: &[Placed]) -> Result<(), AnnotationToolError> {
+    let entries = std::fs::read_dir(folder).map_err(AnnotationToolError::io("list", folder))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ranked = name.split_once('-').is_some_and(|(rank, _)| rank.len() >= 4 && rank.parse::<usize>().is_ok());
+        if ranked && placed.iter().all(|placed| placed.file != name) {
+            std::fs::remove_file(entry.path()).map_err(AnnotationToolError::io("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
