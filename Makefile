@@ -5,8 +5,8 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all peers test-clients load-clients bless models fixtures fuzz clean
-.PHONY: help setup build plugin demo demo-rounds check test test-all test-deploy test-label-studio peers bless models fixtures fuzz clean
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-deploy test-label-studio
+.PHONY: peers bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -69,6 +69,7 @@ test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients
 load-clients: setup .toolchain/clients/ready ## requests per second of `isal serve` beside FastAPI + uvicorn + onnxruntime
 	cargo build --release
 	.toolchain/clients/bin/python tests/clients/load.py $(ISAL)
+
 test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML reader and Python's ONNX Runtime, in their own environment
 	python3 -m venv .toolchain/deploy && .toolchain/deploy/bin/pip install --quiet tritonclient[grpc]==2.73.0 onnxruntime==1.32.0 pillow==13.0.0 PyYAML==6.0.4
 	cargo test --release -p isal --test deploy -- --ignored

@@ -5,8 +5,8 @@
 //! `I = -s . grad l`. The more negative the influence, the more labelling that image is expected to
 //! lower the loss on the reference set.
 
-pub mod audit;
 pub mod annotation_tools;
+pub mod audit;
 pub mod bench;
 pub mod classifier;
 pub mod cli;

@@ -1,7 +1,7 @@
 //! What a command's end means: exit codes, error text, hints.
 
-use crate::audit::AuditError;
 use crate::annotation_tools::AnnotationToolError;
+use crate::audit::AuditError;
 use crate::classifier::ClassifierError;
 use crate::compare::CompareError;
 use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
