@@ -9,22 +9,33 @@ fn isal() -> Command {
     Command::new(assert_cmd::cargo::cargo_bin!("isal"))
 }
 
+/// A program that does not outlive its test.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts the program, and gives what it says once it answers.
-fn started(place: &Place, arguments: &[&str]) -> (Child, serde_json::Value) {
-    let mut child = isal()
+fn started(place: &Place, arguments: &[&str]) -> (Started, serde_json::Value) {
+    let mut command = isal();
+    command
         .args(["serve", "--repository"])
         .arg(place.folder.path())
         .args(["--http-port", "0", "--grpc-port", "0", "--json", "--execution-provider", "cpu"])
         .args(arguments)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("started");
+        .stderr(Stdio::piped());
+    let mut started = Started(command.spawn().expect("started"));
+    let child = &mut started.0;
     let mut text = String::new();
     for line in BufReader::new(child.stdout.as_mut().expect("a pipe")).lines() {
         text.push_str(&line.expect("text"));
         if let Ok(value) = serde_json::from_str(&text) {
-            return (child, value);
+            return (started, value);
         }
     }
     let mut said = String::new();
@@ -44,13 +55,14 @@ fn it_answers_until_it_is_asked_to_end_and_ends_well() {
     place.put("affine", 1, &affine(2.0));
     // Ctrl-C, and what Kubernetes sends.
     for signal in [Signal::INT, Signal::TERM] {
-        let (mut child, said) = started(&place, &["--log", "debug", "--log-format", "json"]);
+        let (mut started, said) = started(&place, &["--log", "debug", "--log-format", "json"]);
         assert_eq!((&said["schema"], &said["models"][0]["ready"]), (&"isal-serve/1".into(), &true.into()), "{said}");
         assert!(address(&said).ip().is_loopback(), "nobody else is let in unless that is asked for");
         let headers = [("x-request-id", "find-me")];
         let answer = request(address(&said), "POST", "/v2/models/affine/infer", &headers, ask("[1,2,3]").as_bytes());
         assert_eq!(answer.json()["outputs"][0]["data"], serde_json::json!([3.0, 5.0, 7.0]));
         assert_eq!(answer.headers["x-request-id"], "find-me");
+        let child = &mut started.0;
         kill_process(Pid::from_raw(child.id() as i32).expect("a process"), signal).expect("asked");
         let mut log = String::new();
         child.stderr.take().expect("a pipe").read_to_string(&mut log).expect("text");
