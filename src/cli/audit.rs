@@ -49,12 +49,12 @@ pub struct Options {
     scope: String,
     /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
     #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
-    #[arg(help_heading = "Influence")]
+    #[arg(help_heading = "Influence", hide_short_help = true)]
     solver: String,
     /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
-    #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence")]
+    #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence", hide_short_help = true)]
     damping: String,
-    /// How long to train on random halves of the labelled images: 90s, 10m, 2h; 0 trains nothing
+    /// How long to train on halves of the labelled images: 90s, 10m, 2h; 0: no training
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = time, help_heading = "Training")]
     time: Duration,
     /// The model whose weights each training starts from (default: --model itself, as fine-tuning does)
@@ -62,8 +62,9 @@ pub struct Options {
     /// Give the untrained model that yours was trained from, so that trainings on halves are like the model's own.
     #[arg(long, value_name = "FILE.onnx", help_heading = "Training")]
     initial: Option<PathBuf>,
-    /// Epochs, rates and the like: a configuration of a run, of which the part [train] is read, or that part alone (default:
-    /// those of `isal train`)
+    /// Epochs and rates: the part [train] of a run's configuration (default: those of `isal train`)
+    ///
+    /// A file with that part alone will do.
     #[arg(long, value_name = "FILE.toml", help_heading = "Training")]
     training: Option<PathBuf>,
     /// Most halves
@@ -96,7 +97,7 @@ More negative influence = labelling the image is expected to lower the reference
 audit.json and audit.svg; the same command goes on after an interruption, and with more time trains on more halves.";
 
 const EXAMPLE: &str = "\
-Example: isal audit --model model.onnx --labeled labeled/ --reference ref/ --pool pool/ --initial untrained.onnx -o audit";
+Example: isal audit --model model.onnx --labeled labeled/ --pool pool/ --initial untrained.onnx -o audit";
 
 const EXAMPLES: &str = "\
 Examples:

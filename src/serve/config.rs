@@ -1,7 +1,8 @@
 //! A model's `config.pbtxt`: protobuf text with Triton's fields, read by the message's own descriptors.
 //!
 //! A field that is not known is passed over and named, so that a repository written for a newer server loads. What asks for
-//! something that is not done here (sequences, ensembles, reshaped inputs, another backend) is refused.
+//! something that is not done here (sequences, ensembles, reshaped inputs, another backend) is refused. Lists of messages may do
+//! without a colon, `input [ { ... } ]`, as protobuf has it and most configurations are written.
 
 use super::proto::model_config::SchedulingChoice;
 use super::proto::{self, ModelConfig};
@@ -67,7 +68,7 @@ pub fn read(text: &str, name: &str) -> Result<Config, ConfigError> {
         return Err(ConfigError::TooLong);
     }
     let descriptor = proto::model_config().ok_or(ConfigError::NoDescriptor)?;
-    let mut text = text.to_owned();
+    let mut text = with_colons(text);
     let mut passed_over = Vec::new();
     let message = loop {
         let error = match DynamicMessage::parse_text_format(descriptor.clone(), &text) {
@@ -78,7 +79,7 @@ pub fn read(text: &str, name: &str) -> Result<Config, ConfigError> {
         let reason = error.to_string();
         let unknown = reason.strip_prefix("field '").and_then(|rest| rest.split('\'').next()).map(str::to_owned);
         let unknown = unknown.filter(|_| reason.contains("not found for message"));
-        let field = offset.and_then(|offset| Some((offset, end_of_field(&text, offset)?)));
+        let field = offset.and_then(|offset| Some((offset, behind_separator(&text, end_of_field(&text, offset)?))));
         match (unknown, field) {
             (Some(unknown), Some((start, end))) if passed_over.len() < MAX_UNKNOWN => {
                 // Blanks keep the lines and columns of what follows.
@@ -96,6 +97,52 @@ pub fn read(text: &str, name: &str) -> Result<Config, ConfigError> {
         message.transcode_to().map_err(|e| ConfigError::Text { line: 1, reason: e.to_string() })?;
     check(&message, name)?;
     Ok(Config { message, passed_over })
+}
+
+/// The text with a colon before each list that has none: the parser asks for one. Lines stay what they are.
+fn with_colons(text: &str) -> String {
+    let mut with = String::with_capacity(text.len() + 16);
+    // What stands before, but for blanks and comments.
+    let mut before = ' ';
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '#' => {
+                with.push(c);
+                with.extend(chars.by_ref().take_while(|c| *c != '\n'));
+                // The end of the line, which the last line may lack.
+                with.push('\n');
+                continue;
+            }
+            '"' | '\'' => {
+                with.push(c);
+                let mut escaped = false;
+                for inner in chars.by_ref() {
+                    with.push(inner);
+                    if inner == c && !escaped {
+                        break;
+                    }
+                    escaped = inner == '\\' && !escaped;
+                }
+                before = c;
+                continue;
+            }
+            '[' if before.is_ascii_alphanumeric() || before == '_' => with.push(':'),
+            _ => {}
+        }
+        with.push(c);
+        if !c.is_whitespace() {
+            before = c;
+        }
+    }
+    with
+}
+
+/// Behind the comma or semicolon that ends a field, where one does.
+fn behind_separator(text: &str, end: usize) -> usize {
+    let rest = text.get(end..).unwrap_or_default();
+    let blanks = rest.len() - rest.trim_start().len();
+    if rest.trim_start().starts_with([',', ';']) { end + blanks + 1 } else { end }
 }
 
 /// Where the field that begins at `start` ends: behind its scalar, or behind the bracket that closes its message or list.
@@ -176,7 +223,6 @@ fn check(config: &ModelConfig, name: &str) -> Result<(), ConfigError> {
         ("input.is_shape_tensor", config.input.iter().any(|input| input.is_shape_tensor)),
         ("input.allow_ragged_batch", config.input.iter().any(|input| input.allow_ragged_batch)),
         ("input.optional", config.input.iter().any(|input| input.optional)),
-        ("output.reshape", config.output.iter().any(|output| output.reshape.is_some())),
         ("output.is_shape_tensor", config.output.iter().any(|output| output.is_shape_tensor)),
     ];
     match not_done.iter().find(|(_, asked)| *asked) {

@@ -88,7 +88,7 @@ fn tensor(port: &Port, value: &Value) -> Result<Tensor, Refusal> {
     let datatype = Datatype::of_element(value.element);
     let datatype =
         datatype.ok_or_else(|| Refusal::Failed { reason: format!("output `{}` has no datatype", port.name) })?;
-    Ok(Tensor { name: port.name.clone(), datatype, shape: value.shape.clone(), data: value.data.clone() })
+    Ok(Tensor { name: port.name.clone(), datatype, shape: port.given(&value.shape), data: value.data.clone() })
 }
 
 /// The place of each output that is given, and its number of classes.

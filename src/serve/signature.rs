@@ -22,9 +22,21 @@ pub struct Port {
     pub datatype: Datatype,
     /// Sizes of its axes, that of the batch included; `None` is free.
     pub shape: Vec<Option<usize>>,
+    /// Whether the model gives the same elements with other axes, so that the shape has to be put on them.
+    pub reshaped: bool,
 }
 
 impl Port {
+    /// The shape that clients are given of a value that the model gave with this shape.
+    pub(super) fn given(&self, own: &[usize]) -> Vec<usize> {
+        if !self.reshaped {
+            return own.to_vec();
+        }
+        // The batch axis alone is free.
+        let rows = own.first().copied().unwrap_or(1);
+        self.shape.iter().map(|size| size.unwrap_or(rows)).collect()
+    }
+
     /// The shape with -1 for free axes, as the protocol has it.
     pub fn dims(&self) -> Vec<i64> {
         self.shape.iter().map(|size| size.map_or(-1, |size| i64::try_from(size).unwrap_or(-1))).collect()
@@ -120,8 +132,11 @@ pub enum SignatureError {
 /// One side of a model, as the configuration has it.
 struct Said<'a> {
     kind: &'static str,
-    ports: Vec<(&'a str, i32, &'a [i64])>,
+    ports: Vec<SaidPort<'a>>,
 }
+
+/// Name, type and axes; and the axes that the model itself has, where they are others.
+type SaidPort<'a> = (&'a str, i32, &'a [i64], Option<&'a [i64]>);
 
 impl Signature {
     /// Brings the model's own inputs and outputs together with what the configuration says; `given` is absent where there is
@@ -149,12 +164,9 @@ impl Signature {
         }
         let inputs = Said {
             kind: "input",
-            ports: config.input.iter().map(|i| (i.name.as_str(), i.data_type, i.dims.as_slice())).collect(),
+            ports: config.input.iter().map(|i| (i.name.as_str(), i.data_type, i.dims.as_slice(), None)).collect(),
         };
-        let outputs = Said {
-            kind: "output",
-            ports: config.output.iter().map(|o| (o.name.as_str(), o.data_type, o.dims.as_slice())).collect(),
-        };
+        let outputs = Said { kind: "output", ports: config.output.iter().map(said_output).collect() };
         let (inputs, outputs) = (inputs.with(model.0, max_batch)?, outputs.with(model.1, max_batch)?);
         let (mut batching, mut queue) = (Batching::default(), limits.queue);
         if let Some(SchedulingChoice::DynamicBatching(said)) = &config.scheduling_choice {
@@ -173,6 +185,16 @@ impl Signature {
     }
 }
 
+fn said_output(output: &proto::ModelOutput) -> SaidPort<'_> {
+    let own = output.reshape.as_ref().map(|reshape| reshape.shape.as_slice());
+    (output.name.as_str(), output.data_type, output.dims.as_slice(), own)
+}
+
+/// Elements of axes that are all fixed.
+fn elements(dims: &[i64]) -> Option<u64> {
+    dims.iter().try_fold(1_u64, |all, size| all.checked_mul(u64::try_from(*size).ok()?))
+}
+
 impl Said<'_> {
     fn with(&self, model: &[runtime::Port], max_batch: usize) -> Result<Vec<Port>, SignatureError> {
         let kind = self.kind;
@@ -188,29 +210,38 @@ impl Said<'_> {
         let Some(datatype) = Datatype::of_element(port.element) else {
             return Err(SignatureError::NoWord { kind, name, element: port.element.to_string() });
         };
-        let own = Port { name: name.clone(), datatype, shape: port.shape.clone().unwrap_or_default() };
+        let own = Port { name: name.clone(), datatype, shape: port.shape.clone().unwrap_or_default(), reshaped: false };
         if max_batch > 0 && port.shape.as_ref().is_some_and(|shape| shape.first() != Some(&None)) {
             return Err(SignatureError::NoBatchAxis { max_batch, kind, name, shape: own.dims() });
         }
-        let Some((_, number, dims)) = self.ports.iter().find(|(said, ..)| *said == name) else { return Ok(own) };
+        let Some((_, number, dims, reshape)) = self.ports.iter().find(|(said, ..)| *said == name) else {
+            return Ok(own);
+        };
         if *number != datatype.config() {
             let found = Datatype::of_config(*number).map_or_else(|| "no data type".to_owned(), |d| d.to_string());
             return Err(SignatureError::Datatype { kind, name, found, expected: datatype });
         }
         let batch = (max_batch > 0).then_some(-1);
-        let found: Vec<i64> = batch.into_iter().chain(dims.iter().copied()).collect();
-        let shape: Vec<Option<usize>> = found.iter().map(|size| usize::try_from(*size).ok()).collect();
+        let with_batch = |dims: &[i64]| batch.into_iter().chain(dims.iter().copied()).collect::<Vec<i64>>();
+        let sizes = |dims: &[i64]| dims.iter().map(|size| usize::try_from(*size).ok()).collect::<Vec<_>>();
+        // What the model has to have; clients are told `dims`.
+        let found = with_batch(reshape.unwrap_or(dims));
+        let shape = sizes(&found);
         let agrees = port.shape.as_ref().is_none_or(|own| {
             let same = |(a, b): (&Option<usize>, &Option<usize>)| a.is_none() || b.is_none() || a == b;
             own.len() == shape.len() && own.iter().zip(&shape).all(same)
         });
-        if !agrees || found.iter().any(|size| *size < -1) {
+        let same_elements = reshape.is_none_or(|own| elements(own).is_some() && elements(own) == elements(dims));
+        if !agrees || !same_elements || found.iter().any(|size| *size < -1) {
             return Err(SignatureError::Shape { kind, name, found, expected: own.dims() });
+        }
+        if reshape.is_some() {
+            return Ok(Port { name, datatype, shape: sizes(&with_batch(dims)), reshaped: true });
         }
         // Of two words on an axis the narrower counts.
         let model = port.shape.clone().unwrap_or_else(|| vec![None; shape.len()]);
         let shape = shape.iter().zip(&model).map(|(said, own)| said.or(*own)).collect();
-        Ok(Port { name, datatype, shape })
+        Ok(Port { name, datatype, shape, reshaped: false })
     }
 }
 
@@ -309,6 +340,13 @@ mod tests {
             let error = of(Some(text), None).expect_err(text).to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
+        let reshaped =
+            "max_batch_size: 4 output { name: \"y\" data_type: TYPE_FP32 dims: [ 2, 5 ] reshape { shape: [ 10 ] } }";
+        let signature = of(Some(reshaped), None).expect("it goes together");
+        assert_eq!(signature.outputs[0].dims(), [-1, 2, 5]);
+        assert_eq!(signature.outputs[0].given(&[3, 10]), [3, 2, 5]);
+        let other = reshaped.replace("[ 2, 5 ]", "[ 3, 5 ]");
+        assert!(matches!(of(Some(&other), None), Err(SignatureError::Shape { .. })), "other elements");
         let error = of(Some("max_batch_size: 4"), Some(1)).expect_err("no batch axis");
         assert!(matches!(error, SignatureError::NoBatchAxis { .. }));
     }

@@ -34,7 +34,7 @@ fn images_of_the_models_size_get_the_very_influences_of_a_sweep() {
     assert_eq!(by_isal(&place, "inside.onnx", &images), expected, "by a sweep");
 
     // As any program with ONNX Runtime gives it the bytes of a decoder.
-    let bytes: Vec<f32> = images.iter().flat_map(|path| bytes(path)).map(f32::from).collect();
+    let bytes: Vec<f32> = images.iter().flat_map(bytes).map(f32::from).collect();
     let bytes = Array4::from_shape_vec((images.len(), 28, 28, 1), bytes).expect("images of 28x28");
     assert_same(&run(&place, &bytes), &expected);
 }

@@ -1,7 +1,8 @@
 //! An influence graph behind the server: its influences are those of the closed form, and the server says what they mean.
 
-use super::place::{request, start};
+use super::place::{Place, request, start};
 use isal::serve::Source;
+use isal_exporters::serving::{TritonConfig, TritonOptions};
 use isal_onnx::influence::{Direction, TangentOptions};
 use isal_onnx::{Builder, DataType, Model, Tensor, ValueType};
 use serde_json::json;
@@ -38,15 +39,35 @@ fn influence(x: [f32; 2]) -> f64 {
     -(0..3).map(one).sum::<f64>()
 }
 
+fn graph() -> Model {
+    let task =
+        classes::Classes { logits: "logits".to_owned(), classes: 3, top_k: 1, per_class: false, embedding: false };
+    let direction = Direction::from([("w".to_owned(), Tensor::new([2, 3], ALONG.as_flattened()))]);
+    task.tangent(&logistic(), &[direction], TangentOptions::default()).expect("built")
+}
+
+/// What `isal export triton` writes is a repository of ours too: the influence of each image is a row of one number.
+#[test]
+fn a_repository_written_for_triton_is_served() {
+    let (place, graph) = (Place::new(), graph());
+    place.put("i", 1, &graph);
+    let config = TritonConfig::of("i", &graph, None, &TritonOptions::default()).expect("a configuration");
+    place.configure("i", &config.to_string());
+    let place = place.started(|_| {});
+    let address = place.http();
+    let body = json!({"inputs": [{"name": "images", "shape": [2, 1, 1, 2], "datatype": "FP32",
+        "data": [1.0, 2.0, -3.0, 0.5]}], "outputs": [{"name": "influence"}]});
+    let answer = request(address, "POST", "/v2/models/i/infer", &[], body.to_string().as_bytes()).json();
+    assert_eq!(answer["outputs"][0]["shape"], json!([2, 1]), "{answer}");
+    let found: Vec<f64> = serde_json::from_value(answer["outputs"][0]["data"].clone()).expect("numbers");
+    assert!(found.iter().zip([[1.0, 2.0], [-3.0, 0.5]]).all(|(a, x)| (a - influence(x)).abs() < 1e-5), "{found:?}");
+}
+
 #[test]
 fn influences_are_served_as_the_graph_gives_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("influence.onnx");
-    let task =
-        classes::Classes { logits: "logits".to_owned(), classes: 3, top_k: 1, per_class: false, embedding: false };
-    let direction = Direction::from([("w".to_owned(), Tensor::new([2, 3], ALONG.as_flattened()))]);
-    let graph = task.tangent(&logistic(), &[direction], TangentOptions::default()).expect("built");
-    graph.write(&path).expect("written");
+    graph().write(&path).expect("written");
     let server = start(Source::Files([("i".to_owned(), path)].into()), |_| {});
     assert!(server.gives_influence("i"));
     let address = server.http().expect("it listens");
