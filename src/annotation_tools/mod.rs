@@ -1,7 +1,7 @@
 //! Selected images in the forms that annotation tools read, and what their exports say of images.
 //!
 //! Out: the images in one folder, named by their rank, and beside it a file for each tool, with what the model believes as
-//! pre-annotations and influence and score where a form has a place for them ([`write`]). Back: exports of Label Studio and CVAT
+//! pre-annotations and influence and score where a form has a place for them ([`write()`]). Back: exports of Label Studio and CVAT
 //! as an answer an image ([`read`]); whose images these are, and which labels fit, is for the caller.
 
 mod answered;
