@@ -97,6 +97,17 @@ pub fn make_folder(path: &Path) -> Result<(), DurableError> {
     std::fs::create_dir_all(path).map_err(io("create the folder", path))
 }
 
+/// Removes a folder with what is in it, where it is there.
+///
+/// # Errors
+/// [`DurableError::Io`].
+pub fn remove_folder(path: &Path) -> Result<(), DurableError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Temporary files are private to their owner; finished ones are as readable as any other.
 #[cfg(unix)]
 fn make_readable(file: &File) -> std::io::Result<()> {

@@ -101,15 +101,31 @@ pub fn write(
     stem: &str,
 ) -> Result<Written, AnnotationToolError> {
     let images = folder.join(stem);
-    std::fs::create_dir_all(&images).map_err(AnnotationToolError::io("create the folder", &images))?;
-    let mut placed = Vec::new();
-    for (place, chosen) in to_label.images.iter().enumerate() {
-        let file = put(to_label.pool, chosen.position, &images, &name(place, &chosen.id))?;
-        let size = size(to_label.pool, chosen)?;
-        placed.push(Placed { chosen, file, size });
-    }
-    remove_earlier(&images, &placed)?;
-    let mut written = Written { files: vec![("images to label", images.clone())], ..Written::default() };
+    durable::make_folder(&images)?;
+    let place =
+        |(place, chosen): (usize, &Chosen)| put(to_label.pool, chosen.position, &images, &name(place, &chosen.id));
+    let files = to_label.images.iter().enumerate().map(place).collect::<Result<Vec<_>, _>>()?;
+    remove_earlier(&images, &files)?;
+    let mut written = write_forms(forms, to_label, files, folder, stem)?;
+    written.files.insert(0, ("images to label", images));
+    Ok(written)
+}
+
+/// Writes the files of [`write()`] for images that lie in `FOLDER/NAME/` already, under the names `files`.
+///
+/// # Errors
+/// The same.
+pub(crate) fn write_forms(
+    forms: &[ToolForm],
+    to_label: &ToLabel,
+    files: Vec<String>,
+    folder: &Path,
+    stem: &str,
+) -> Result<Written, AnnotationToolError> {
+    let images = folder.join(stem);
+    let sized = |(chosen, file)| Ok(Placed { chosen, file, size: size(to_label.pool, chosen)? });
+    let placed = to_label.images.iter().zip(files).map(sized).collect::<Result<Vec<_>, AnnotationToolError>>()?;
+    let mut written = Written::default();
     for form in forms {
         let at = |ending: &str| folder.join(format!("{stem}{ending}"));
         let mut file = |what: &'static str, path: PathBuf, text: String| -> Result<(), AnnotationToolError> {
@@ -160,12 +176,12 @@ fn size(pool: &Dataset, chosen: &Chosen) -> Result<Size, AnnotationToolError> {
 }
 
 /// Removes images of an earlier selection: files named by a rank that are not among those of this one.
-fn remove_earlier(folder: &Path, placed: &[Placed]) -> Result<(), AnnotationToolError> {
+fn remove_earlier(folder: &Path, files: &[String]) -> Result<(), AnnotationToolError> {
     let entries = std::fs::read_dir(folder).map_err(AnnotationToolError::io("list", folder))?;
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let ranked = name.split_once('-').is_some_and(|(rank, _)| rank.len() >= 4 && rank.parse::<usize>().is_ok());
-        if ranked && placed.iter().all(|placed| placed.file != name) {
+        if ranked && !files.contains(&name) {
             std::fs::remove_file(entry.path()).map_err(AnnotationToolError::io("remove", &entry.path()))?;
         }
     }

@@ -4,6 +4,7 @@ use super::AnnotationToolError;
 use super::form::{Placed, ToLabel};
 use super::images::put;
 use crate::data::plain;
+use crate::durable;
 use std::path::Path;
 
 /// A list with an empty column of labels, which `isal label import` takes once it is filled.
@@ -35,12 +36,12 @@ pub(super) fn by_class(
     }
     for class in to_label.classes {
         let folder = folder.join(plain(class));
-        std::fs::create_dir_all(&folder).map_err(AnnotationToolError::io("create the folder", &folder))?;
+        durable::make_folder(&folder)?;
     }
     for Placed { chosen, file, .. } in placed {
         let class = chosen.guess.and_then(|guess| to_label.classes.get(guess)).map_or("unknown", String::as_str);
         let folder = folder.join(plain(class));
-        std::fs::create_dir_all(&folder).map_err(AnnotationToolError::io("create the folder", &folder))?;
+        durable::make_folder(&folder)?;
         let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
         match to_label.pool.path(chosen.position) {
             Some(_) => drop(put(to_label.pool, chosen.position, &folder, stem)?),

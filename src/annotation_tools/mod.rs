@@ -15,6 +15,7 @@ mod lists;
 
 pub use answered::{Answer, Answered, read};
 pub use error::AnnotationToolError;
+pub(crate) use form::write_forms;
 pub use form::{ToLabel, ToolForm, Written, write};
 pub use images::Chosen;
 pub(crate) use images::{file_name, name, put, write_png};

@@ -191,7 +191,7 @@ fn trained(
     for training in 0..retraining.trainings {
         let out = options.out.join("training");
         // What an interrupted training of another half has left.
-        remove(&out)?;
+        durable::remove_folder(&out)?;
         let start = Start {
             model: retraining.initial.clone(),
             task: options.source.task.clone(),
@@ -209,19 +209,9 @@ fn trained(
         let trained = train(&train_options, &Quiet(observer)).map_err(failed)?;
         let evaluated = trained.epochs.last().and_then(|epoch| epoch.test);
         losses.push(evaluated.map_or(f64::NAN, |Evaluation { loss, .. }| loss));
-        remove(&out)?;
+        durable::remove_folder(&out)?;
     }
     Ok(Kept { key: key.to_owned(), losses, seconds: began.elapsed().as_secs_f64() })
-}
-
-fn remove(folder: &Path) -> Result<(), AuditError> {
-    match std::fs::remove_dir_all(folder) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            let path = folder.to_path_buf();
-            Err(durable::DurableError::Io { doing: "remove", path, source }.into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Hears of a training that is one of many: its progress, not every epoch.

@@ -2,7 +2,7 @@
 
 use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
-use super::score::{solver, solver_help};
+use super::score::{check_reference, solver, solver_help};
 use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::audit::{self, AuditOptions, Retraining};
 use crate::data::{Labelled, Pool, Split};
@@ -126,10 +126,7 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
 }
 
 fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOptions> {
-    if given.reference.is_none() && !(given.reference_fraction > 0.0 && given.reference_fraction < 1.0) {
-        let found = given.reference_fraction;
-        return Err(BadRequest(format!("`--reference-fraction` is {found}, expected a share between 0 and 1")).into());
-    }
+    check_reference(given.reference.as_deref(), given.reference_fraction)?;
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
     let task = given.about.options(&given.model, 1)?;
     let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option);

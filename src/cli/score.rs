@@ -325,12 +325,17 @@ pub(super) fn at_least_one(budget: Option<usize>) -> Result<(), BadRequest> {
     }
 }
 
+/// Refuses a share of the labelled images that is none, where no reference set is given.
+pub(super) fn check_reference(given: Option<&Path>, fraction: f64) -> Result<(), BadRequest> {
+    if given.is_some() || (fraction > 0.0 && fraction < 1.0) {
+        return Ok(());
+    }
+    Err(BadRequest(format!("`--reference-fraction` is {fraction}, expected a share between 0 and 1")))
+}
+
 fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<ScoreOptions> {
     at_least_one(given.budget)?;
-    if given.reference.is_none() && !(given.reference_fraction > 0.0 && given.reference_fraction < 1.0) {
-        let found = given.reference_fraction;
-        return Err(BadRequest(format!("`--reference-fraction` is {found}, expected a share between 0 and 1")).into());
-    }
+    check_reference(given.reference.as_deref(), given.reference_fraction)?;
     if let Some(path) = &given.scores {
         ScoreFormat::of(path)?;
     }

@@ -198,7 +198,7 @@ impl Dataset {
             return Err(DataError::UnknownClasses { unknown, expected: classes.to_vec() });
         }
         let map = map.into_iter().flatten().collect();
-        Ok(Dataset::new(Relabelled { inner: self.clone(), map, classes: classes.to_vec() }))
+        Ok(self.mapped(map, classes))
     }
 
     /// SHA-256 over what the data are: number of images, class names, and of every image in order its id, its label and the
@@ -356,56 +356,5 @@ impl Source for Concat {
     fn load(&self, index: usize) -> Result<Image, DataError> {
         let (part, index) = self.part(index).ok_or(DataError::Position { index, len: Source::len(self) })?;
         part.load(index)
-    }
-}
-
-/// The same images under another list of classes; `map[old label]` is the new one.
-struct Relabelled {
-    inner: Dataset,
-    map: Vec<u32>,
-    classes: Vec<String>,
-}
-
-impl Source for Relabelled {
-    fn numbered(&self) -> bool {
-        self.inner.numbered() && self.classes.iter().enumerate().all(|(number, class)| *class == number.to_string())
-    }
-
-    fn len(&self) -> usize {
-        self.inner.len()
-    }
-
-    fn id(&self, index: usize) -> String {
-        self.inner.id(index)
-    }
-
-    fn label(&self, index: usize) -> Option<u32> {
-        let label = self.inner.label(index)?;
-        // A source without class names has numbers alone, which stay.
-        Some(self.map.get(label as usize).copied().unwrap_or(label))
-    }
-
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn stamp(&self, index: usize) -> u64 {
-        Source::stamp(&self.inner, index)
-    }
-
-    fn path(&self, index: usize) -> Option<PathBuf> {
-        self.inner.path(index)
-    }
-
-    fn fields(&self, index: usize) -> Option<Map<String, Value>> {
-        self.inner.fields(index)
-    }
-
-    fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
-        self.inner.beside(index, written)
-    }
-
-    fn load(&self, index: usize) -> Result<Image, DataError> {
-        self.inner.load(index)
     }
 }

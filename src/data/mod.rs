@@ -31,7 +31,6 @@ mod numpy;
 mod open;
 mod pixel_csv;
 mod pixels;
-mod prefixed;
 mod preprocess;
 mod recipe;
 mod records;

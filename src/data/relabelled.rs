@@ -1,43 +1,89 @@
-//! The images of a data set with labels from elsewhere, such as those that people gave.
+//! The images of a data set under other labels, such as those that people gave, or under longer ids.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::{DataError, Dataset, Image, Source, TableProblem};
 
-/// The same images, each with the label that it was given, or none.
-struct WithLabels {
+/// What the labels of the images are.
+enum Labels {
+    /// Their own.
+    Own,
+    /// These, one an image.
+    Given(Vec<Option<u32>>),
+    /// For each of their own the one at its place.
+    Mapped(Vec<u32>),
+}
+
+/// The same images, seen otherwise.
+struct Relabelled {
     inner: Dataset,
-    labels: Vec<Option<u32>>,
+    labels: Labels,
     classes: Vec<String>,
+    numbered: bool,
+    /// In front of every id.
+    prefix: String,
 }
 
 impl Dataset {
     /// The same images with these labels, one an image and counted in `classes`, instead of their own. Images beyond the end of
     /// `labels` have none.
     pub fn with_labels(&self, labels: Vec<Option<u32>>, classes: &[String]) -> Dataset {
-        let source: Arc<dyn Source> = Arc::new(WithLabels { inner: self.clone(), labels, classes: classes.to_vec() });
-        source.into()
+        self.relabelled(Labels::Given(labels), classes, false)
+    }
+
+    /// The same images under another list of classes; `map[old label]` is the new one.
+    pub(super) fn mapped(&self, map: Vec<u32>, classes: &[String]) -> Dataset {
+        let numbered =
+            self.numbered() && classes.iter().enumerate().all(|(number, class)| *class == number.to_string());
+        self.relabelled(Labels::Mapped(map), classes, numbered)
+    }
+
+    /// The same images with `prefix` in front of every id, so that two sets whose ids repeat can be one.
+    pub fn prefixed(&self, prefix: &str) -> Dataset {
+        let (inner, classes) = (self.clone(), self.classes().to_vec());
+        let numbered = self.numbered();
+        Dataset::new(Relabelled { inner, labels: Labels::Own, classes, numbered, prefix: prefix.to_owned() })
+    }
+
+    fn relabelled(&self, labels: Labels, classes: &[String], numbered: bool) -> Dataset {
+        let (inner, classes) = (self.clone(), classes.to_vec());
+        Dataset::new(Relabelled { inner, labels, classes, numbered, prefix: String::new() })
     }
 }
 
-impl Source for WithLabels {
+impl Source for Relabelled {
     fn len(&self) -> usize {
         self.inner.len()
     }
 
     fn id(&self, index: usize) -> String {
-        self.inner.id(index)
+        match self.inner.id(index) {
+            // Past the end.
+            id if id.is_empty() => id,
+            id => format!("{}{id}", self.prefix),
+        }
     }
 
     fn label(&self, index: usize) -> Option<u32> {
-        self.labels.get(index).copied().flatten()
+        match &self.labels {
+            Labels::Own => self.inner.label(index),
+            Labels::Given(labels) => labels.get(index).copied().flatten(),
+            Labels::Mapped(map) => {
+                let label = self.inner.label(index)?;
+                // A source without class names has numbers alone, which stay.
+                Some(map.get(label as usize).copied().unwrap_or(label))
+            }
+        }
     }
 
     fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    fn numbered(&self) -> bool {
+        self.numbered
     }
 
     fn stamp(&self, index: usize) -> u64 {

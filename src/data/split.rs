@@ -210,23 +210,22 @@ fn labelled_only<R: Role>(dataset: Dataset) -> Result<Split<R>, SplitError> {
     Ok(Split::assume(dataset))
 }
 
+/// Images whose labels are not asked for.
+fn labelled_or_not<R: Role>(dataset: Dataset) -> Result<Split<R>, SplitError> {
+    if dataset.is_empty() { Err(SplitError::Empty { role: R::NAME }) } else { Ok(Split::assume(dataset)) }
+}
+
 impl Split<Pool> {
     /// Images to choose from. Labels, if there are any, stay for simulations; scoring does not ask for them.
     pub fn new(dataset: Dataset) -> Result<Self, SplitError> {
-        if dataset.is_empty() {
-            return Err(SplitError::Empty { role: Pool::NAME });
-        }
-        Ok(Split::assume(dataset))
+        labelled_or_not(dataset)
     }
 }
 
 impl Split<Served> {
     /// Images that a selection is to serve; their labels are not asked for.
     pub fn new(dataset: Dataset) -> Result<Self, SplitError> {
-        if dataset.is_empty() {
-            return Err(SplitError::Empty { role: Served::NAME });
-        }
-        Ok(Split::assume(dataset))
+        labelled_or_not(dataset)
     }
 }
 

@@ -24,13 +24,8 @@ impl Unfinished {
         let name = place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let partial = place.with_file_name(format!(".{name}.partial"));
         // What a killed export left.
-        match fs::remove_dir_all(&partial) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(DeployError::io("remove", &partial)(error));
-            }
-            _ => {}
-        }
-        fs::create_dir_all(&partial).map_err(DeployError::io("create the folder", &partial))?;
+        durable::remove_folder(&partial)?;
+        durable::make_folder(&partial)?;
         Ok(Unfinished { partial, place: place.to_path_buf(), finished: false })
     }
 
@@ -41,7 +36,7 @@ impl Unfinished {
     pub(super) fn path(&self, name: &str) -> Result<PathBuf, DeployError> {
         let path = self.partial.join(name);
         let folder = path.parent().unwrap_or(&self.partial);
-        fs::create_dir_all(folder).map_err(DeployError::io("create the folder", folder))?;
+        durable::make_folder(folder)?;
         Ok(path)
     }
 

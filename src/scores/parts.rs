@@ -4,7 +4,7 @@
 //! starts again reads the parts that are there, scores the rest, and ends with the same table.
 
 use super::{BeliefColumn, Rows, ScoreError, ScoreRow, Stored};
-use crate::durable::DurableError;
+use crate::durable;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -54,11 +54,7 @@ impl Parts {
         size: usize,
         covered: Range<usize>,
     ) -> Result<Parts, ScoreError> {
-        std::fs::create_dir_all(folder).map_err(|source| DurableError::Io {
-            doing: "create the folder",
-            path: folder.to_path_buf(),
-            source,
-        })?;
+        durable::make_folder(folder)?;
         let (folder, key, columns) = (folder.to_path_buf(), key.to_owned(), columns.to_vec());
         Ok(Parts { folder, key, columns, size: size.max(1), covered })
     }

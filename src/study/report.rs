@@ -143,11 +143,7 @@ fn setting(name: String, runs: &[&Planned]) -> Result<Setting, StudyError> {
 /// # Errors
 /// When a file cannot be written.
 pub fn write(report: &StudyReport, out: &Path) -> Result<(), StudyError> {
-    std::fs::create_dir_all(out).map_err(|source| durable::DurableError::Io {
-        doing: "create the folder",
-        path: out.to_path_buf(),
-        source,
-    })?;
+    durable::make_folder(out)?;
     // A report has no key that is no text; a number that JSON lacks becomes null.
     let json = serde_json::to_vec_pretty(report).unwrap_or_default();
     durable::write_bytes(&out.join("study.json"), &json)?;

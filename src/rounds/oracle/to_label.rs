@@ -4,7 +4,7 @@
 use super::super::going::Going;
 use super::super::state::Layout;
 use super::super::{RoundsError, state};
-use crate::annotation_tools::{Chosen, ToLabel, name, put, write as write_for_tools};
+use crate::annotation_tools::{Chosen, ToLabel, name, put, write_forms};
 use crate::durable;
 use crate::select::Selection;
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ pub(super) fn write(going: &Going, round: usize, ids: &[String]) -> Result<(), R
     let folder = going.layout().round(round).join(FOLDER);
     state::make_folder(&folder)?;
     let mut table = csv::Writer::from_writer(Vec::new());
-    let mut lines = Vec::new();
+    let (mut lines, mut files) = (Vec::new(), Vec::new());
     let refused = |error: csv::Error| RoundsError::Write { path: folder.with_extension("csv"), source: error.into() };
     table.write_record(["path", "label", "id"]).map_err(refused)?;
     for (place, id) in ids.iter().enumerate() {
@@ -40,15 +40,16 @@ pub(super) fn write(going: &Going, round: usize, ids: &[String]) -> Result<(), R
         table.write_record([path.as_str(), "", id]).map_err(refused)?;
         lines.extend(serde_json::json!({ "path": path, "label": null, "id": id }).to_string().into_bytes());
         lines.push(b'\n');
+        files.push(file);
     }
     let table = table.into_inner().unwrap_or_default();
     durable::write_bytes(&folder.with_extension("jsonl"), &lines)?;
     durable::write_bytes(&list(&going.layout(), round), &table)?;
-    for_tools(going, round, ids)
+    for_tools(going, round, ids, files)
 }
 
-/// The forms of annotation tools, with what the model of the round before believes of the images.
-fn for_tools(going: &Going, round: usize, ids: &[String]) -> Result<(), RoundsError> {
+/// The forms of annotation tools, with what the model of the round before believes of the images, which are `files` of the folder.
+fn for_tools(going: &Going, round: usize, ids: &[String], files: Vec<String>) -> Result<(), RoundsError> {
     let forms = &going.config.oracle.forms;
     if forms.is_empty() {
         return Ok(());
@@ -69,6 +70,6 @@ fn for_tools(going: &Going, round: usize, ids: &[String]) -> Result<(), RoundsEr
         _ => going.config.select.row().name,
     };
     let to_label = ToLabel { pool: &going.pool, images: &images, classes: &going.classes, chosen_by, url: None };
-    write_for_tools(forms, &to_label, &going.layout().round(round), FOLDER)?;
+    write_forms(forms, &to_label, files, &going.layout().round(round), FOLDER)?;
     Ok(())
 }

@@ -50,7 +50,7 @@ impl Kept {
         let name: String = Sha256::digest(reading).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let folder = folder.join(name);
         let io = |doing, source| DurableError::Io { doing, path: folder.clone(), source };
-        std::fs::create_dir_all(&folder).map_err(|source| io("create the folder", source))?;
+        durable::make_folder(&folder)?;
         let entries = std::fs::read_dir(&folder).map_err(|source| io("list", source))?;
         let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
         files.retain(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
