@@ -2,8 +2,9 @@
 //!
 //! [`build`] makes a network of the [`zoo`] with freshly drawn weights under PyTorch's parameter names, so
 //! that a state dict saved from PyTorch fits by name ([`weights`]). [`Head`] draws the last layer of any classifier anew. [`seeded`] makes weights out of a seed and a name. [`losses`] has the
-//! built-in tasks, each as a loss graph and a decode graph. [`serving`] lays models out for serving stacks. Nothing here runs a model or trains one.
+//! built-in tasks, each as a loss graph and a decode graph, [`detection`] detectors and theirs. [`serving`] lays models out for serving stacks. Nothing here runs a model or trains one.
 
+pub mod detection;
 mod error;
 mod head;
 mod lenet;
@@ -20,4 +21,4 @@ mod zoo;
 
 pub use error::{Error, Mismatch, Result};
 pub use head::Head;
-pub use zoo::{Entry, ModelOptions, build, zoo};
+pub use zoo::{Entry, ModelOptions, build, models, zoo};

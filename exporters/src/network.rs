@@ -102,14 +102,25 @@ impl Network {
     /// Convolution with normal weights of standard deviation `gain * sqrt(2 / (kernel^2 * channels / groups))`: He
     /// initialisation (arXiv 1502.01852) that keeps the scale of gradients, as pycls and torchvision have it.
     pub fn conv(&mut self, x: &Feature, name: &str, conv: Conv) -> Feature {
+        self.conv_as(x, name, name, conv)
+    }
+
+    /// As [`Network::conv`], the node of another name than its weights, which are drawn where they are not there yet: layers
+    /// that share them.
+    pub fn conv_as(&mut self, x: &Feature, name: &str, weights: &str, conv: Conv) -> Feature {
         let Conv { channels, kernel, stride, padding, groups, bias, gain } = conv;
         let fan_out = kernel * kernel * channels / groups;
-        let weight = format!("{name}.weight");
-        self.normal(&weight, &[channels, x.shape[0] / groups, kernel, kernel], gain * (2.0 / fan_out as f32).sqrt());
+        let weight = format!("{weights}.weight");
+        if !self.has(&weight) {
+            let dims = [channels, x.shape[0] / groups, kernel, kernel];
+            self.normal(&weight, &dims, gain * (2.0 / fan_out as f32).sqrt());
+        }
         let mut inputs = vec![x.name.clone(), weight];
         if bias {
-            let bias = format!("{name}.bias");
-            self.constant(&bias, channels, 0.0);
+            let bias = format!("{weights}.bias");
+            if !self.has(&bias) {
+                self.constant(&bias, channels, 0.0);
+            }
             inputs.push(bias);
         }
         let ints = |v: usize, n| vec![v as i64; n];
@@ -182,17 +193,19 @@ impl Network {
         self.add(node, vec![x.shape.iter().product()])
     }
 
-    /// The model whose output is `logits`.
-    pub fn finish(mut self, logits: Feature) -> Model {
-        // The last node writes the output under its public name.
-        for node in &mut self.graph.nodes {
-            for output in node.outputs.iter_mut().filter(|o| **o == logits.name) {
-                "logits".clone_into(output);
+    /// The model with these outputs.
+    pub fn finish<'a>(mut self, outputs: impl IntoIterator<Item = (&'a str, Feature)>) -> Model {
+        for (name, value) in outputs {
+            // The node that makes it writes it under its public name.
+            for node in &mut self.graph.nodes {
+                for output in node.outputs.iter_mut().filter(|o| **o == value.name) {
+                    name.clone_into(output);
+                }
             }
+            let shape = [Dim::from("N")].into_iter().chain(value.shape.iter().copied().map(Dim::from));
+            self.graph.value_types.shift_remove(&value.name);
+            self.graph.outputs.push(ValueInfo::new(name, ValueType::new(DataType::Float, shape)));
         }
-        let shape = [Dim::from("N"), logits.shape[0].into()];
-        self.graph.value_types.shift_remove(&logits.name);
-        self.graph.outputs.push(ValueInfo::new("logits", ValueType::new(DataType::Float, shape)));
         let metadata = [
             ("isal.zoo".to_owned(), self.model.to_owned()),
             ("isal.zoo.parameters".to_owned(), self.parameters.to_string()),
@@ -229,6 +242,11 @@ impl Network {
         self.graph.nodes.push(node);
     }
 
+    /// A node with one output, of this shape but for the batch axis.
+    pub fn layer(&mut self, node: Node, shape: Vec<usize>) -> Feature {
+        self.add(node, shape)
+    }
+
     fn add(&mut self, mut node: Node, shape: Vec<usize>) -> Feature {
         let name = format!("{}.output", node.name);
         node.outputs = vec![name.clone()];
@@ -236,6 +254,55 @@ impl Network {
         self.graph.value_types.insert(name.clone(), ValueType::new(DataType::Float, dims));
         self.graph.nodes.push(node);
         Feature { name, shape }
+    }
+
+    /// Normalisation over the places of each of `groups` groups of channels (arXiv 1803.08494), the node of another name than its
+    /// scale (1 at first) and shift (0), as in [`Network::conv_as`]. In operators of every opset: GroupNormalization came with opset
+    /// 18 and meant something else until 21.
+    pub fn group_norm_as(&mut self, x: &Feature, name: &str, parameters: &str, groups: usize) -> Feature {
+        let channels = x.shape[0];
+        let at = |part: &str| format!("{name}.{part}");
+        let ints = |values: &[i64]| Tensor::new([values.len()], values);
+        let places = x.shape.iter().product::<usize>() / groups;
+        let grouped = self.fixed(&at("grouped"), ints(&[0, groups as i64, places as i64]));
+        let grouped = self.node("Reshape", &at("group"), &[&x.name, &grouped], &[], &[groups, places]);
+        let [one, zero] = [("one", 1.0f32), ("zero", 0.0)]
+            .map(|(part, value)| self.fixed(&at(part), Tensor::new([groups], &vec![value; groups])));
+        let node = Node::new("InstanceNormalization", at("normalise"), [grouped.name, one, zero], [""]);
+        let normal = self.add(node.with("epsilon", 1e-5), grouped.shape);
+        let whole: Vec<i64> = [0].into_iter().chain(x.shape.iter().map(|n| *n as i64)).collect();
+        let whole = self.fixed(&at("whole"), ints(&whole));
+        let mut y = self.node("Reshape", &at("ungroup"), &[&normal.name, &whole], &[], &x.shape);
+        for (part, value, op) in [("weight", 1.0, "Mul"), ("bias", 0.0, "Add")] {
+            let parameter = format!("{parameters}.{part}");
+            if !self.has(&parameter) {
+                self.constant(&parameter, channels, value);
+            }
+            let along = self.fixed(&at(&format!("{part}.dims")), ints(&[channels as i64, 1, 1]));
+            let row = at(&format!("{part}.row"));
+            self.push(Node::new("Reshape", row.clone(), [parameter, along], [row.clone()]));
+            y = self.node(op, &at(part), &[&y.name, &row], &[], &x.shape);
+        }
+        y
+    }
+
+    /// Whether there is a weight of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.graph.initializers.contains_key(name)
+    }
+
+    /// Draws a weight anew, with this standard deviation.
+    pub fn redraw(&mut self, name: &str, std: f32) {
+        let Some(old) = self.graph.initializers.shift_remove(name) else { return };
+        self.parameters -= old.len();
+        self.normal(name, old.dims(), std);
+    }
+
+    /// Begins a parameter of one axis with another value.
+    pub fn begin_at(&mut self, name: &str, value: f32) {
+        if let Some(tensor) = self.graph.initializers.get_mut(name) {
+            *tensor = Tensor::new(tensor.dims().to_vec(), &vec![value; tensor.len()]);
+        }
     }
 
     /// A parameter of normal numbers.

@@ -12,6 +12,7 @@ use crate::Result;
 use crate::network::{Conv, Feature, Network, conv_bn};
 
 /// What makes one residual network of another.
+#[derive(Debug)]
 pub(crate) struct Layout {
     stem: Stem,
     block: Block,
@@ -19,7 +20,14 @@ pub(crate) struct Layout {
     stages: &'static [(usize, usize)],
 }
 
-#[derive(Clone, Copy)]
+impl Layout {
+    /// How many stages there are.
+    pub fn stages(&self) -> usize {
+        self.stages.len()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Stem {
     /// 3x3, for images of some 32 pixels.
     Cifar,
@@ -27,7 +35,7 @@ enum Stem {
     ImageNet,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Block {
     Basic,
     Bottleneck,
@@ -48,11 +56,23 @@ pub(crate) const CIFAR_8: Layout = cifar(&[(16, 1), (32, 1), (64, 1)]);
 pub(crate) const CIFAR_20: Layout = cifar(&[(16, 3), (32, 3), (64, 3)]);
 pub(crate) const CIFAR_56: Layout = cifar(&[(16, 9), (32, 9), (64, 9)]);
 pub(crate) const CIFAR_WIDE_18: Layout = cifar(STAGES_18);
+/// Narrow and shallow, for detectors that a CPU trains.
+pub(crate) const IMAGENET_TINY: Layout = imagenet(Block::Basic, &[(16, 1), (32, 1), (64, 1)]);
 pub(crate) const IMAGENET_18: Layout = imagenet(Block::Basic, STAGES_18);
 pub(crate) const IMAGENET_34: Layout = imagenet(Block::Basic, STAGES_34);
 pub(crate) const IMAGENET_50: Layout = imagenet(Block::Bottleneck, STAGES_34);
 
 pub(crate) fn layers(network: &mut Network, images: Feature, layout: &Layout) -> Result<Feature> {
+    let x = stages(network, images, layout, "").pop().expect("a network has stages");
+    let x = network.global_average(&x, "avgpool");
+    let x = network.flatten(&x, "flatten");
+    let classes = network.classes();
+    Ok(network.linear(&x, "fc", classes, 0.01))
+}
+
+/// What each stage gives, the names of its layers after `prefix`.
+pub(crate) fn stages(network: &mut Network, images: Feature, layout: &Layout, prefix: &str) -> Vec<Feature> {
+    let at = |part: &str| format!("{prefix}{part}");
     let blocks: usize = layout.stages.iter().map(|(_, blocks)| blocks).sum();
     // Without normalisation every block would add its branch's variance to the sum; branches that start
     // smaller by the root of their number keep the sum's scale whatever the depth.
@@ -60,26 +80,25 @@ pub(crate) fn layers(network: &mut Network, images: Feature, layout: &Layout) ->
     let width = layout.stages.first().map_or(0, |(width, _)| *width);
     let mut x = match layout.stem {
         Stem::Cifar => {
-            let x = conv_bn(network, &images, ("conv1", "bn1"), conv(width, 3, 1));
-            network.relu(&x, "relu")
+            let x = conv_bn(network, &images, (&at("conv1"), &at("bn1")), conv(width, 3, 1));
+            network.relu(&x, &at("relu"))
         }
         Stem::ImageNet => {
-            let x = conv_bn(network, &images, ("conv1", "bn1"), conv(width, 7, 2));
-            let x = network.relu(&x, "relu");
-            network.max_pool(&x, "maxpool", 3, 1)
+            let x = conv_bn(network, &images, (&at("conv1"), &at("bn1")), conv(width, 7, 2));
+            let x = network.relu(&x, &at("relu"));
+            network.max_pool(&x, &at("maxpool"), 3, 1)
         }
     };
+    let mut found = Vec::with_capacity(layout.stages.len());
     for (stage, (width, blocks)) in layout.stages.iter().enumerate() {
         for block in 0..*blocks {
             let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-            let name = format!("layer{}.{block}", stage + 1);
+            let name = at(&format!("layer{}.{block}", stage + 1));
             x = residual(network, &x, &name, layout.block, *width, stride, gain);
         }
+        found.push(x.clone());
     }
-    let x = network.global_average(&x, "avgpool");
-    let x = network.flatten(&x, "flatten");
-    let classes = network.classes();
-    Ok(network.linear(&x, "fc", classes, 0.01))
+    found
 }
 
 /// A block of `width` channels, its last convolution drawn with this `gain`.

@@ -1,7 +1,7 @@
 //! The models there are, their defaults, and how one is built.
 
 use crate::network::{Feature, Network};
-use crate::{Error, Result, lenet, mobilenet, resnet, vit};
+use crate::{Error, Result, detection, lenet, mobilenet, resnet, vit};
 use isal_onnx::Model;
 
 /// What can be chosen about a model of the zoo.
@@ -28,7 +28,7 @@ impl ModelOptions {
     /// The opset that models and losses are written at unless something else is asked for.
     pub const DEFAULT_OPSET: i64 = 17;
 
-    const fn images(input: [usize; 3], batch_norm: bool) -> Self {
+    pub(crate) const fn images(input: [usize; 3], batch_norm: bool) -> Self {
         ModelOptions { input, classes: 10, seed: 0, opset: ModelOptions::DEFAULT_OPSET, batch_norm }
     }
 
@@ -113,25 +113,35 @@ const ZOO: &[Entry] = &[
     },
 ];
 
-/// Every model of the zoo.
+/// Every classifier of the zoo.
 pub fn zoo() -> &'static [Entry] {
     ZOO
+}
+
+/// Name, description and default options of every model that [`build`] makes, classifiers first.
+pub fn models() -> impl Iterator<Item = (&'static str, &'static str, &'static ModelOptions)> {
+    let classifiers = ZOO.iter().map(|e| (e.name, e.description, &e.defaults));
+    classifiers.chain(detection::detectors().iter().map(|e| (e.name, e.description, &e.defaults)))
 }
 
 /// Builds a model with freshly drawn weights.
 ///
 /// The graph takes `images`, `[N, channels, height, width]` with a symbolic batch `N`, and gives `logits`,
-/// `[N, classes]`, without a softmax. The metadata hold `isal.zoo` (the name), `isal.zoo.parameters` (how many
+/// `[N, classes]`, without a softmax; a detector its raw heads ([`detection`]). The metadata hold `isal.zoo` (the name), `isal.zoo.parameters` (how many
 /// numbers training changes; running statistics not counted) and `isal.zoo.seed`.
 ///
 /// # Errors
 /// [`Error::UnknownModel`]; [`Error::Option`] when the options do not suit the model.
 pub fn build(name: &str, options: &ModelOptions) -> Result<Model> {
+    if let Some(entry) = detection::detectors().iter().find(|e| e.name == name) {
+        return detection::build(entry, options);
+    }
+    let known = || models().map(|(name, ..)| name).collect();
     let entry = ZOO
         .iter()
         .find(|e| e.name == name)
-        .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), known: ZOO.iter().map(|e| e.name).collect() })?;
+        .ok_or_else(|| Error::UnknownModel { name: name.to_owned(), known: known() })?;
     let (mut network, images) = Network::new(entry.name, options)?;
     let logits = (entry.layers)(&mut network, images)?;
-    Ok(network.finish(logits))
+    Ok(network.finish([("logits", logits)]))
 }

@@ -198,9 +198,9 @@ fn model_file(options: &Options, scratch: &Path) -> anyhow::Result<PathBuf> {
     let Some(name) = &options.zoo else {
         return Ok(options.model.clone().unwrap_or_default());
     };
-    let entry = super::model::entry(name)?;
+    let defaults = super::model::defaults(name)?;
     let path = scratch.join("model.onnx");
-    isal_exporters::build(name, &entry.defaults)?.write(&path)?;
+    isal_exporters::build(name, defaults)?.write(&path)?;
     Ok(path)
 }
 

@@ -1,6 +1,6 @@
 //! `isal export model`: weights of PyTorch in a graph of the zoo, or of one's own, and a new last layer.
 
-use super::model::{entry, parse_input};
+use super::model::{defaults, parse_input};
 use super::{BadRequest, Context, Outcome};
 use crate::classifier::CLASS_NAMES;
 use anyhow::Context as _;
@@ -104,17 +104,17 @@ pub(super) fn run(given: &ModelArguments, context: &Context) -> anyhow::Result<O
 
 /// A network of the zoo, of as many classes as the weights have, or as are asked for.
 fn of_zoo(given: &ModelArguments, name: &str, tensors: Option<Tensors>) -> anyhow::Result<Made> {
-    let entry = entry(name)?;
+    let defaults = defaults(name)?;
     let options = |classes: usize| ModelOptions {
-        input: given.input.unwrap_or(entry.defaults.input),
+        input: given.input.unwrap_or(defaults.input),
         classes,
         seed: given.seed,
-        opset: given.opset.unwrap_or(entry.defaults.opset),
-        ..entry.defaults.clone()
+        opset: given.opset.unwrap_or(defaults.opset),
+        ..defaults.clone()
     };
-    let built = |classes| build(entry.name, &options(classes)).map_err(|e| BadRequest(e.to_string()));
+    let built = |classes| build(name, &options(classes)).map_err(|e| BadRequest(e.to_string()));
     let asked = given.new_head.or(given.classes).map(|n| n as usize);
-    let mut model = built(asked.unwrap_or(entry.defaults.classes))?;
+    let mut model = built(asked.unwrap_or(defaults.classes))?;
     let (Some(tensors), Some(path)) = (tensors, &given.weights) else {
         return Ok(Made { model, name: name.to_owned(), filled: None });
     };

@@ -57,45 +57,46 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
 
 fn list(context: &Context) -> anyhow::Result<Outcome> {
     let text: Vec<String> =
-        isal_exporters::zoo().iter().map(|entry| format!("{:<18} {}", entry.name, entry.description)).collect();
-    let value: Vec<_> = isal_exporters::zoo()
-        .iter()
-        .map(|e| serde_json::json!({"name": e.name, "description": e.description, "input": e.defaults.input}))
+        isal_exporters::models().map(|(name, description, _)| format!("{name:<18} {description}")).collect();
+    let value: Vec<_> = isal_exporters::models()
+        .map(|(name, description, defaults)| {
+            serde_json::json!({"name": name, "description": description, "input": defaults.input})
+        })
         .collect();
     context.print(&text.join("\n"), &value)?;
     Ok(Outcome::Done)
 }
 
-/// The model of the zoo called `name`.
-pub(super) fn entry(name: &str) -> Result<&'static isal_exporters::Entry, BadRequest> {
-    isal_exporters::zoo().iter().find(|e| e.name == name).ok_or_else(|| {
-        let known: Vec<&str> = isal_exporters::zoo().iter().map(|e| e.name).collect();
+/// The default options of the model of the zoo called `name`.
+pub(super) fn defaults(name: &str) -> Result<&'static ModelOptions, BadRequest> {
+    isal_exporters::models().find(|(known, ..)| *known == name).map(|(.., defaults)| defaults).ok_or_else(|| {
+        let known: Vec<&str> = isal_exporters::models().map(|(name, ..)| name).collect();
         BadRequest(format!("no model is called `{name}`: expected one of {}", known.join(", ")))
     })
 }
 
 fn new(options: &NewOptions, context: &Context) -> anyhow::Result<Outcome> {
-    let entry = entry(&options.name)?;
+    let defaults = defaults(&options.name)?;
     let model_options = ModelOptions {
-        input: options.input.unwrap_or(entry.defaults.input),
-        classes: options.classes.unwrap_or(entry.defaults.classes),
+        input: options.input.unwrap_or(defaults.input),
+        classes: options.classes.unwrap_or(defaults.classes),
         seed: options.seed,
-        opset: options.opset.unwrap_or(entry.defaults.opset),
-        ..entry.defaults.clone()
+        opset: options.opset.unwrap_or(defaults.opset),
+        ..defaults.clone()
     };
-    let model = isal_exporters::build(entry.name, &model_options).map_err(|e| BadRequest(e.to_string()))?;
+    let model = isal_exporters::build(&options.name, &model_options).map_err(|e| BadRequest(e.to_string()))?;
     model.write(&options.output).with_context(|| format!("cannot write `{}`", options.output.display()))?;
     let parameters = model.metadata.get("isal.zoo.parameters").cloned().unwrap_or_default();
     let text = format!(
         "{}: {} with {parameters} parameters, images {:?}, {} classes",
         options.output.display(),
-        entry.name,
+        options.name,
         model_options.input,
         model_options.classes
     );
     context.print(
         &text,
-        &serde_json::json!({"model": options.output, "name": entry.name, "parameters": parameters.parse::<u64>().ok()}),
+        &serde_json::json!({"model": options.output, "name": options.name, "parameters": parameters.parse::<u64>().ok()}),
     )?;
     Ok(Outcome::Done)
 }

@@ -5,7 +5,7 @@ use super::{BadRequest, Context, Outcome};
 use crate::task::{Bound, Found, Wanted, shown};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use isal_exporters::losses;
+use isal_exporters::{detection, losses};
 use isal_onnx::tangent::held_values;
 use isal_onnx::{Model, ValueInfo};
 use std::fmt::Write as _;
@@ -42,12 +42,14 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
 }
 
 fn list(context: &Context) -> anyhow::Result<Outcome> {
-    let width = losses::all().iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+    let one_value = losses::all().iter().map(|entry| (entry.name, entry.description));
+    let tasks: Vec<_> = one_value.chain(detection::tasks().iter().map(|task| (task.name, task.description))).collect();
+    let width = tasks.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for entry in losses::all() {
-        writeln!(text, "{:<width$}  {}", entry.name, entry.description)?;
+    for (name, description) in &tasks {
+        writeln!(text, "{name:<width$}  {description}")?;
     }
-    let rows = losses::all().iter().map(|e| serde_json::json!({"name": e.name, "description": e.description}));
+    let rows = tasks.iter().map(|(name, description)| serde_json::json!({"name": name, "description": description}));
     context.print(&text, &serde_json::json!({"schema": "isal-tasks/1", "tasks": rows.collect::<Vec<_>>()}))?;
     Ok(Outcome::Done)
 }

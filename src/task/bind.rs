@@ -2,6 +2,7 @@
 
 use super::{OWN, Task, TaskError};
 use crate::scores::is_taken;
+use isal_exporters::detection;
 use isal_exporters::losses::{self, LossOptions, OUTPUTS, Pair};
 use isal_onnx::tangent::{Target, of_inputs};
 use isal_onnx::{Dim, Graph, Model, ValueInfo, ValueType};
@@ -42,6 +43,9 @@ pub struct Bound {
 /// # Errors
 /// [`TaskError`]: no such task, a value that is not there or has a shape that the task does not take.
 pub fn built_in(model: &Model, name: &str, given: &[(String, String)]) -> Result<(Task, Vec<Bound>), TaskError> {
+    if let Some(task) = detection::tasks().iter().find(|task| task.name == name) {
+        return detector(model, task, given);
+    }
     let entry = losses::find(name)?;
     let model = typed(model)?;
     let (value, how) = match given {
@@ -72,6 +76,44 @@ pub fn built_in(model: &Model, name: &str, given: &[(String, String)]) -> Result
     let (task, mut bound) = bind(&model, name, graphs, &given)?;
     bound.iter_mut().for_each(|bound| bound.how = how);
     Ok((task, bound))
+}
+
+/// The built-in detection task for this model, its heads by name or as `given`.
+fn detector(
+    model: &Model,
+    task: &detection::Task,
+    given: &[(String, String)],
+) -> Result<(Task, Vec<Bound>), TaskError> {
+    let model = typed(model)?;
+    let unbound = |head: &str| TaskError::Unbound {
+        input: head.to_owned(),
+        wanted: task.description.to_owned(),
+        outputs: listed(&model.graph.outputs),
+    };
+    let mut heads = Vec::with_capacity(task.heads.len());
+    for head in task.heads {
+        let value = given.iter().find(|(input, _)| input == head).map_or(*head, |(_, value)| value);
+        let found = type_of(&model.graph, value).ok_or_else(|| unbound(head))?;
+        let mut dims = found.shape.unwrap_or_default();
+        if let Some(batch) = dims.first_mut() {
+            *batch = Dim::from("N");
+        }
+        heads.push(dims);
+    }
+    let image = model.graph.inputs.iter().find_map(image_size).ok_or_else(|| TaskError::ImageSize {
+        inputs: listed(&model.graph.inputs),
+        task: task.name.to_owned(),
+    })?;
+    let graphs = detection::pair(task.name, image, &heads, model.opset())?;
+    bind(&model, task.name, graphs, given)
+}
+
+/// Height and width of an input `[N, C, H, W]` that says them.
+fn image_size(input: &ValueInfo) -> Option<[usize; 2]> {
+    match input.value_type.as_ref()?.shape.as_deref()? {
+        [_, _, height, width] => Some([height.known()?, width.known()?]),
+        _ => None,
+    }
 }
 
 /// The value before the Softmax or Sigmoid that makes the first output, where the built-in task takes that itself.

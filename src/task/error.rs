@@ -69,6 +69,16 @@ pub enum TaskError {
         /// The model's outputs.
         outputs: String,
     },
+    /// A detector whose input does not say how large images are.
+    #[error(
+        "`{task}` places its locations by the size of the images, and no input of the model says height and width: {inputs}; export it for images of one size"
+    )]
+    ImageSize {
+        /// The task.
+        task: String,
+        /// The model's inputs.
+        inputs: String,
+    },
     /// A value that the model does not have.
     #[error("`{input}` is bound to `{value}`, which the model does not have; its outputs are {outputs}")]
     NoValue {

@@ -4,7 +4,7 @@ use super::{Bindings, Task, TaskError, Wanted};
 use crate::classifier::{Classifier, ClassifierError, OutputKind};
 use crate::data::OpenOptions;
 use crate::network::{GivenInput, Network, NetworkError};
-use isal_exporters::losses;
+use isal_exporters::{detection, losses};
 use isal_onnx::{Dim, ValueType};
 use std::path::Path;
 
@@ -111,10 +111,12 @@ impl TaskModel {
     }
 }
 
-/// Classes along axis 1 of what a built-in task reads.
+/// Classes along an axis of the first value that a built-in task reads: axis 1, of detectors the last.
 fn classes(task: &Task) -> usize {
     let dims = |t: &ValueType| t.shape.clone().filter(|dims| dims.len() > 1);
     let read = task.graphs.decode.graph.inputs.first().and_then(|input| dims(input.value_type.as_ref()?));
+    let detects = detection::tasks().iter().any(|known| known.name == task.name);
     let of_classes = losses::find(&task.name).is_ok_and(|entry| entry.defaults.has_classes());
-    read.filter(|_| of_classes).and_then(|dims| dims.get(1).and_then(Dim::known)).unwrap_or(0)
+    let axis = |dims: Vec<Dim>| if detects { dims.last().cloned() } else { dims.get(1).cloned() };
+    read.filter(|_| of_classes || detects).and_then(axis).and_then(|dim| dim.known()).unwrap_or(0)
 }

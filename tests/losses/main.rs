@@ -7,6 +7,7 @@
 mod decode;
 mod foreign;
 mod formulas;
+mod graph;
 mod place;
 mod pytorch;
 mod sure;

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use isal_onnx::{DataType, Value};
 
 /// How sure a choice among several answers is, `[N]` or of each pixel.
-pub(super) struct Sureness {
+pub(crate) struct Sureness {
     /// Probability of the likeliest.
     pub confidence: Value,
     /// In nats.

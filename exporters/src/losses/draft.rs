@@ -3,16 +3,16 @@
 use super::{LOSS, LossOptions, OPSETS, OUTPUTS};
 use crate::network::model_of;
 use crate::{Error, Result};
-use isal_onnx::{Builder, DataType, Dim, Model, Tensor, Value, ValueType};
+use isal_onnx::{Builder, DataType, Dim, Model, NodeBuilder, Tensor, Value, ValueType};
 
 /// Which of a pair it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Loss,
     Decode,
 }
 
-pub(super) struct Draft {
+pub(crate) struct Draft {
     task: &'static str,
     pub role: Role,
     opset: i64,
@@ -26,26 +26,42 @@ pub(super) struct Draft {
 impl Draft {
     /// An empty graph with its first input.
     pub fn new(task: &'static str, role: Role, options: &LossOptions) -> Result<Draft> {
-        if !OPSETS.contains(&options.opset) {
+        Draft::of(task, role, &[(OUTPUTS, options.outputs.to_vec())], options.opset).map(|(draft, _)| draft)
+    }
+
+    /// An empty graph with its inputs that are values of the model, the first of which is [`Draft::outputs`].
+    pub fn of(
+        task: &'static str,
+        role: Role,
+        values: &[(&str, Vec<Dim>)],
+        opset: i64,
+    ) -> Result<(Draft, Vec<Value>)> {
+        if !OPSETS.contains(&opset) {
             let expected = format!("{} to {}", OPSETS.start(), OPSETS.end());
-            return Err(wrong(task, "opset", options.opset.to_string(), expected));
+            return Err(wrong(task, "opset", opset.to_string(), expected));
         }
-        let mut shape = options.outputs.to_vec();
-        let batch = Dim::from("N");
-        match shape.first() {
-            None | Some(Dim::Known(_)) => {
-                return Err(wrong(task, "outputs", show(&shape), "a batch axis of any size first"));
-            }
-            // Another axis of that name would be said to be as long as the batch.
-            Some(first) if *first != batch => {
-                shape.iter_mut().filter(|dim| **dim == batch).for_each(|dim| *dim = Dim::Unknown);
-            }
-            Some(_) => {}
-        }
-        shape[0] = batch;
         let mut b = Builder::new(&format!("{task} {}", role.name()));
-        let outputs = b.input(OUTPUTS, ValueType { data_type: DataType::Float, shape: Some(shape.clone()) });
-        Ok(Draft { task, role, opset: options.opset, b, outputs, shape })
+        let mut inputs = Vec::with_capacity(values.len());
+        let mut shapes = Vec::with_capacity(values.len());
+        let batch = Dim::from("N");
+        for (name, shape) in values {
+            let mut shape = shape.clone();
+            match shape.first() {
+                None | Some(Dim::Known(_)) => {
+                    return Err(wrong(task, "outputs", show(&shape), "a batch axis of any size first"));
+                }
+                // Another axis of that name would be said to be as long as the batch.
+                Some(first) if *first != batch => {
+                    shape.iter_mut().filter(|dim| **dim == batch).for_each(|dim| *dim = Dim::Unknown);
+                }
+                Some(_) => {}
+            }
+            shape[0] = batch.clone();
+            inputs.push(b.input(name, ValueType { data_type: DataType::Float, shape: Some(shape.clone()) }));
+            shapes.push(shape);
+        }
+        let shape = shapes.swap_remove(0);
+        Ok((Draft { task, role, opset, b, outputs: inputs[0], shape }, inputs))
     }
 
     /// The error that an option does not suit.
@@ -72,6 +88,16 @@ impl Draft {
     /// The annotation, which a loss graph takes.
     pub fn annotation(&mut self, name: &str, data_type: DataType, shape: Vec<Dim>) -> Value {
         self.b.input(name, ValueType { data_type, shape: Some(shape) })
+    }
+
+    /// A value of no name yet.
+    pub fn constant(&mut self, stem: &str, tensor: Tensor) -> Value {
+        self.b.constant(stem, tensor)
+    }
+
+    /// A node in the making.
+    pub fn node<const K: usize>(&mut self, op: &str, inputs: [Value; K]) -> NodeBuilder<'_> {
+        self.b.node(op, inputs)
     }
 
     /// Says that `value` is the loss of each image.
@@ -135,6 +161,34 @@ impl Draft {
     /// The smallest along axis 1, which goes. The axes are an attribute before opset 18.
     pub fn smallest(&mut self, x: Value) -> Value {
         self.reduce("ReduceMin", 18, x, 1, false)
+    }
+
+    /// The largest along an axis, which goes. The axes are an attribute before opset 18.
+    pub fn largest(&mut self, x: Value, axis: usize) -> Value {
+        self.reduce("ReduceMax", 18, x, axis, false)
+    }
+
+    /// The entries `from..to` along an axis.
+    pub fn slice(&mut self, x: Value, axis: usize, from: usize, to: usize) -> Value {
+        let [from, to, axis] =
+            [("from", from), ("to", to), ("axis", axis)].map(|(stem, n)| self.whole(stem, &[n as i64]));
+        self.b.op("Slice", [x, from, to, axis])
+    }
+
+    /// Whole numbers along one axis, as operators take sizes and places.
+    pub fn whole(&mut self, stem: &str, numbers: &[i64]) -> Value {
+        self.b.constant(stem, Tensor::new([numbers.len()], numbers))
+    }
+
+    /// Values behind each other along an axis.
+    pub fn concat(&mut self, values: Vec<Value>, axis: i64) -> Value {
+        self.b.node("Concat", values).attr("axis", axis).value()
+    }
+
+    /// With other axes; 0 keeps one, -1 takes what is left.
+    pub fn reshape(&mut self, x: Value, dims: &[i64]) -> Value {
+        let dims = self.whole("dims", dims);
+        self.b.op("Reshape", [x, dims])
     }
 
     fn reduce(&mut self, op: &str, moved: i64, x: Value, axis: usize, keep: bool) -> Value {

@@ -25,7 +25,7 @@
 //! The graphs are float32, of the standard domain, without Loop or If, and have the batch axis `N`.
 
 mod beliefs;
-mod draft;
+pub(crate) mod draft;
 mod huber;
 mod pixel;
 mod sigmoid;

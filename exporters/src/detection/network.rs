@@ -1,0 +1,169 @@
+//! FCOS (Tian et al., arXiv 1904.01355) on a feature pyramid (Lin et al., arXiv 1612.03144), the names of layers torchvision's.
+//!
+//! The pyramid makes each stage of the backbone equally wide and adds to it what the coarser ones see, doubled in size; two coarser levels
+//! follow by convolutions with stride 2. All levels share the head: two towers of convolutions with GroupNorm, one for the classes,
+//! one for the distances to the four sides of a box and the centre-ness.
+
+use crate::network::{Conv, Feature, Network};
+use crate::resnet::{self, Layout as Backbone};
+use crate::Result;
+use isal_onnx::{Node, Tensor};
+
+/// What makes one detector of another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    backbone: &'static Backbone,
+    /// Stages of the backbone that are left out, the finest first.
+    skipped: usize,
+    /// Coarser levels that are made of the last one.
+    extra: usize,
+    /// Channels of the pyramid and of the head.
+    width: usize,
+    /// Convolutions of a tower.
+    convs: usize,
+    /// Groups of a tower's normalisation.
+    groups: usize,
+    /// Distances are `exp(scale x)` with a trained scale a level (section 3.2 of the paper), else `max(x, 0)` as in torchvision.
+    scales: bool,
+}
+
+pub(super) const TINY: Layout = Layout {
+    backbone: &resnet::IMAGENET_TINY,
+    skipped: 0,
+    extra: 0,
+    width: 48,
+    convs: 2,
+    groups: 8,
+    scales: true,
+};
+pub(super) const RESNET_18: Layout = Layout {
+    backbone: &resnet::IMAGENET_18,
+    skipped: 1,
+    extra: 2,
+    width: 256,
+    convs: 4,
+    groups: 32,
+    scales: false,
+};
+pub(super) const RESNET_50: Layout = Layout { backbone: &resnet::IMAGENET_50, ..RESNET_18 };
+
+/// How likely a class is anywhere at first (arXiv 1708.02002, section 3.3), so that the many locations without a box do not
+/// drown the others.
+const PRIOR: f32 = 0.01;
+/// Deviation of the head's weights at first.
+const DEVIATION: f32 = 0.01;
+
+/// The raw heads: `cls` `[N, L, C]`, `reg` `[N, L, 4]` (left, top, right, bottom, in strides), `ctr` `[N, L, 1]`.
+pub(super) fn heads(network: &mut Network, images: Feature, layout: &Layout) -> Result<Vec<(&'static str, Feature)>> {
+    let stages = layout.backbone.stages() - layout.skipped;
+    let coarsest = 4usize << (layout.backbone.stages() - 1);
+    if images.shape[1..].iter().any(|side| side % coarsest != 0) {
+        return Err(network.unsuited(format!("height and width that {coarsest} divides")));
+    }
+    let found = resnet::stages(network, images, layout.backbone, "backbone.body.");
+    let levels = pyramid(network, &found[found.len() - stages..], layout);
+    let classes = network.classes();
+    let outputs = [
+        ("cls", "classification_head", "cls_logits", classes),
+        ("reg", "regression_head", "bbox_reg", 4),
+        ("ctr", "regression_head", "bbox_ctrness", 1),
+    ];
+    let mut rows: [Vec<Feature>; 3] = Default::default();
+    for (level, x) in levels.iter().enumerate() {
+        let towers = ["classification_head", "regression_head"].map(|head| tower(network, x, head, level, layout));
+        for ((row, (name, head, last, channels)), of) in rows.iter_mut().zip(outputs).zip([0, 1, 1]) {
+            let weights = format!("head.{head}.{last}");
+            let mut y = network.conv_as(&towers[of], &format!("{weights}.{level}"), &weights, conv(channels, 3, 1));
+            if name == "reg" {
+                y = distances(network, &y, level, layout);
+            }
+            row.push(by_location(network, &y, &format!("head.{name}.{level}")));
+        }
+    }
+    for (_, head, last, _) in outputs {
+        network.redraw(&format!("head.{head}.{last}.weight"), DEVIATION);
+    }
+    network.begin_at("head.classification_head.cls_logits.bias", (PRIOR / (1.0 - PRIOR)).ln());
+    Ok(outputs.iter().zip(&rows).map(|((name, ..), row)| (*name, together(network, row, name))).collect())
+}
+
+/// Levels of equal width, the finest first.
+fn pyramid(network: &mut Network, stages: &[Feature], layout: &Layout) -> Vec<Feature> {
+    // Without normalisation between them, two layers in a row keep the scale where each keeps half of He's variance.
+    let conv = |kernel, stride| Conv { gain: 0.5f32.sqrt(), ..conv(layout.width, kernel, stride) };
+    let mut levels = Vec::with_capacity(stages.len() + layout.extra);
+    let mut above: Option<Feature> = None;
+    for (number, stage) in stages.iter().enumerate().rev() {
+        let at = |part: &str| format!("backbone.fpn.{part}.{number}");
+        let mut x = network.conv(stage, &format!("{}.0", at("inner_blocks")), conv(1, 1));
+        if let Some(above) = &above {
+            let doubled = double(network, above, &at("upsample"));
+            x = network.sum(&x, &doubled, &at("add"));
+        }
+        levels.insert(0, network.conv(&x, &format!("{}.0", at("layer_blocks")), conv(3, 1)));
+        above = Some(x);
+    }
+    for extra in 0..layout.extra {
+        let last = &levels[levels.len() - 1];
+        let name = format!("backbone.fpn.extra_blocks.p{}", stages.len() + 3 + extra);
+        let x = if extra == 0 { last.clone() } else { network.relu(last, &format!("{name}.relu")) };
+        levels.push(network.conv(&x, &name, conv(3, 2)));
+    }
+    levels
+}
+
+/// Twice as high and wide, each place repeated.
+fn double(network: &mut Network, x: &Feature, name: &str) -> Feature {
+    let scales = network.fixed(&format!("{name}.scales"), Tensor::new([4], &[1.0f32, 1.0, 2.0, 2.0]));
+    let node = Node::new("Resize", name, [x.name.as_str(), "", &scales], [""])
+        .with("mode", "nearest")
+        .with("coordinate_transformation_mode", "asymmetric")
+        .with("nearest_mode", "floor");
+    network.layer(node, vec![x.shape[0], 2 * x.shape[1], 2 * x.shape[2]])
+}
+
+/// Convolution, GroupNorm, ReLU, as often as the layout has it; torchvision numbers them 0, 3, 6, 9 and 1, 4, 7, 10.
+fn tower(network: &mut Network, x: &Feature, head: &str, level: usize, layout: &Layout) -> Feature {
+    let mut x = x.clone();
+    for layer in 0..layout.convs {
+        let weights = |part: usize| format!("head.{head}.conv.{}", 3 * layer + part);
+        let at = |part: usize| format!("{}.{level}", weights(part));
+        x = network.conv_as(&x, &at(0), &weights(0), conv(layout.width, 3, 1));
+        x = network.group_norm_as(&x, &at(1), &weights(1), layout.groups);
+        x = network.relu(&x, &at(2));
+    }
+    x
+}
+
+/// What the last layer says as distances above zero, in strides.
+fn distances(network: &mut Network, x: &Feature, level: usize, layout: &Layout) -> Feature {
+    let at = |part: &str| format!("head.regression_head.{part}.{level}");
+    if !layout.scales {
+        return network.relu(x, &at("bbox_reg.relu"));
+    }
+    let scale = format!("head.regression_head.scales.{level}");
+    network.constant(&scale, 1, 1.0);
+    let scaled = network.node("Mul", &at("bbox_reg.scale"), &[&x.name, &scale], &[], &x.shape);
+    network.node("Exp", &at("bbox_reg.exp"), &[&scaled.name], &[], &x.shape)
+}
+
+/// `[N, C, H, W]` as `[N, H W, C]`.
+fn by_location(network: &mut Network, x: &Feature, name: &str) -> Feature {
+    let [channels, height, width] = x.shape[..] else { return x.clone() };
+    let node = Node::new("Transpose", format!("{name}.turn"), [x.name.clone()], [""]).with("perm", vec![0i64, 2, 3, 1]);
+    let turned = network.layer(node, vec![height, width, channels]);
+    let dims = Tensor::new([3], &[0, (height * width) as i64, channels as i64]);
+    let dims = network.fixed(&format!("{name}.dims"), dims);
+    network.node("Reshape", &format!("{name}.rows"), &[&turned.name, &dims], &[], &[height * width, channels])
+}
+
+/// The locations of all levels behind each other.
+fn together(network: &mut Network, levels: &[Feature], name: &str) -> Feature {
+    let inputs: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
+    let locations = levels.iter().map(|level| level.shape[0]).sum();
+    network.node("Concat", &format!("head.{name}"), &inputs, &[("axis", 1)], &[locations, levels[0].shape[1]])
+}
+
+fn conv(channels: usize, kernel: usize, stride: usize) -> Conv {
+    Conv { channels, kernel, stride, padding: kernel / 2, groups: 1, bias: true, gain: 1.0 }
+}
