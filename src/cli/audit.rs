@@ -6,7 +6,6 @@ use super::score::{check_reference, solver, solver_help};
 use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::audit::{self, AuditOptions, Retraining};
 use crate::data::{Labelled, Pool, Split};
-use crate::influence::DEFAULT_SOLVER;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::rounds::{Kind, TrainPart};
 use crate::runtime::ExecutionProvider;
@@ -48,9 +47,9 @@ pub struct Options {
     #[arg(long, default_value = "weights", value_name = "NAME", help_heading = "Influence")]
     scope: String,
     /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
-    #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
+    #[arg(long, value_name = "NAME|FILE.toml", long_help = solver_help())]
     #[arg(help_heading = "Influence", hide_short_help = true)]
-    solver: String,
+    solver: Option<String>,
     /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
     #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence", hide_short_help = true)]
     damping: String,
@@ -142,7 +141,7 @@ fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOpti
             Some(path) => ReferenceSet::Given(open(path, "--reference")?),
             None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
         },
-        solver: solver(&given.solver, &given.damping)?,
+        solver: solver(given.solver.as_deref(), &task, &given.damping)?,
         curvature: CurvatureOptions::default(),
         scope,
         engine: Some(Engine::Native),

@@ -5,7 +5,9 @@ use super::recipe::RecipeOptions;
 use super::to_label::ToLabelOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge};
 use crate::data::{Dataset, Labelled, Pool, Split};
-use crate::influence::{DEFAULT_SOLVER, SOLVERS, SolverOptions};
+use crate::families::default_solver;
+use crate::influence::{SOLVERS, SolverOptions};
+use crate::task::ModelOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::observe::Observer as _;
 use crate::report::figure;
@@ -118,9 +120,9 @@ pub struct PoolOptions {
     #[arg(long, default_value = "weights", value_name = "NAME", help_heading = "Influence")]
     scope: String,
     /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
-    #[arg(long, default_value = DEFAULT_SOLVER, value_name = "NAME|FILE.toml", long_help = solver_help())]
+    #[arg(long, value_name = "NAME|FILE.toml", long_help = solver_help())]
     #[arg(help_heading = "Influence", hide_short_help = true)]
-    solver: String,
+    solver: Option<String>,
     /// Damping lambda: a number, or `auto` for a share of the curvature's largest eigenvalue
     #[arg(long, default_value = "auto", value_name = "LAMBDA", help_heading = "Influence", hide_short_help = true)]
     damping: String,
@@ -443,7 +445,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
             Some(path) => ReferenceSet::Given(open(path, "--reference")?),
             None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
         },
-        solver: solver(&given.solver, &given.damping)?,
+        solver: solver(given.solver.as_deref(), &task, &given.damping)?,
         curvature: CurvatureOptions { images: given.curvature, samples: given.curvature_samples.map(|n| n as usize) },
         scope,
         engine: given.engine,
@@ -476,12 +478,16 @@ fn tangent_rank(text: &str) -> Result<Rank, String> {
 pub(super) fn solver_help() -> String {
     let rows: Vec<String> = SOLVERS.iter().map(|row| format!("  {:<22} {}", row.name, row.about)).collect();
     format!(
-        "How the inverse-Hessian-vector product is solved: a file such as those in configs/solver, or one of\n{}",
-        rows.join("\n")
+        "How the inverse-Hessian-vector product is solved: a file such as those in configs/solver, or one of\n{}\n\n\
+         Detectors take {} by default.",
+        rows.join("\n"),
+        default_solver(Some("fcos"))
     )
 }
 
-pub(super) fn solver(name: &str, damping: &str) -> anyhow::Result<SolverOptions> {
+/// The solver of this name or file, else the default of the task.
+pub(super) fn solver(name: Option<&str>, task: &ModelOptions, damping: &str) -> anyhow::Result<SolverOptions> {
+    let name = name.unwrap_or_else(|| default_solver(task.built_in()));
     let options = if name.ends_with(".toml") {
         let text = std::fs::read_to_string(name).with_context(|| format!("cannot read `{name}`"))?;
         toml::from_str(&text).map_err(|e| BadRequest(format!("`{name}`: {e}")))?

@@ -18,9 +18,10 @@ pub use measure::{Fit, Measure};
 
 use crate::classifier::ClassNames;
 use crate::data::{DataError, Dataset, Recipe};
-use crate::influence::{Annotations, InfluenceError};
+use crate::influence::{Annotations, DEFAULT_SOLVER, InfluenceError};
 use crate::task::{SINGLE_LABEL, Task};
 use image::RgbImage;
+use isal_exporters::detection;
 use isal_onnx::ValueInfo;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -111,6 +112,15 @@ pub fn annotations<E: From<InfluenceError>>(
     let read = |index: &usize| family.annotations(data, *index).map_err(&refused);
     let each: Vec<Annotations> = indices.iter().map(read).collect::<Result<_, E>>()?;
     Ok(Annotations::join(&each.iter().collect::<Vec<_>>())?)
+}
+
+/// The solver for a built-in task unless another is asked for, by name: on the Gauss-Newton matrix, and of losses that are not convex
+/// in what they read of the model (overlaps of boxes), whose Gauss-Newton matrix is indefinite, on the empirical Fisher matrix.
+pub fn default_solver(task: Option<&str>) -> &'static str {
+    match task {
+        Some(name) if detection::tasks().iter().any(|task| task.name == name) => "cg-fisher",
+        _ => DEFAULT_SOLVER,
+    }
 }
 
 /// The family of the task of this name.

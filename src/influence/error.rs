@@ -94,8 +94,12 @@ pub enum InfluenceError {
     /// Conjugate gradient found a direction of non-positive curvature.
     #[error(
         "the damped {curvature:?} matrix is not positive definite: at iteration {iteration} it has an eigenvalue of at \
-         most {eigenvalue:.4e} with lambda {lambda:.4e}; give `damping = {{ fixed = {suggested:.4e} }}` or more, or take the \
-         Gauss-Newton matrix, which is never indefinite"
+         most {eigenvalue:.4e} with lambda {lambda:.4e}; {other}, or give `damping = {{ fixed = {suggested:.4e} }}` or more",
+        other = match curvature {
+            // The loss is not convex in what it reads of the model.
+            Curvature::GaussNewton => "take the empirical Fisher matrix (`cg-fisher`), which is never indefinite",
+            _ => "take the Gauss-Newton matrix (`cg-gauss-newton`), which is indefinite for no loss that is convex",
+        }
     )]
     NotPositiveDefinite {
         /// Which matrix.

@@ -3,7 +3,8 @@
 use super::RoundsError;
 use super::going::{Going, Labels};
 use crate::data::{Pool, Preprocess, Split};
-use crate::influence::{DEFAULT_SOLVER, SolverOptions};
+use crate::families::default_solver;
+use crate::influence::SolverOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::scoring::{
     CurvatureOptions, Features, ModelSource, ReferenceSet, ScoreOptions, ScoringError, Source, score_pool,
@@ -21,9 +22,9 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
     let budget = going.budget.min(open.len());
     let model = going.layout().model(round);
     let failed = |source: ScoringError| RoundsError::Score { round, source: Box::new(source) };
+    let task = ModelOptions { task: task::beside(&model)?, ..ModelOptions::default() };
     let source = ModelSource {
         preprocess: Preprocess::beside(&model)?,
-        task: ModelOptions { task: task::beside(&model)?, ..ModelOptions::default() },
         model,
         class_names: None,
         labelled: Some(going.labelled(labels)?),
@@ -34,8 +35,9 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
         },
         solver: match &going.config.solver {
             Some(solver) => solver.clone(),
-            None => SolverOptions::named(DEFAULT_SOLVER).map_err(|e| failed(e.into()))?,
+            None => SolverOptions::named(default_solver(task.built_in())).map_err(|e| failed(e.into()))?,
         },
+        task,
         curvature: CurvatureOptions::default(),
         scope: Scope::Weights,
         engine: None,

@@ -1,6 +1,6 @@
 //! A model file together with the task it is for: what is scored, trained or given an influence graph.
 
-use super::{Bindings, Task, TaskError, Wanted};
+use super::{Bindings, SINGLE_LABEL, Task, TaskError, Wanted};
 use crate::classifier::{Classifier, ClassifierError, OutputKind};
 use crate::data::OpenOptions;
 use crate::network::{GivenInput, Network, NetworkError};
@@ -64,6 +64,15 @@ pub struct TaskModel {
 }
 
 impl ModelOptions {
+    /// The name of the built-in task; `None` of graphs that a user brings.
+    pub fn built_in(&self) -> Option<&str> {
+        match &self.task {
+            None => Some(SINGLE_LABEL),
+            Some((Wanted::BuiltIn(name), _)) => Some(name),
+            Some((Wanted::Own { .. }, _)) => None,
+        }
+    }
+
     /// Whether images have one class each, which any data set says; of other tasks a list says more of an image.
     pub fn is_single_label(&self) -> bool {
         match &self.task {
