@@ -43,6 +43,7 @@ pub fn options(config: &RunConfig) -> BTreeMap<String, Value> {
     if goes_by_reference(config) {
         let solver = config.solver.clone().or_else(|| SolverOptions::named(DEFAULT_SOLVER).ok());
         put("solver", serde_json::to_value(solver).unwrap_or_default());
+        put("influence", serde_json::to_value(&config.influence).unwrap_or_default());
         let keys = flat(&serde_json::to_value(config).unwrap_or_default());
         options.extend(keys.into_iter().filter(|(key, _)| OF_SELECTION.contains(&key.as_str())));
     }

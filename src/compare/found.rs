@@ -108,7 +108,7 @@ pub(super) const WITH_REFERENCE: &str = "train.with-reference";
 /// What of a configuration all compared runs share: everything but the seed, the strategy with what it goes by, whether the
 /// reference set is trained on, and where files lie, for what is in them counts.
 pub fn shared(config: &RunConfig) -> BTreeMap<String, Value> {
-    const FREE: [&str; 5] = ["seed", "select", "solver", "filters", "output"];
+    const FREE: [&str; 6] = ["seed", "select", "solver", "influence", "filters", "output"];
     const PATHS: [&str; 4] = ["model", "data.pool", "data.reference", "data.test"];
     let mut keys = flat(&serde_json::to_value(config).unwrap_or_default());
     keys.retain(|key, _| {

@@ -4,6 +4,7 @@ use super::training::{Kind, TrainPart};
 use crate::annotation_tools::ToolForm;
 use crate::influence::SolverOptions;
 use crate::select::{Filters, Needs, Rule, StrategyOptions, Target};
+use isal_onnx::Scope;
 use std::path::{Path, PathBuf};
 
 /// A run. Paths are taken from the folder that the command is called in.
@@ -34,6 +35,9 @@ pub struct RunConfig {
     /// How `s` is solved, for strategies that go by influence.
     #[serde(default)]
     pub solver: Option<SolverOptions>,
+    /// Of what and towards what influence is, for strategies that go by it.
+    #[serde(default, skip_serializing_if = "InfluencePart::is_usual")]
+    pub influence: InfluencePart,
     /// Where labels come from.
     #[serde(default)]
     pub oracle: OraclePart,
@@ -77,6 +81,7 @@ impl RunConfig {
                 "labels.balanced needs the classes of the pool, which people have yet to say: leave it out, or give \
                  labels.initial-labels",
             ),
+            (self.influence.expected_top_k == 0, "influence.expected-top-k is 0, expected at least 1"),
             (self.oracle.skip.trim().is_empty(), "oracle.skip is empty, expected the label of images to leave out"),
             (
                 self.oracle.forms.iter().any(|form| !ToolForm::OF_RUNS.contains(form)),
@@ -85,6 +90,7 @@ impl RunConfig {
             ),
         ];
         let found = found.into_iter().find_map(|(is, problem)| is.then(|| problem.to_owned()));
+        let found = found.or_else(|| self.influence.scope().err());
         found.or_else(|| self.train.problem()).or_else(|| self.problem_with_reference())
     }
 
@@ -119,6 +125,34 @@ impl RunConfig {
                 if goes_by_influence { "" } else { ", serve the pool with select.target, or give data.target" }
             )
         })
+    }
+}
+
+/// The parameters and the pseudo-label that influence goes by.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct InfluencePart {
+    /// Which parameters: `weights`, `head`, `all`, or patterns of names, as `isal score pool --scope` has them.
+    pub scope: String,
+    /// Of a classifier, how many of the likeliest classes the expected influence is over; 1: the likeliest alone.
+    pub expected_top_k: usize,
+}
+
+impl Default for InfluencePart {
+    fn default() -> Self {
+        InfluencePart { scope: "weights".to_owned(), expected_top_k: 1 }
+    }
+}
+
+impl InfluencePart {
+    /// Whether it is what is taken where nothing is said.
+    fn is_usual(&self) -> bool {
+        *self == InfluencePart::default()
+    }
+
+    /// The parameters.
+    pub(super) fn scope(&self) -> Result<Scope, String> {
+        self.scope.parse().map_err(|error| format!("influence.scope is `{}`: {error}", self.scope))
     }
 }
 

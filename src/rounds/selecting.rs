@@ -11,7 +11,6 @@ use crate::scoring::{
 };
 use crate::select::Duplicates;
 use crate::task::{self, ModelOptions};
-use isal_onnx::Scope;
 
 /// Ids of the images to label after `round`, the most useful first.
 pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec<String>, RoundsError> {
@@ -22,7 +21,9 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
     let budget = going.budget.min(open.len());
     let model = going.layout().model(round);
     let failed = |source: ScoringError| RoundsError::Score { round, source: Box::new(source) };
-    let task = ModelOptions { task: task::beside(&model)?, ..ModelOptions::default() };
+    let influence = &going.config.influence;
+    let top_k = influence.expected_top_k;
+    let task = ModelOptions { task: task::beside(&model)?, top_k, ..ModelOptions::default() };
     let source = ModelSource {
         preprocess: Preprocess::beside(&model)?,
         model,
@@ -39,7 +40,7 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
         },
         task,
         curvature: CurvatureOptions::default(),
-        scope: Scope::Weights,
+        scope: influence.scope().map_err(RoundsError::Config)?,
         engine: None,
         difference: PairedDifference::Auto,
         unproven: Unproven::Refused,

@@ -6,3 +6,4 @@ mod graph;
 mod heads;
 mod network;
 mod torchvision;
+mod yolo;

@@ -8,6 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Fixture {
     pub losses: Vec<Heads>,
     pub networks: Vec<Network>,
+    pub yolo: Vec<Raw>,
+}
+
+/// Raw values of YOLO's heads drawn at random, and what they cost.
+#[derive(Deserialize)]
+pub struct Raw {
+    pub name: String,
+    pub image: [usize; 2],
+    pub classes: usize,
+    pub locations: usize,
+    pub bins: usize,
+    pub boxes: Vec<Vec<[f32; 4]>>,
+    pub labels: Vec<Vec<i64>>,
+    pub losses: Vec<f64>,
+    pub slopes: Vec<f64>,
 }
 
 /// Raw heads drawn at random, and what they cost.

@@ -73,6 +73,22 @@ fn models_are_kept_as_the_output_says_and_reference_images_as_the_data_say() {
 }
 
 #[test]
+fn what_influence_is_of_can_be_said() {
+    let place = Place::new();
+    let settings = ["rounds=2", "influence.scope=head", "influence.expected-top-k=3"];
+    let more: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    place.run("out", &more).assert().success();
+    let scored = place.json("out/round-00/scored/run.json").to_string();
+    for part in ["over scope `head`", "the 3 most likely classes"] {
+        assert!(scored.contains(part), "{part}: {scored}");
+    }
+    let said = stderr(&mut place.run("other", &["--set", "influence.scope=nothing.*"]), 2);
+    assert!(said.contains("nothing.*"), "{said}");
+    let said = stderr(&mut place.run("other", &["--set", "influence.expected-top-k=0"]), 2);
+    assert!(said.contains("influence.expected-top-k is 0"), "{said}");
+}
+
+#[test]
 fn another_seed_is_another_run_and_needs_another_folder() {
     let place = Place::new();
     let random = ["--set", "select.strategy=random", "--set", "labels.balanced=false", "--set", "rounds=2"];

@@ -1,10 +1,14 @@
 //! Boxes in a graph under construction.
 
+use super::{BOXES, LABELS};
 use crate::losses::draft::Draft;
-use isal_onnx::Value;
+use isal_onnx::{DataType, Dim, Tensor, Value};
 
 /// Keeps quotients of areas finite, as in torchvision.
 const TINY: f32 = 1e-7;
+/// Where a target is the prediction itself, to a hundredth of a pixel, the loss is at the tip of a kink, and rounding would say which
+/// side of it the derivative is taken on. It is zero there.
+const SAME: f32 = 1e-2;
 
 /// The corners of boxes, each of one shape.
 #[derive(Debug, Clone, Copy)]
@@ -74,9 +78,69 @@ impl Draft {
         self.op("Sub", [overlap, empty])
     }
 
+    /// The overlap less how far the middles are apart, as a share of the diagonal of the box around both, and how much the shapes
+    /// differ: complete IoU (arXiv 1911.08287, whose weight alpha of the shapes is no part of the derivative and is the value `held`).
+    pub(super) fn complete_overlap(&mut self, a: &Corners, b: &Corners, held: &str) -> Value {
+        let overlap = self.overlap(a, b);
+        let tiny = self.number(TINY);
+        let square = |g: &mut Self, x: Value| g.op("Mul", [x, x]);
+        let around = [(a.left, b.left, a.right, b.right), (a.top, b.top, a.bottom, b.bottom)].map(|(l, m, r, s)| {
+            let (low, high) = (self.op("Min", [l, m]), self.op("Max", [r, s]));
+            let side = self.op("Sub", [high, low]);
+            square(self, side)
+        });
+        let diagonal = self.op("Add", around);
+        let diagonal = self.op("Add", [diagonal, tiny]);
+        let apart = [(a.left, a.right, b.left, b.right), (a.top, a.bottom, b.top, b.bottom)].map(|(l, r, m, s)| {
+            let middles = [[l, r], [m, s]].map(|pair| self.op("Add", pair));
+            let off = self.op("Sub", middles);
+            square(self, off)
+        });
+        let apart = self.op("Add", apart);
+        let quarter = self.number(0.25);
+        let apart = self.op("Mul", [apart, quarter]);
+        let apart = self.op("Div", [apart, diagonal]);
+        let angles = [a, b].map(|of| {
+            let [width, height] = [[of.right, of.left], [of.bottom, of.top]].map(|pair| self.op("Sub", pair));
+            let height = self.op("Add", [height, tiny]);
+            let shape = self.op("Div", [width, height]);
+            self.op("Atan", [shape])
+        });
+        let turned = self.op("Sub", angles);
+        let turned = square(self, turned);
+        let scale = self.number(4.0 / std::f32::consts::PI.powi(2));
+        let shapes = self.op("Mul", [turned, scale]);
+        let rest = self.op("Sub", [shapes, overlap]);
+        let one = self.number(1.0 + TINY);
+        let rest = self.op("Add", [rest, one]);
+        let weight = self.node("Div", [shapes, rest]).outputs([held]).value();
+        let shapes = self.op("Mul", [weight, shapes]);
+        let off = self.op("Add", [apart, shapes]);
+        self.op("Sub", [overlap, off])
+    }
+
     /// Rows of `of`, `[N, R, ...]`, at the places `[N, K]`: `[N, K, ...]`.
     pub(super) fn rows(&mut self, of: Value, places: Value) -> Value {
         let places = self.unsqueeze(places, 2);
         self.node("GatherND", [of, places]).attr("batch_dims", 1i64).value()
     }
+}
+
+/// Boxes and labels of the images, with one more that is none, so that an image without boxes has something to look at.
+pub(super) fn annotations(g: &mut Draft) -> (Value, Value) {
+    let most = Dim::from("M");
+    let boxes = g.annotation(BOXES, DataType::Float, vec!["N".into(), most.clone(), 4.into()]);
+    let labels = g.annotation(LABELS, DataType::Int64, vec!["N".into(), most]);
+    let (zero, none) = (g.number(0.0), g.constant("none", Tensor::scalar(-1i64)));
+    let (box_pads, label_pads) = (g.whole("pads", &[0, 0, 0, 0, 1, 0]), g.whole("pads", &[0, 0, 0, 1]));
+    (g.op("Pad", [boxes, box_pads, zero]), g.op("Pad", [labels, label_pads, none]))
+}
+
+/// `x`, or the target where it is that.
+pub(super) fn held_at(g: &mut Draft, x: Value, target: Value) -> Value {
+    let off = g.op("Sub", [x, target]);
+    let off = g.op("Abs", [off]);
+    let same = g.number(SAME);
+    let there = g.op("Less", [off, same]);
+    g.op("Where", [there, target, x])
 }

@@ -61,8 +61,8 @@ impl Detections {
         let rows = |last: Option<usize>| {
             [Dim::from("N"), most.into()].into_iter().chain(last.map(Dim::from)).collect::<Vec<_>>()
         };
-        g.give_annotation(super::fcos::BOXES, boxes, DataType::Float, rows(Some(4)));
-        g.give_annotation(super::fcos::LABELS, labels, DataType::Int64, rows(None));
+        g.give_annotation(super::BOXES, boxes, DataType::Float, rows(Some(4)));
+        g.give_annotation(super::LABELS, labels, DataType::Int64, rows(None));
         g.give_annotation("scores", scores, DataType::Float, rows(None));
         g.give_annotation("classes", classes, DataType::Int64, rows(None));
         let confidence = g.largest(scores, 1);

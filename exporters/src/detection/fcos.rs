@@ -5,7 +5,7 @@
 //! centre-ness `sqrt(min(l, r) / max(l, r) min(t, b) / max(t, b))`; elsewhere it is the focal loss of no class. All is added up and
 //! divided by the number of locations that have a box, of none by 1.
 
-use super::boxes::Corners;
+use super::boxes::{Corners, annotations, held_at};
 use super::detections::Located;
 use super::{DETECTION_OPSETS, Detections, Grid};
 use crate::losses::Pair;
@@ -14,14 +14,9 @@ use crate::{Error, Result};
 use isal_onnx::{DataType, Dim, Model, Tensor, Value};
 
 pub(super) const NAME: &str = "fcos";
-pub(super) const BOXES: &str = "boxes";
-pub(super) const LABELS: &str = "labels";
 
 /// Share of the focal loss that a class has where it is, and its exponent.
 const ALPHA: f32 = 0.25;
-/// Where a target is the prediction itself, to a hundredth of a pixel, the loss is at the tip of a kink, and rounding would say which
-/// side of it the derivative is taken on. It is zero there.
-const SAME: f32 = 1e-2;
 /// What no box is as large as.
 const NEVER: f32 = 1e9;
 
@@ -89,10 +84,7 @@ impl Fcos {
     }
 
     fn loss(&self, g: &mut Draft, of: &Heads) {
-        let most = Dim::from("M");
-        let boxes = g.annotation(BOXES, DataType::Float, vec!["N".into(), most.clone(), 4.into()]);
-        let labels = g.annotation(LABELS, DataType::Int64, vec!["N".into(), most]);
-        let (boxes, labels) = padded(g, boxes, labels);
+        let (boxes, labels) = annotations(g);
         let (found, target, label) = self.assigned(g, of, boxes, labels);
 
         let classes = focal(g, of, found, label);
@@ -218,13 +210,6 @@ fn begin(role: Role, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Resul
     Ok((g, Heads { cls: values[0], reg: values[1], ctr: values[2], grid, classes }))
 }
 
-/// With one box more that is none, so that an image without boxes has something to look at.
-fn padded(g: &mut Draft, boxes: Value, labels: Value) -> (Value, Value) {
-    let (zero, none) = (g.number(0.0), g.constant("none", Tensor::scalar(-1i64)));
-    let (box_pads, label_pads) = (g.whole("pads", &[0, 0, 0, 0, 1, 0]), g.whole("pads", &[0, 0, 0, 1]));
-    (g.op("Pad", [boxes, box_pads, zero]), g.op("Pad", [labels, label_pads, none]))
-}
-
 /// Left, top, right and bottom distance of the places from the sides of boxes of `rank`.
 fn sides(g: &mut Draft, place: [Value; 2], boxes: Value, rank: usize) -> [Value; 4] {
     let [left, top, right, bottom] = g.four(boxes, rank);
@@ -244,15 +229,6 @@ fn around(g: &mut Draft, place: [Value; 2], [l, t, r, b]: [Value; 4]) -> Corners
 /// The boxes whose sides are so far from 0.
 fn around_zero(g: &mut Draft, [l, t, r, b]: [Value; 4]) -> Corners {
     Corners { left: g.op("Neg", [l]), top: g.op("Neg", [t]), right: r, bottom: b }
-}
-
-/// `x`, or the target where it is that.
-fn held_at(g: &mut Draft, x: Value, target: Value) -> Value {
-    let off = g.op("Sub", [x, target]);
-    let off = g.op("Abs", [off]);
-    let same = g.number(SAME);
-    let there = g.op("Less", [off, same]);
-    g.op("Where", [there, target, x])
 }
 
 /// The focal loss of every location and class, `[N, L, C]`.

@@ -61,6 +61,16 @@ impl Grid {
         self.of_each(|stride, [_, y]| (y * stride) as f32)
     }
 
+    /// The middle of each location's cell, in pixels to the right and down, `[1, 1, L]` each.
+    pub(super) fn middles(&self) -> [Tensor; 2] {
+        let along = |t: Tensor| Tensor::new([1, 1, t.len()], &t.to_vec::<f32>().expect("float32"));
+        let middle = |stride: usize, cell: usize| (cell as f32 + 0.5) * stride as f32;
+        [
+            along(self.of_each(|stride, [x, _]| middle(stride, x))),
+            along(self.of_each(|stride, [_, y]| middle(stride, y))),
+        ]
+    }
+
     /// The stride of each location's level, `[1, L, 1]`.
     pub(super) fn stride(&self) -> Tensor {
         self.of_each(|stride, _| stride as f32)

@@ -14,10 +14,12 @@ mod detections;
 mod fcos;
 mod grid;
 mod network;
+mod yolo;
 
 pub use detections::Detections;
 pub use fcos::{BoxLoss, Fcos};
 pub use grid::Grid;
+pub use yolo::Yolo;
 
 use crate::losses::{OPSETS, Pair};
 use crate::network::Network;
@@ -83,13 +85,24 @@ pub struct Task {
     pub description: &'static str,
     /// The raw heads that it reads: names of its inputs that are values of the model.
     pub heads: &'static [&'static str],
+    /// The axis of the first of them that counts the classes.
+    pub class_axis: usize,
 }
 
-const TASKS: &[Task] = &[Task {
-    name: fcos::NAME,
-    description: "boxes, raw heads cls [N, L, C], reg [N, L, 4], ctr [N, L, 1]: focal loss, generalised IoU, centre-ness",
-    heads: &["cls", "reg", "ctr"],
-}];
+const TASKS: &[Task] = &[
+    Task {
+        name: fcos::NAME,
+        description: "boxes, raw heads cls [N, L, C], reg [N, L, 4], ctr [N, L, 1]: focal loss, generalised IoU, centre-ness",
+        heads: &["cls", "reg", "ctr"],
+        class_axis: 2,
+    },
+    Task {
+        name: yolo::NAME,
+        description: "boxes, raw heads cls [N, C, L], box [N, 4 R, L] of YOLOv8 and later: task-aligned, complete IoU, distances as distributions",
+        heads: &["cls", "box"],
+        class_axis: 1,
+    },
+];
 
 /// Every built-in task of detection.
 pub fn tasks() -> &'static [Task] {
@@ -104,9 +117,14 @@ pub fn tasks() -> &'static [Task] {
 pub fn pair(task: &str, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<Pair> {
     match task {
         fcos::NAME => Fcos::default().pair(image, heads, opset),
+        yolo::NAME => Yolo::default().pair(image, heads, opset),
         _ => Err(Error::UnknownLoss { name: task.to_owned(), known: TASKS.iter().map(|task| task.name).collect() }),
     }
 }
+
+/// Names of the annotations.
+const BOXES: &str = "boxes";
+const LABELS: &str = "labels";
 
 /// Versions of the standard operator set that the graphs are built for: from the one on whose axes of sums are inputs.
 pub const DETECTION_OPSETS: std::ops::RangeInclusive<i64> = 13..=*OPSETS.end();

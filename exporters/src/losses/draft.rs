@@ -3,6 +3,7 @@
 use super::{LOSS, LossOptions, OPSETS, OUTPUTS};
 use crate::network::model_of;
 use crate::{Error, Result};
+use isal_onnx::tangent::HELD;
 use isal_onnx::{Builder, DataType, Dim, Model, NodeBuilder, Tensor, Value, ValueType};
 
 /// Which of a pair it is.
@@ -21,6 +22,8 @@ pub(crate) struct Draft {
     pub outputs: Value,
     /// Its shape.
     pub shape: Vec<Dim>,
+    /// Values without a derivative.
+    held: Vec<String>,
 }
 
 impl Draft {
@@ -61,7 +64,7 @@ impl Draft {
             shapes.push(shape);
         }
         let shape = shapes.swap_remove(0);
-        Ok((Draft { task, role, opset, b, outputs: inputs[0], shape }, inputs))
+        Ok((Draft { task, role, opset, b, outputs: inputs[0], shape, held: Vec::new() }, inputs))
     }
 
     /// The error that an option does not suit.
@@ -93,6 +96,11 @@ impl Draft {
     /// A value of no name yet.
     pub fn constant(&mut self, stem: &str, tensor: Tensor) -> Value {
         self.b.constant(stem, tensor)
+    }
+
+    /// Says that these values have no derivative.
+    pub fn hold(&mut self, values: &[&str]) {
+        self.held.extend(values.iter().map(|value| (*value).to_owned()));
     }
 
     /// A node in the making.
@@ -283,6 +291,9 @@ impl Draft {
         let metadata = [("isal.graph", self.role.name()), ("isal.task", self.task)];
         let metadata = metadata.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let mut model = model_of(graph, self.opset, metadata.into());
+        if !self.held.is_empty() {
+            model.metadata.insert(HELD.to_owned(), self.held.join(","));
+        }
         model.infer_shapes().expect("shapes follow from the options, which are checked");
         model
     }
