@@ -4,6 +4,7 @@ use super::BadRequest;
 use crate::network::GivenInput;
 use crate::task::{self, Bindings, ModelOptions, Wanted};
 use clap::Args;
+use isal_onnx::Model;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -53,12 +54,19 @@ impl TaskArguments {
                     given.extend(bound);
                     wanted
                 }
-                None if given.is_empty() => return Ok(None),
+                None if given.is_empty() => return Ok(exported(model)),
                 None => return Err(BadRequest("`--bind` goes with `--task`, or `--loss` and `--decode`".into()).into()),
             },
         };
         Ok(Some((wanted, given)))
     }
+}
+
+/// The task of a detector that its training program exported; `None` of every other file, what is wrong with it being said when it is read
+/// for good.
+fn exported(model: &Path) -> Option<(Wanted, Bindings)> {
+    let (name, bindings) = task::exported(&Model::read(model).ok()?)?;
+    Some((Wanted::BuiltIn(name.to_owned()), bindings))
 }
 
 /// What is to be known of a model besides its file.

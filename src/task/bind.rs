@@ -1,6 +1,6 @@
 //! Which value of the model each input of a task's graphs is, checked before anything runs.
 
-use super::{OWN, Task, TaskError};
+use super::{OWN, Task, TaskError, exported};
 use crate::scores::is_taken;
 use isal_exporters::detection;
 use isal_exporters::losses::{self, LossOptions, OUTPUTS, Pair};
@@ -84,7 +84,17 @@ fn detector(
     task: &detection::Task,
     given: &[(String, String)],
 ) -> Result<(Task, Vec<Bound>), TaskError> {
-    let model = typed(model)?;
+    let (said, mut model) = (exported::image_size(model), model.clone());
+    // A size that the file leaves open is the one that it says it is for.
+    let of_images = model.graph.inputs.iter_mut().find_map(|input| input.value_type.as_mut()?.shape.as_mut());
+    if let (Some([_, _, height, width]), Some([h, w])) = (of_images.map(|dims| &mut dims[..]), said) {
+        for (side, size) in [(height, h), (width, w)] {
+            if side.known().is_none() {
+                *side = size.into();
+            }
+        }
+    }
+    let model = typed(&model)?;
     let unbound = |head: &str| TaskError::Unbound {
         input: head.to_owned(),
         wanted: task.description.to_owned(),

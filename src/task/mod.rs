@@ -7,12 +7,14 @@
 mod beside;
 mod bind;
 mod error;
+mod exported;
 mod model;
 
 pub use beside::{Wanted, beside};
 pub(crate) use bind::shown;
 pub use bind::{Bound, Found, built_in, own};
 pub use error::TaskError;
+pub use exported::{exported, image_size};
 pub use model::{ClassScores, ModelError, ModelOptions, TaskModel};
 
 use isal_exporters::losses::{self, LossOptions, OUTPUTS, Pair, SoftmaxCrossEntropy};

@@ -120,12 +120,12 @@ impl TaskModel {
     }
 }
 
-/// Classes along an axis of the first value that a built-in task reads: axis 1, of detectors the last.
+/// Classes along an axis of the first value that a built-in task reads: axis 1, or where a detector has them.
 fn classes(task: &Task) -> usize {
     let dims = |t: &ValueType| t.shape.clone().filter(|dims| dims.len() > 1);
     let read = task.graphs.decode.graph.inputs.first().and_then(|input| dims(input.value_type.as_ref()?));
-    let detects = detection::tasks().iter().any(|known| known.name == task.name);
+    let detects = detection::tasks().iter().find(|known| known.name == task.name);
     let of_classes = losses::find(&task.name).is_ok_and(|entry| entry.defaults.has_classes());
-    let axis = |dims: Vec<Dim>| if detects { dims.last().cloned() } else { dims.get(1).cloned() };
-    read.filter(|_| of_classes || detects).and_then(axis).and_then(|dim| dim.known()).unwrap_or(0)
+    let axis = |dims: Vec<Dim>| dims.get(detects.map_or(1, |task| task.class_axis)).cloned();
+    read.filter(|_| of_classes || detects.is_some()).and_then(axis).and_then(|dim| dim.known()).unwrap_or(0)
 }
