@@ -32,6 +32,42 @@ pub struct Recipe {
     pub alpha: Alpha,
 }
 
+/// Where the pixels of an image come to lie in the model's input: `x * scale + offset` of a coordinate, which counts from the left
+/// or top edge of the first pixel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Placement {
+    /// Across and down.
+    pub scale: [f64; 2],
+    /// Across and down, in pixels of the input.
+    pub offset: [f64; 2],
+    /// Of the image as it is stored.
+    pub stored: Size,
+    /// Of the input.
+    pub size: Size,
+}
+
+impl Placement {
+    /// Corners `[left, top, right, bottom]` of the stored image in the input.
+    pub fn seen(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
+        let ([across, down], [x, y]) = (self.scale, self.offset);
+        [left * across + x, top * down + y, right * across + x, bottom * down + y]
+    }
+
+    /// Corners in the input back in the stored image.
+    pub fn stored(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
+        let ([across, down], [x, y]) = (self.scale, self.offset);
+        [(left - x) / across, (top - y) / down, (right - x) / across, (bottom - y) / down]
+    }
+}
+
+/// Corners within an image of this size; `None` where nothing is left of them.
+pub fn clipped([left, top, right, bottom]: [f64; 4], size: Size) -> Option<[f64; 4]> {
+    let (width, height) = (size.width as f64, size.height as f64);
+    let corners = [left.clamp(0.0, width), top.clamp(0.0, height), right.clamp(0.0, width), bottom.clamp(0.0, height)];
+    let [left, top, right, bottom] = corners;
+    (right > left && bottom > top).then_some(corners)
+}
+
 /// A recipe that contradicts itself or the model, or an image that it cannot take.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -244,11 +280,7 @@ impl Recipe {
         let image = colours(image, self.channels, self.alpha);
         let found = Size { height: image.height(), width: image.width() };
         let refused = RecipeError::ImageSize { found, expected: self.size };
-        let target = match self.resize {
-            Resize::None(_) => found,
-            Resize::Exact(size) => size,
-            Resize::ShorterSide { shorter_side } => shorter(found, shorter_side),
-        };
+        let target = self.resized(found);
         // A strip of an image (1 x 100,000) would grow without bound when its short side is stretched.
         if target.height > MAX_SIDE.max(found.height) || target.width > MAX_SIDE.max(found.width) {
             return Err(refused);
@@ -270,6 +302,28 @@ impl Recipe {
             return Err(refused);
         }
         Ok(image)
+    }
+
+    /// Where the pixels of an image of this size come to lie.
+    pub fn placement(&self, stored: Size) -> Placement {
+        let target = self.resized(stored);
+        let crop = self.crop.unwrap_or(target);
+        let along = |stored: usize, have: usize, want: usize| {
+            let padded = (want.saturating_sub(have) / 2) as f64;
+            (have as f64 / stored.max(1) as f64, padded - half_to_even(have.saturating_sub(want)) as f64)
+        };
+        let across = along(stored.width, target.width, crop.width);
+        let down = along(stored.height, target.height, crop.height);
+        Placement { scale: [across.0, down.0], offset: [across.1, down.1], stored, size: self.size }
+    }
+
+    /// The size that the resize gives an image.
+    fn resized(&self, found: Size) -> Size {
+        match self.resize {
+            Resize::None(_) => found,
+            Resize::Exact(size) => size,
+            Resize::ShorterSide { shorter_side } => shorter(found, shorter_side),
+        }
     }
 
     /// The last step: 8-bit samples from [`Recipe::pixels`] to floats in the model's layout.

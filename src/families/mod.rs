@@ -3,6 +3,7 @@
 //! A family is a folder here and a line of [`of`]. Whatever a user brings with graphs of its own is the family `own`: its
 //! annotations are read by their names, and nothing is known of what they mean.
 
+mod detection;
 mod error;
 mod fields;
 mod masks;
@@ -19,7 +20,7 @@ pub use measure::{Fit, Measure};
 use crate::classifier::ClassNames;
 use crate::data::{DataError, Dataset, Recipe};
 use crate::influence::{Annotations, InfluenceError};
-use crate::task::{SINGLE_LABEL, Task};
+use crate::task::{OWN, SINGLE_LABEL, Task};
 use image::RgbImage;
 use isal_onnx::ValueInfo;
 use std::fmt::Debug;
@@ -48,6 +49,14 @@ pub trait Family: Debug + Send + Sync {
     /// # Errors
     /// [`AnnotationError`] with the image's id, for one that is not annotated or not as the model is.
     fn annotations(&self, data: &Dataset, index: usize) -> Result<Annotations, AnnotationError>;
+
+    /// What the measure is told of the image at `index`: what the loss takes of it, and what only the measure needs besides.
+    ///
+    /// # Errors
+    /// As [`Family::annotations`].
+    fn known(&self, data: &Dataset, index: usize) -> Result<Annotations, AnnotationError> {
+        self.annotations(data, index)
+    }
 
     /// The data set with its labels counted as the model counts them, where the task goes by labels.
     ///
@@ -90,6 +99,12 @@ pub trait Family: Debug + Send + Sync {
         let _ = (image, believed);
         None
     }
+
+    /// The same with what is known of the image, as [`Family::known`] gives it.
+    fn overlay_with(&self, image: &RgbImage, believed: &Annotations, known: &Annotations) -> Option<RgbImage> {
+        let _ = known;
+        self.overlay(image, believed)
+    }
 }
 
 /// The name of a task in the line that [`Task::text`](crate::task::Task::text) says.
@@ -108,8 +123,28 @@ pub fn annotations<E: From<InfluenceError>>(
     indices: &[usize],
     refused: impl Fn(AnnotationError) -> E,
 ) -> Result<Annotations, E> {
-    let read = |index: &usize| family.annotations(data, *index).map_err(&refused);
-    let each: Vec<Annotations> = indices.iter().map(read).collect::<Result<_, E>>()?;
+    joined(indices, |index| family.annotations(data, index), refused)
+}
+
+/// What the measure is told of the images at these positions, padded alike.
+///
+/// # Errors
+/// As [`annotations`].
+pub fn known<E: From<InfluenceError>>(
+    family: &dyn Family,
+    data: &Dataset,
+    indices: &[usize],
+    refused: impl Fn(AnnotationError) -> E,
+) -> Result<Annotations, E> {
+    joined(indices, |index| family.known(data, index), refused)
+}
+
+fn joined<E: From<InfluenceError>>(
+    indices: &[usize],
+    read: impl Fn(usize) -> Result<Annotations, AnnotationError>,
+    refused: impl Fn(AnnotationError) -> E,
+) -> Result<Annotations, E> {
+    let each = indices.iter().map(|index| read(*index).map_err(&refused)).collect::<Result<Vec<_>, E>>()?;
     Ok(Annotations::join(&each.iter().collect::<Vec<_>>())?)
 }
 
@@ -119,6 +154,8 @@ pub fn of(task: &str, setting: Setting) -> Arc<dyn Family> {
         SINGLE_LABEL => Arc::new(single_label::SingleLabel { setting }),
         "sigmoid-cross-entropy" => Arc::new(multi_label::MultiLabel { setting }),
         "pixel-cross-entropy" => Arc::new(segmentation::Segmentation { setting }),
+        "fcos" | "retinanet" | "faster-rcnn" | "yolo" => Arc::new(detection::Detection { setting }),
+        OWN if detection::takes_boxes(&setting.annotations) => Arc::new(detection::Detection { setting }),
         "squared-error" | "huber" => Arc::new(regression::Regression { setting }),
         _ => Arc::new(own::Own { setting }),
     }

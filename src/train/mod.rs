@@ -14,7 +14,7 @@ mod write_back;
 pub use error::TrainError;
 pub use schedule::{Schedule, Shape};
 
-use crate::classifier::{CLASS_NAMES, class_names};
+use crate::classifier::{CLASS_NAMES, class_names, names_of_fields};
 use crate::data::{Augment, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, Size, Split, Test};
 use crate::durable::{self, FolderLock};
 use crate::error_chain::in_one_line;
@@ -142,9 +142,10 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     let sample = options.train.dataset().load(0).ok().map(|i| Size { height: i.height(), width: i.width() });
     let recipe = network.recipe(&options.preprocess, sample)?;
     let names = match *classes {
-        0 => None,
+        0 => names_of_fields(&[options.train.dataset()]),
         classes => {
-            let folders: &[&Dataset] = if options.task.is_single_label() { &[options.train.dataset()] } else { &[] };
+            let named = options.task.is_single_label() || options.train.dataset().has_classes_of_fields();
+            let folders: &[&Dataset] = if named { &[options.train.dataset()] } else { &[] };
             let names = class_names(network, classes, options.class_names.as_deref(), folders, None)?;
             names.say(observer);
             Some(names)
