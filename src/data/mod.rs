@@ -47,7 +47,9 @@ mod tiff_tags;
 
 pub use archive::{ArchiveError, Expected};
 pub use augment::Augment;
-pub use boxes::{BoxFlags, BoxProblem, Dropped, DroppedBox, Malformed, MarkedBox};
+pub use boxes::{
+    BoxFlags, BoxForm, BoxProblem, ConvertError, Converted, Dropped, DroppedBox, Malformed, MarkedBox, convert,
+};
 pub use content::{Content, content_hash};
 pub use dataset::{Dataset, common_classes};
 pub use decode::{DecodeError, Decoding, Limits, decode, decode_as};
@@ -61,7 +63,9 @@ pub use mask::{Mask, MaskError, nearest};
 pub use matlab::MatlabError;
 pub use open::{OpenOptions, open};
 pub use pixels::SpoolError;
-pub use preprocess::{Alpha, Channels, Layout, NoResize, Preprocess, PreprocessError, Range, Resize, Size};
+pub use preprocess::{
+    Alpha, Channels, Filling, Layout, Letterbox, NoResize, Pad, Preprocess, PreprocessError, Range, Resize, Size,
+};
 pub use recipe::{Placement, Recipe, RecipeError, clipped};
 pub use resample::Filter;
 pub(crate) use seeded::Seeded;

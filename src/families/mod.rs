@@ -14,12 +14,14 @@ mod regression;
 mod segmentation;
 mod single_label;
 
+pub use detection::{Figures, FoundBox, KnownBox, OfImage};
 pub use error::AnnotationError;
 pub use measure::{Fit, Measure};
 
 use crate::classifier::ClassNames;
 use crate::data::{DataError, Dataset, Recipe};
 use crate::influence::{Annotations, InfluenceError};
+use crate::observe::Observer;
 use crate::task::{OWN, SINGLE_LABEL, Task};
 use image::RgbImage;
 use isal_onnx::ValueInfo;
@@ -76,6 +78,20 @@ pub trait Family: Debug + Send + Sync {
         true
     }
 
+    /// Whether [`Family::annotations_seen`] follows an image that is mirrored.
+    fn follows_mirroring(&self) -> bool {
+        !self.is_tied_to_places()
+    }
+
+    /// [`Family::annotations`] of the image as training may show it, `mirrored` left and right.
+    ///
+    /// # Errors
+    /// The same.
+    fn annotations_seen(&self, data: &Dataset, index: usize, mirrored: bool) -> Result<Annotations, AnnotationError> {
+        let _ = mirrored;
+        self.annotations(data, index)
+    }
+
     /// Whether the loss of an image has a gradient where the model's own belief is taken for the label.
     fn learns_from_belief(&self) -> bool {
         true
@@ -107,6 +123,18 @@ pub trait Family: Debug + Send + Sync {
     }
 }
 
+/// Boxes named one by one in a warning.
+const NAMED: usize = 10;
+
+/// Says which boxes of a set were left out because they are none.
+pub fn say_dropped(set: &str, data: &Dataset, observer: &dyn Observer) {
+    let lines = data.dropped().lines(NAMED);
+    if let Some((first, named)) = lines.split_first() {
+        observer.say(&format!("warning: {set} images: {first}"));
+        named.iter().for_each(|line| observer.say(line));
+    }
+}
+
 /// The name of a task in the line that [`Task::text`](crate::task::Task::text) says.
 pub fn named_in(text: &str) -> &str {
     text.split(' ').next().unwrap_or_default()
@@ -124,6 +152,20 @@ pub fn annotations<E: From<InfluenceError>>(
     refused: impl Fn(AnnotationError) -> E,
 ) -> Result<Annotations, E> {
     joined(indices, |index| family.annotations(data, index), refused)
+}
+
+/// [`annotations`] of the images as training shows them; `mirrored` says which ones are mirrored.
+///
+/// # Errors
+/// As there.
+pub fn annotations_seen<E: From<InfluenceError>>(
+    family: &dyn Family,
+    data: &Dataset,
+    indices: &[usize],
+    mirrored: impl Fn(usize) -> bool,
+    refused: impl Fn(AnnotationError) -> E,
+) -> Result<Annotations, E> {
+    joined(indices, |index| family.annotations_seen(data, index, mirrored(index)), refused)
 }
 
 /// What the measure is told of the images at these positions, padded alike.

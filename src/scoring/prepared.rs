@@ -60,6 +60,12 @@ pub(super) fn prepare(
             Some(names)
         }
     };
+    if let Some(labelled) = &from.labelled {
+        families::say_dropped("labelled", labelled.dataset(), observer);
+    }
+    if let ReferenceSet::Given(reference) = &from.reference {
+        families::say_dropped("reference", reference, observer);
+    }
     let setting = Setting::of(&task, recipe.clone(), names);
     let classes = setting.classes.clone();
     let family = families::of(&task.name, setting);

@@ -61,7 +61,7 @@ fn write_coco(place: &Place, name: &str, of: impl Fn(usize, [f64; 4]) -> [f64; 4
             }));
         }
     }
-    let categories: Vec<_> = ["disc", "square", "triangle"].iter().enumerate();
+    let categories = ["disc", "square", "triangle"].iter().enumerate();
     let categories: Vec<_> = categories.map(|(n, name)| serde_json::json!({"id": 5 * n + 1, "name": name})).collect();
     let coco = serde_json::json!({"images": images, "annotations": annotations, "categories": categories});
     fs::write(place.path("labeled").join(name), coco.to_string()).expect("written");
@@ -85,7 +85,9 @@ fn the_annotations_of_coco_are_those_of_the_list() {
     assert!(said.contains("fractions of the image"), "{said}");
     let list = r#"{"path": "00.png", "boxes": [[0.1, 0.2, 0.5, 0.9]], "labels": [0]}"#;
     fs::write(place.path("labeled/odd.jsonl"), list).expect("written");
-    let more = ["--reference", "labeled/list.jsonl"];
+    let known = fs::read_to_string(place.path("labeled/list.jsonl")).expect("a list");
+    fs::write(place.path("labeled/others.jsonl"), known.split_once('\n').expect("lines").1).expect("written");
+    let more = ["--reference", "labeled/others.jsonl"];
     let said = place.refused(&mut place.score("labeled/odd.jsonl", "odd", &more));
     assert!(said.contains("`00.png`: `boxes`") && said.contains("these are fractions"), "{said}");
 }

@@ -269,3 +269,88 @@ fn yolo_is_read_by_its_description_or_its_folders() {
     let pixels = problem(Path::new(&format!("{}#val", root.path().display())), &with_fields());
     assert_eq!(pixels, BoxProblem::Pixels { line: 1, found: 100.0 });
 }
+
+use isal::data::{BoxForm, ConvertError, MarkedBox, convert};
+
+fn marked(data: &Dataset) -> Vec<(String, Vec<MarkedBox>)> {
+    let stem = |id: String| id.rsplit_once('.').map(|(stem, _)| stem.to_owned()).unwrap();
+    (0..data.len()).map(|index| (stem(data.id(index)), data.marked(index).unwrap())).collect()
+}
+
+/// Decimals of two and of six places, negative ones, sides of odd lengths.
+#[test]
+fn boxes_come_back_from_every_other_form() {
+    let root = tempfile::tempdir().unwrap();
+    let (mut images, mut boxes) = (Vec::new(), Vec::new());
+    for (n, (width, height)) in [(640_u32, 427_u32), (333, 500), (1, 3), (1023, 769)].into_iter().enumerate() {
+        write_image(&root.path().join(format!("{n}.png")), width, height);
+        images.push(json!({"id": n, "file_name": format!("{n}.png"), "width": width, "height": height}));
+        for m in 0..if n == 2 { 0 } else { 40 } {
+            let part = |k: usize, of: u32, places: f64| {
+                let fraction = ((7919 * (n + 1) + 104_729 * (m + 1) + 1_299_709 * k) % 10_007) as f64 / 10_007.0;
+                (fraction * f64::from(of) * places).round() / places
+            };
+            let places = if m % 2 == 0 { 100.0 } else { 1e6 };
+            let bbox = [part(1, width, places) - 1.0, part(2, height, places) - 0.5, part(3, width, places) + 1.5, part(4, height, places) + 1.0];
+            boxes.push(json!({"id": boxes.len(), "image_id": n, "category_id": 1 + 3 * (m % 3), "bbox": bbox, "iscrowd": 0, "difficult": u8::from(m % 5 == 0)}));
+        }
+    }
+    let categories = json!([{"id": 1, "name": "a & <b>"}, {"id": 4, "name": "no: 'c'"}, {"id": 7, "name": "\u{e9}\"d\""}]);
+    write(&root.path().join("own.json"), json!({"images": images, "annotations": boxes, "categories": categories}).to_string());
+    let own = open(&root.path().join("own.json"));
+    assert_eq!(own.dropped().boxes, 0);
+    let form = |from: &Dataset, form: BoxForm, name: &str| {
+        let out = root.path().join(name);
+        let converted = convert(from, form, &out).unwrap();
+        assert_eq!((converted.images, converted.boxes, converted.left_out), (4, 120, 0));
+        assert!(matches!(convert(from, form, &out), Err(ConvertError::Exists { .. })));
+        let place = match form {
+            BoxForm::Coco => out.join("annotations.json"),
+            BoxForm::Voc => Path::new(&format!("{}#all", out.display())).to_path_buf(),
+            BoxForm::Yolo => Path::new(&format!("{}#train", out.display())).to_path_buf(),
+        };
+        let found = open(&place);
+        assert_eq!(found.load(1).unwrap().height(), 500, "the images are there");
+        found
+    };
+    let plain = |boxes: Vec<(String, Vec<MarkedBox>)>, difficult: bool| {
+        boxes.into_iter().map(|(id, boxes)| {
+            let plain = boxes.into_iter().map(|marked| (marked.corners, marked.class, marked.flags.difficult && difficult));
+            (id, plain.collect::<Vec<_>>())
+        }).collect::<Vec<_>>()
+    };
+    let coco = form(&own, BoxForm::Coco, "coco");
+    assert_eq!((plain(marked(&coco), true), coco.classes()), (plain(marked(&own), true), own.classes()));
+    let voc = form(&coco, BoxForm::Voc, "voc");
+    assert_eq!((plain(marked(&voc), true), voc.classes()), (plain(marked(&own), true), own.classes()));
+    // YOLO has no place for difficult boxes.
+    let yolo = form(&voc, BoxForm::Yolo, "yolo");
+    assert_eq!((plain(marked(&yolo), false), yolo.classes()), (plain(marked(&own), false), own.classes()));
+    let back = form(&yolo, BoxForm::Coco, "back");
+    assert_eq!(plain(marked(&back), false), plain(marked(&own), false));
+    let again = form(&back, BoxForm::Yolo, "again");
+    assert_eq!(plain(marked(&again), false), plain(marked(&own), false));
+    let of = |name: &str, n: usize| std::fs::read_to_string(root.path().join(format!("{name}/labels/{n}.txt"))).unwrap();
+    assert_eq!((of("yolo", 0), of("yolo", 2)), (of("again", 0), String::new()), "to the byte");
+}
+
+#[test]
+fn what_a_form_has_no_place_for_is_counted() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, width, height) in [("000000558840.jpg", 320, 240), ("sub/empty.png", 40, 30), ("7.png", 64, 48)] {
+        write_image(&root.path().join(name), width, height);
+    }
+    write(&root.path().join("c.json"), COCO);
+    let coco = open(&root.path().join("c.json"));
+    let yolo = convert(&coco, BoxForm::Yolo, &root.path().join("yolo")).unwrap();
+    assert_eq!((yolo.images, yolo.boxes, yolo.left_out, yolo.without_area), (3, 1, 2, 1));
+    let written = std::fs::read_to_string(root.path().join("yolo/labels/000000558840.txt")).unwrap();
+    // (199.84 + 77.71 / 2) / 320 = 0.745921875, and so on.
+    let numbers: Vec<f64> = written.split_whitespace().map(|word| word.parse().unwrap()).collect();
+    let expected = [1.0, (199.84 + 77.71 / 2.0) / 320.0, (200.46 + 70.88 / 2.0) / 240.0, 77.71 / 320.0, 70.88 / 240.0];
+    assert!(numbers.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{written}");
+    let plain = root.path().join("plain");
+    write_image(&plain.join("a.png"), 4, 4);
+    let none = Dataset::open(&plain, &with_fields()).unwrap();
+    assert!(matches!(convert(&none, BoxForm::Coco, &root.path().join("none")), Err(ConvertError::NoBoxes)));
+}

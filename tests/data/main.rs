@@ -11,6 +11,7 @@ mod fields;
 mod lists;
 mod loading;
 mod masks;
+mod padded;
 mod preparing;
 mod spellings;
 mod splitting;

@@ -292,7 +292,7 @@ fn image_folder(json: &Path, names: &[String]) -> PathBuf {
     let stem = json.file_stem().unwrap_or_default().to_string_lossy();
     let stem = stem.strip_suffix(".json").unwrap_or(&stem);
     let part = BEFORE_PART.iter().find_map(|before| stem.strip_prefix(before)).unwrap_or(stem);
-    let inner = ["", "images", part, &format!("images/{part}")].map(|place| folder.join(place));
+    let inner = ["", "images", "JPEGImages", part, &format!("images/{part}")].map(|place| folder.join(place));
     let beside = [part, &format!("images/{part}"), "images"].map(|place| above.join(place));
     let has_any = |root: &&PathBuf| names.iter().any(|name| root.join(name).is_file());
     inner.iter().chain(&beside).find(has_any).cloned().unwrap_or(folder)

@@ -11,11 +11,13 @@
 //! Memory: some 45 bytes a box and 20 an image, besides names.
 
 pub(super) mod coco;
+mod convert;
 mod lenient;
 mod problem;
 pub(super) mod voc;
 pub(super) mod yolo;
 
+pub use convert::{BoxForm, ConvertError, Converted, convert};
 pub use problem::{BoxProblem, Dropped, DroppedBox, Malformed};
 
 use std::path::PathBuf;
@@ -54,11 +56,13 @@ pub struct BoxFlags {
 }
 
 impl BoxFlags {
-    fn bits(self) -> u8 {
+    /// All three in a number.
+    pub(crate) fn bits(self) -> u8 {
         u8::from(self.crowd) | u8::from(self.ignore) << 1 | u8::from(self.difficult) << 2
     }
 
-    fn of(bits: u8) -> BoxFlags {
+    /// Out of that number.
+    pub(crate) fn of(bits: u8) -> BoxFlags {
         BoxFlags { crowd: bits & 1 != 0, ignore: bits & 2 != 0, difficult: bits & 4 != 0 }
     }
 }

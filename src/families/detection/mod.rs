@@ -5,12 +5,19 @@
 //! ignored and difficult ones are left out of what the loss takes, as trainers of the respective formats do, and counted by their
 //! own rules where the model is measured.
 
+mod average;
+mod drawing;
 mod truth;
+mod voc;
 
-use super::{AnnotationError, Family, Measure, Setting};
-use crate::data::{DataError, Dataset, clipped};
-use crate::influence::{Annotation, Annotations};
+pub use average::{Figures, FoundBox, KnownBox, OfImage};
+
+use super::{AnnotationError, Beliefs, Family, Measure, Setting};
+use crate::data::{DataError, Dataset, MarkedBox, Placement, Size, clipped};
 use crate::families::fields::declared;
+use crate::influence::{Annotation, Annotations};
+use crate::scores::belief;
+use image::RgbImage;
 use isal_onnx::{Dim, ValueInfo};
 use ndarray::{ArrayD, IxDyn};
 use truth::Truth;
@@ -25,6 +32,12 @@ pub(super) struct Detection {
 const BOXES: &str = "boxes";
 /// Name of their classes.
 const LABELS: &str = "labels";
+/// Name of how sure a model is of each, `[N, M]`, where its decode graph says so.
+const SCORES: &str = "scores";
+/// What only the measure takes: flags of each box, its size as COCO counts it, and where an image comes to lie.
+const FLAGS: &str = "flags";
+const AREAS: &str = "areas";
+const PLACEMENT: &str = "placement";
 
 /// Whether these are the annotations of a detector: `boxes [N, M, 4]` and `labels [N, M]`.
 pub(super) fn takes_boxes(annotations: &[ValueInfo]) -> bool {
@@ -38,8 +51,17 @@ pub(super) fn takes_boxes(annotations: &[ValueInfo]) -> bool {
 
 impl Family for Detection {
     fn annotations(&self, data: &Dataset, index: usize) -> Result<Annotations, AnnotationError> {
+        self.annotations_seen(data, index, false)
+    }
+
+    fn follows_mirroring(&self) -> bool {
+        true
+    }
+
+    fn annotations_seen(&self, data: &Dataset, index: usize, mirrored: bool) -> Result<Annotations, AnnotationError> {
         let truth = Truth::of(&self.setting, data, index)?;
         let placement = self.setting.recipe.placement(truth.size);
+        let placement = if mirrored { placement.mirrored() } else { placement };
         let taken = truth.boxes.iter().filter(|marked| {
             let flags = marked.flags;
             !flags.crowd && !flags.ignore && !flags.difficult
@@ -74,6 +96,28 @@ impl Family for Detection {
         Ok(Annotations::of_one(arrays.collect::<Result<_, AnnotationError>>()?))
     }
 
+    /// Boxes in pixels of the stored image with `flags`, `areas` and the `placement` of the image in the input: scale across and down,
+    /// offset across and down, width, height.
+    fn known(&self, data: &Dataset, index: usize) -> Result<Annotations, AnnotationError> {
+        let Truth { size, boxes, .. } = Truth::of(&self.setting, data, index)?;
+        let Placement { scale, offset, .. } = self.setting.recipe.placement(size);
+        let count = boxes.len();
+        let size_of = |marked: &MarkedBox| {
+            let [left, top, right, bottom] = marked.corners;
+            marked.area.unwrap_or((right - left) * (bottom - top)) as f32
+        };
+        let corners = boxes.iter().flat_map(|marked| marked.corners.map(|x| x as f32)).collect();
+        let placement = [scale[0], scale[1], offset[0], offset[1], size.width as f64, size.height as f64];
+        let arrays = [
+            (BOXES, floats(&[1, count, 4], corners)),
+            (LABELS, whole_numbers(&[1, count], boxes.iter().map(|marked| i64::from(marked.class)).collect())),
+            (FLAGS, whole_numbers(&[1, count], boxes.iter().map(|marked| i64::from(marked.flags.bits())).collect())),
+            (AREAS, floats(&[1, count], boxes.iter().map(size_of).collect())),
+            (PLACEMENT, floats(&[1, 6], placement.iter().map(|x| *x as f32).collect())),
+        ];
+        Ok(Annotations::of_one(arrays.map(|(name, array)| (name.to_owned(), array)).into()))
+    }
+
     fn as_the_model_counts(&self, data: &Dataset) -> Result<Dataset, DataError> {
         match self.setting.classes.is_empty() || data.classes().is_empty() {
             true => Ok(data.clone()),
@@ -82,7 +126,47 @@ impl Family for Detection {
     }
 
     fn measure(&self) -> Option<Box<dyn Measure>> {
-        None
+        Some(Box::new(average::Precision::new(&self.setting.classes)))
+    }
+
+    fn caption(&self, beliefs: &Beliefs) -> String {
+        let count = COUNTS.iter().find_map(|name| beliefs(name));
+        let boxes = count.map(|count| if count == 1.0 { "1 box".to_owned() } else { format!("{count:.0} boxes") });
+        let best = beliefs(belief::PSEUDO_LABEL).filter(|_| count != Some(0.0));
+        let best = best.map(|class| self.setting.class(class as usize));
+        let sure = beliefs(belief::CONFIDENCE).filter(|_| count != Some(0.0));
+        let best = match (best, sure.map(|sure| format!("{:.0} %", 100.0 * sure))) {
+            (Some(class), Some(sure)) => Some(format!("{class} {sure}")),
+            (None, Some(sure)) => Some(format!("up to {sure}")),
+            (class, None) => class,
+        };
+        [boxes, best].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    fn draws(&self) -> bool {
+        true
+    }
+
+    fn overlay(&self, image: &RgbImage, believed: &Annotations) -> Option<RgbImage> {
+        self.drawn(image, believed, None)
+    }
+
+    fn overlay_with(&self, image: &RgbImage, believed: &Annotations, known: &Annotations) -> Option<RgbImage> {
+        self.drawn(image, believed, Some(known))
+    }
+}
+
+/// Beliefs that say how many boxes there are.
+const COUNTS: [&str; 3] = ["boxes", "found", "detections"];
+
+impl Detection {
+    /// The believed boxes over their image, with their classes and scores, and known ones in another line.
+    fn drawn(&self, image: &RgbImage, believed: &Annotations, known: Option<&Annotations>) -> Option<RgbImage> {
+        let stored = Size { height: image.height() as usize, width: image.width() as usize };
+        let placement = self.setting.recipe.placement(stored);
+        let (known, believed) = (known.map(|known| average::known_boxes(known, 0)), average::found_boxes(believed, 0, placement)?);
+        let name = |class: usize| self.setting.class(class);
+        Some(drawing::draw(image, &believed, &known.flatten().unwrap_or_default(), name))
     }
 }
 
