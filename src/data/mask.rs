@@ -122,10 +122,8 @@ impl Mask {
             return Ok(padded(seen.height(), seen.width(), labels, &pad, recipe.size));
         }
         let shape = (seen.height(), seen.width());
-        let refused = |_| RecipeError::ImageSize {
-            found: Size { height: shape.0, width: shape.1 },
-            expected: recipe.size,
-        };
+        let refused =
+            |_| RecipeError::ImageSize { found: Size { height: shape.0, width: shape.1 }, expected: recipe.size };
         Array2::from_shape_vec(shape, labels).map_err(refused)
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::{at, packing, unpacked};
+use super::boxes::{coco, voc, yolo};
 use super::decode::{Decoding, Limits};
 use super::error::{Found, TableProblem};
 use super::list_form::{self, Form};
-use super::boxes::{coco, voc, yolo};
 use super::{DataError, Source, cifar, folder, idx, manifest, masked, pixel_csv, svhn};
 
 /// How a data set is opened.

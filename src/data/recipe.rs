@@ -159,7 +159,9 @@ pub enum RecipeError {
         limit: usize,
     },
     /// Images that come out in their own aspect, for a model of one size.
-    #[error("`resize` keeps the aspect, so images come out in many sizes: say what fills them up, such as `pad = {{ value = 114 }}`")]
+    #[error(
+        "`resize` keeps the aspect, so images come out in many sizes: say what fills them up, such as `pad = {{ value = 114 }}`"
+    )]
     Pad,
     /// A crop and a pad.
     #[error("`crop` and `pad` both bring images to their size: take one")]

@@ -123,11 +123,7 @@ impl Pseudo {
     }
 }
 
-fn of_images(
-    session: &Session,
-    count: usize,
-    arrays: Vec<(String, Annotation)>,
-) -> Result<Annotations, RuntimeError> {
+fn of_images(session: &Session, count: usize, arrays: Vec<(String, Annotation)>) -> Result<Annotations, RuntimeError> {
     Annotations::new(count, arrays).map_err(|error| RuntimeError::Signature {
         model: session.model().to_owned(),
         reason: format!("the decode graph does not give an annotation an image: {error}"),

@@ -324,9 +324,9 @@ fn one_epoch(
             nesterov: options.nesterov,
             seed: options.seed ^ ((number * steps + step) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
-        let mirrored = |index| loader_options.augment.is_some_and(|augment| augment.mirrors(loader_options.epoch, index));
-        let annotations =
-            families::annotations_seen(family, dataset, &batch.indices, mirrored, TrainError::from)?;
+        let mirrored =
+            |index| loader_options.augment.is_some_and(|augment| augment.mirrors(loader_options.epoch, index));
+        let annotations = families::annotations_seen(family, dataset, &batch.indices, mirrored, TrainError::from)?;
         let annotations = smoothed(annotations, options.label_smoothing);
         let (loss, outputs) =
             engine.train_step(&train_step, batch.images.view(), &annotations).map_err(|error| match error {

@@ -50,7 +50,9 @@ fn write_coco(place: &Place, name: &str, of: impl Fn(usize, [f64; 4]) -> [f64; 4
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
     for (n, line) in known.lines().enumerate() {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        images.push(serde_json::json!({"id": n + 10, "file_name": line["path"], "width": scenes::SIDE, "height": scenes::SIDE}));
+        images.push(
+            serde_json::json!({"id": n + 10, "file_name": line["path"], "width": scenes::SIDE, "height": scenes::SIDE}),
+        );
         let boxes: Vec<[f64; 4]> = serde_json::from_value(line["boxes"].clone()).expect("boxes");
         let labels: Vec<i64> = serde_json::from_value(line["labels"].clone()).expect("labels");
         for (corners, label) in boxes.into_iter().zip(labels) {
@@ -90,4 +92,40 @@ fn the_annotations_of_coco_are_those_of_the_list() {
     let more = ["--reference", "labeled/others.jsonl"];
     let said = place.refused(&mut place.score("labeled/odd.jsonl", "odd", &more));
     assert!(said.contains("`00.png`: `boxes`") && said.contains("these are fractions"), "{said}");
+}
+
+/// Images of twice the size, every pixel four times, which a box filter brings back to the same pixels: boxes follow, and come back
+/// where the model is measured.
+#[test]
+fn boxes_go_through_the_preprocessing_of_their_images() {
+    let place = place();
+    fs::create_dir(place.path("double")).expect("a folder");
+    let known = fs::read_to_string(place.path("labeled/list.jsonl")).expect("a list");
+    let mut list = String::new();
+    for line in known.lines() {
+        let mut line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let name = line["path"].as_str().expect("a name").to_owned();
+        let image = image::open(place.path("labeled").join(&name)).expect("a PNG");
+        let double = image.resize_exact(2 * scenes::SIDE, 2 * scenes::SIDE, image::imageops::FilterType::Nearest);
+        double.save(place.path("double").join(&name)).expect("a PNG");
+        let boxes: Vec<[f64; 4]> = serde_json::from_value(line["boxes"].clone()).expect("boxes");
+        line["boxes"] = serde_json::json!(boxes.iter().map(|corners| corners.map(|x| 2.0 * x)).collect::<Vec<_>>());
+        list += &format!("{line}\n");
+    }
+    fs::write(place.path("double/list.jsonl"), list).expect("written");
+    for (labelled, out) in [("labeled/list.jsonl", "single"), ("double/list.jsonl", "doubled")] {
+        let more = ["--solver", "cg-fisher", "--scope", "head.*", "--set", "filter=box"];
+        place.score(labelled, out, &more).assert().success();
+    }
+    assert_eq!(place.influences("single"), place.influences("doubled"));
+    let fit = |out: &str| place.json(&format!("{out}/run.json"))["labelled"].clone();
+    let (single, doubled) = (fit("single"), fit("doubled"));
+    assert_eq!(
+        (&single["measure"], &single["AP"], &single["VOC AP50"]),
+        (&doubled["measure"], &doubled["AP"], &doubled["VOC AP50"])
+    );
+    assert_eq!(single["measure"], "mAP");
+    // It was trained on others of the kind.
+    assert!(single["AP50"].as_f64().expect("a figure") > 0.5, "{single}");
+    assert!(single["APs"].as_f64() != doubled["APs"].as_f64(), "sizes are those of the stored images");
 }

@@ -116,7 +116,11 @@ fn coco_files_of_something_else_are_named() {
     for (from, to, part) in [
         ("\"id\": 1, \"name\"", "\"id\": 0, \"name\"", "`person` has the id 0"),
         ("\"image_id\": 558840", "\"image_id\": 5", "annotation 1 is of image 5, which is not among the 3 `images`"),
-        ("\"category_id\": 58", "\"category_id\": 59", "annotation 1 has the class 59, expected one of `1`, `58`, `90`"),
+        (
+            "\"category_id\": 58",
+            "\"category_id\": 59",
+            "annotation 1 has the class 59, expected one of `1`, `58`, `90`",
+        ),
         ("\"bbox\": [199", "\"caption\": [199", "annotation 1 has no `bbox`"),
         ("\"images\":", "\"pictures\":", "no `images`"),
         ("\"name\": \"person\"", "\"name\": \"hot dog\"", "the category `hot dog` occurs twice"),
@@ -132,7 +136,11 @@ fn coco_files_of_something_else_are_named() {
         "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0.25, 0.5, 0.25, 0.25]}]}"#;
     write(&path, fractions);
     assert_eq!(problem(&path, &with_fields()), BoxProblem::Fractions { largest: 0.75 });
-    write(&path, COCO.replacen("\"id\": 1, \"name\"", "\"id\": 0, \"name\"", 1).replace("\"category_id\": 1,", "\"category_id\": 0,"));
+    write(
+        &path,
+        COCO.replacen("\"id\": 1, \"name\"", "\"id\": 0, \"name\"", 1)
+            .replace("\"category_id\": 1,", "\"category_id\": 0,"),
+    );
     let lenient = OpenOptions { category_zero: true, ..with_fields() };
     assert_eq!(Dataset::open(&path, &lenient).unwrap().classes(), names(&["person", "hot dog", "toothbrush"]));
 }
@@ -141,7 +149,10 @@ fn coco_files_of_something_else_are_named() {
 fn lists_of_coco_test_images_say_nothing_of_them() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("image_info_test2017.json");
-    write(&path, r#"{"images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 64}], "categories": [{"id": 1, "name": "a"}]}"#);
+    write(
+        &path,
+        r#"{"images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 64}], "categories": [{"id": 1, "name": "a"}]}"#,
+    );
     assert_eq!((ids(&open(&path)), fields(&open(&path), 0)), (vec!["a.jpg".to_owned()], Value::Null));
 }
 
@@ -179,7 +190,10 @@ fn voc_is_read_by_its_lists_with_difficult_objects() {
     write(&at("ImageSets/Main/horse_train.txt"), "b  -1\n");
     let part = |part: &str| open(&root.path().join(format!("VOC2012#{part}")));
     let train = part("train");
-    assert_eq!((ids(&train), train.classes()), (names(&["2008_000008.jpg", "b.jpg"]), &names(&["aeroplane", "cat & dog", "horse"])[..]));
+    assert_eq!(
+        (ids(&train), train.classes()),
+        (names(&["2008_000008.jpg", "b.jpg"]), &names(&["aeroplane", "cat & dog", "horse"])[..])
+    );
     assert_eq!(
         fields(&train, 0),
         json!({
@@ -214,8 +228,12 @@ fn voc_is_read_by_its_lists_with_difficult_objects() {
         let said = problem(&beside, &with_fields()).to_string();
         assert!(said.contains(part), "{said}");
     }
-    let fractions = VOC.replace(">471<", ">0.9<").replace(">53<", ">0.1<").replace(">420<", ">0.8<").replace(">87<", ">0.2<");
-    write(&beside.join("x.xml"), fractions.replace(">1.5<", ">0.3<").replace(">500</xmax>", ">1</xmax>").replace(">442</ymax>", ">1</ymax>"));
+    let fractions =
+        VOC.replace(">471<", ">0.9<").replace(">53<", ">0.1<").replace(">420<", ">0.8<").replace(">87<", ">0.2<");
+    write(
+        &beside.join("x.xml"),
+        fractions.replace(">1.5<", ">0.3<").replace(">500</xmax>", ">1</xmax>").replace(">442</ymax>", ">1</ymax>"),
+    );
     assert_eq!(problem(&beside, &with_fields()), BoxProblem::Fractions { largest: 1.0 });
 }
 
@@ -242,7 +260,10 @@ fn yolo_is_read_by_its_description_or_its_folders() {
     assert_eq!(fields(&val, 0)["boxes"], json!([[140.0, 70.0, 220.0, 110.0]]));
     let why: Vec<Malformed> = val.dropped().first.iter().map(|one| one.why).collect();
     assert_eq!(why, [Malformed::Empty, Malformed::NotNumbers, Malformed::Outside]);
-    write(&at("data.yaml"), yaml.replace("images/train", "train.txt").replace("  0: person\n  1: 'no: 1'\n", " [7, yes]\n"));
+    write(
+        &at("data.yaml"),
+        yaml.replace("images/train", "train.txt").replace("  0: person\n  1: 'no: 1'\n", " [7, yes]\n"),
+    );
     write(&at("train.txt"), "./images/train/a.png\n");
     let listed = open(&root.path().join("data.yaml#train"));
     assert_eq!((ids(&listed), fields(&listed, 0)), (names(&["images/train/a.png"]), expected.clone()));
@@ -291,12 +312,21 @@ fn boxes_come_back_from_every_other_form() {
                 (fraction * f64::from(of) * places).round() / places
             };
             let places = if m % 2 == 0 { 100.0 } else { 1e6 };
-            let bbox = [part(1, width, places) - 1.0, part(2, height, places) - 0.5, part(3, width, places) + 1.5, part(4, height, places) + 1.0];
+            let bbox = [
+                part(1, width, places) - 1.0,
+                part(2, height, places) - 0.5,
+                part(3, width, places) + 1.5,
+                part(4, height, places) + 1.0,
+            ];
             boxes.push(json!({"id": boxes.len(), "image_id": n, "category_id": 1 + 3 * (m % 3), "bbox": bbox, "iscrowd": 0, "difficult": u8::from(m % 5 == 0)}));
         }
     }
-    let categories = json!([{"id": 1, "name": "a & <b>"}, {"id": 4, "name": "no: 'c'"}, {"id": 7, "name": "\u{e9}\"d\""}]);
-    write(&root.path().join("own.json"), json!({"images": images, "annotations": boxes, "categories": categories}).to_string());
+    let categories =
+        json!([{"id": 1, "name": "a & <b>"}, {"id": 4, "name": "no: 'c'"}, {"id": 7, "name": "\u{e9}\"d\""}]);
+    write(
+        &root.path().join("own.json"),
+        json!({"images": images, "annotations": boxes, "categories": categories}).to_string(),
+    );
     let own = open(&root.path().join("own.json"));
     assert_eq!(own.dropped().boxes, 0);
     let form = |from: &Dataset, form: BoxForm, name: &str| {
@@ -314,10 +344,14 @@ fn boxes_come_back_from_every_other_form() {
         found
     };
     let plain = |boxes: Vec<(String, Vec<MarkedBox>)>, difficult: bool| {
-        boxes.into_iter().map(|(id, boxes)| {
-            let plain = boxes.into_iter().map(|marked| (marked.corners, marked.class, marked.flags.difficult && difficult));
-            (id, plain.collect::<Vec<_>>())
-        }).collect::<Vec<_>>()
+        boxes
+            .into_iter()
+            .map(|(id, boxes)| {
+                let plain =
+                    boxes.into_iter().map(|marked| (marked.corners, marked.class, marked.flags.difficult && difficult));
+                (id, plain.collect::<Vec<_>>())
+            })
+            .collect::<Vec<_>>()
     };
     let coco = form(&own, BoxForm::Coco, "coco");
     assert_eq!((plain(marked(&coco), true), coco.classes()), (plain(marked(&own), true), own.classes()));
@@ -330,7 +364,8 @@ fn boxes_come_back_from_every_other_form() {
     assert_eq!(plain(marked(&back), false), plain(marked(&own), false));
     let again = form(&back, BoxForm::Yolo, "again");
     assert_eq!(plain(marked(&again), false), plain(marked(&own), false));
-    let of = |name: &str, n: usize| std::fs::read_to_string(root.path().join(format!("{name}/labels/{n}.txt"))).unwrap();
+    let of =
+        |name: &str, n: usize| std::fs::read_to_string(root.path().join(format!("{name}/labels/{n}.txt"))).unwrap();
     assert_eq!((of("yolo", 0), of("yolo", 2)), (of("again", 0), String::new()), "to the byte");
 }
 

@@ -1,6 +1,8 @@
 //! Images as detectors see them, with their boxes: against `tests/fixtures/data/padded.py`, and back again.
 
-use isal::data::{Augment, Dataset, Image, Loader, LoaderOptions, OpenOptions, Placement, Preprocess, Recipe, RecipeError, Size};
+use isal::data::{
+    Augment, Dataset, Image, Loader, LoaderOptions, OpenOptions, Placement, Preprocess, Recipe, RecipeError, Size,
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -48,7 +50,11 @@ fn pixels_and_boxes_are_those_of_other_detectors_and_come_back() {
         let image = source(stored.height, stored.width);
         let pixels = recipe.pixels(&image).unwrap();
         let what = format!("{} {stored}", case["recipe"]);
-        assert_eq!((pixels.height(), pixels.width()), (number(&case["resized"][0]), number(&case["resized"][1])), "{what}");
+        assert_eq!(
+            (pixels.height(), pixels.width()),
+            (number(&case["resized"][0]), number(&case["resized"][1])),
+            "{what}"
+        );
         let mut floats = vec![f32::NAN; recipe.len()];
         recipe.apply(&image, &mut floats).unwrap();
         let bytes: Vec<u8> = floats.iter().flat_map(|x| x.to_le_bytes()).collect();

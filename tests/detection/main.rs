@@ -48,8 +48,7 @@ fn boxes(image: &Image) -> OfImage {
         crowd: of.crowd,
         difficult: of.difficult,
     });
-    let found =
-        image.found.iter().map(|of| FoundBox { corners: corners(of.r#box), class: of.class, score: of.score });
+    let found = image.found.iter().map(|of| FoundBox { corners: corners(of.r#box), class: of.class, score: of.score });
     (known.collect(), found.collect())
 }
 

@@ -158,7 +158,8 @@ impl Coco {
     }
 
     fn add_image(&mut self, entry: ImageEntry) -> Result<(), BoxProblem> {
-        let place = u32::try_from(self.names.len()).map_err(|_| BoxProblem::Syntax("it lists too many images".into()))?;
+        let place =
+            u32::try_from(self.names.len()).map_err(|_| BoxProblem::Syntax("it lists too many images".into()))?;
         if self.places.insert(entry.id, place).is_some() {
             return Err(BoxProblem::Twice { what: "the image id", which: entry.id.to_string() });
         }
@@ -216,7 +217,8 @@ impl Coco {
         let root = image_folder(path, &self.first_names);
         self.names.shrink();
         let names = std::mem::take(&mut self.names);
-        let listing = Listing { root, paths: names, ids: None, odd: BTreeMap::new(), labels: Labels::Absent, fields: None };
+        let listing =
+            Listing { root, paths: names, ids: None, odd: BTreeMap::new(), labels: Labels::Absent, fields: None };
         let images = Files::new(listing, Vec::new(), options.decoding())?;
         let dropped = self.place(&images, options).map_err(refused)?;
         let unknown = if self.seen[1] { Vec::new() } else { vec![true; self.sizes.len()] };
@@ -252,8 +254,7 @@ impl Coco {
         let ids = std::mem::take(&mut self.images);
         let mut places = Vec::with_capacity(ids.len());
         for (row, (id, corners)) in ids.iter().zip(&self.table.numbers).enumerate() {
-            let unknown =
-                BoxProblem::UnknownImage { annotation: row + 1, image: *id, images: self.sizes.len() };
+            let unknown = BoxProblem::UnknownImage { annotation: row + 1, image: *id, images: self.sizes.len() };
             let place = *self.places.get(id).ok_or(unknown)?;
             let [width, height] = self.sizes.get(place as usize).copied().unwrap_or_default().map(f64::from);
             let why = malformed(*corners, Some([width, height]).filter(|_| width > 0.0 && height > 0.0));

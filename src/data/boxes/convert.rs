@@ -203,7 +203,8 @@ impl Writer<'_> {
         if self.form == BoxForm::Yolo {
             self.converted.no_longer_difficult += boxes.iter().filter(|marked| marked.flags.difficult).count();
         }
-        self.converted.without_area += boxes.iter().filter(|marked| marked.area.is_some_and(|area| area != own_area(marked))).count();
+        self.converted.without_area +=
+            boxes.iter().filter(|marked| marked.area.is_some_and(|area| area != own_area(marked))).count();
         boxes
     }
 
@@ -233,7 +234,8 @@ impl Writer<'_> {
             size.height
         );
         for marked in boxes {
-            let name = self.dataset.classes().get(marked.class as usize).cloned().unwrap_or_else(|| marked.class.to_string());
+            let name =
+                self.dataset.classes().get(marked.class as usize).cloned().unwrap_or_else(|| marked.class.to_string());
             let [left, top, right, bottom] = marked.corners;
             let _ = write!(
                 text,
@@ -277,7 +279,8 @@ fn coco_box(id: usize, image_id: usize, marked: &MarkedBox) -> serde_json::Value
 fn yolo_line(marked: &MarkedBox, size: Size) -> String {
     let [left, top, right, bottom] = marked.corners;
     let (width, height) = (size.width as f64, size.height as f64);
-    let exact = [(left + right) / 2.0 / width, (top + bottom) / 2.0 / height, (right - left) / width, (bottom - top) / height];
+    let exact =
+        [(left + right) / 2.0 / width, (top + bottom) / 2.0 / height, (right - left) / width, (bottom - top) / height];
     let written = |digits: usize| exact.map(|x| format!("{x:.digits$}"));
     let comes_back = |digits: &usize| {
         let read = written(*digits).map(|text| text.parse().unwrap_or(f64::NAN));

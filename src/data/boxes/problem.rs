@@ -136,7 +136,9 @@ pub enum BoxProblem {
         largest: f64,
     },
     /// Pixels where fractions are expected.
-    #[error("line {line} has the coordinate {found}, expected fractions of the image, from 0 to 1: pixels are for COCO and Pascal VOC")]
+    #[error(
+        "line {line} has the coordinate {found}, expected fractions of the image, from 0 to 1: pixels are for COCO and Pascal VOC"
+    )]
     Pixels {
         /// Counted from 1.
         line: usize,

@@ -141,7 +141,9 @@ pub(crate) fn open_folder(root: &Path, options: &OpenOptions) -> Result<Boxed, D
     }
     let names = CLASSES.iter().map(|name| root.join(name)).find(|path| path.is_file());
     let classes = match &names {
-        Some(path) => Some(text_of(path)?.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()),
+        Some(path) => {
+            Some(text_of(path)?.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+        }
         None => None,
     };
     let paths = files_below(&images)?;
@@ -241,7 +243,8 @@ fn text_of(path: &Path) -> Result<String, DataError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(refused(BoxProblem::TooLarge { limit: MAX_BYTES }));
     }
-    let text = String::from_utf8(bytes).map_err(|error| refused(BoxProblem::Syntax(format!("it is no UTF-8: {error}"))))?;
+    let text =
+        String::from_utf8(bytes).map_err(|error| refused(BoxProblem::Syntax(format!("it is no UTF-8: {error}"))))?;
     Ok(text.trim_start_matches('\u{feff}').to_owned())
 }
 

@@ -160,7 +160,8 @@ impl Measure for Precision {
         let mean = of_voc.iter().map(|(_, average)| average).sum::<f64>() / of_voc.len().max(1) as f64;
         details.insert("VOC AP50".to_owned(), json!((!of_voc.is_empty()).then_some(mean)));
         let name = |class: usize| self.classes.get(class).cloned().unwrap_or_else(|| class.to_string());
-        let by_class: Map<String, Value> = of_voc.iter().map(|(class, average)| (name(*class), json!(average))).collect();
+        let by_class: Map<String, Value> =
+            of_voc.iter().map(|(class, average)| (name(*class), json!(average))).collect();
         details.insert("VOC AP50 by class".to_owned(), by_class.into());
         Fit {
             images,

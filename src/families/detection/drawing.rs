@@ -18,7 +18,12 @@ const DASH: u32 = 4;
 const KNOWN: Rgb<u8> = Rgb([255, 255, 255]);
 
 /// The image with boxes; `name` gives those of classes.
-pub(super) fn draw(image: &RgbImage, believed: &[FoundBox], known: &[KnownBox], name: impl Fn(usize) -> String) -> RgbImage {
+pub(super) fn draw(
+    image: &RgbImage,
+    believed: &[FoundBox],
+    known: &[KnownBox],
+    name: impl Fn(usize) -> String,
+) -> RgbImage {
     let mut drawn = image.clone();
     let scale = image.width().max(image.height()).div_ceil(SIDE).max(1);
     for known in known {
@@ -142,7 +147,8 @@ mod tests {
             assert_eq!(*drawn.get_pixel(x, y), Rgb([9, 9, 9]), "{x} {y}");
         }
         // `c1 50`: five letters on the ground of the class.
-        let above: Vec<&Rgb<u8>> = (20..30).flat_map(|y| (20..51).map(move |x| (x, y))).map(|(x, y)| drawn.get_pixel(x, y)).collect();
+        let above: Vec<&Rgb<u8>> =
+            (20..30).flat_map(|y| (20..51).map(move |x| (x, y))).map(|(x, y)| drawn.get_pixel(x, y)).collect();
         assert!(above.iter().all(|pixel| **pixel != Rgb([9, 9, 9])));
         let ink = above.iter().filter(|pixel| ***pixel != colour).count();
         assert!((30..120).contains(&ink), "{ink} pixels of ink");

@@ -66,7 +66,8 @@ impl Family for Detection {
             let flags = marked.flags;
             !flags.crowd && !flags.ignore && !flags.difficult
         });
-        let seen = taken.filter_map(|marked| Some((clipped(placement.seen(marked.corners), placement.size)?, marked.class)));
+        let seen =
+            taken.filter_map(|marked| Some((clipped(placement.seen(marked.corners), placement.size)?, marked.class)));
         let seen: Vec<([f64; 4], u32)> = seen.collect();
         let arrays = self.setting.annotations.iter().map(|annotation| {
             let (dims, whole) = declared(annotation);
@@ -86,7 +87,8 @@ impl Family for Detection {
                     whole_numbers(&[1, room], labels)
                 }
                 false => {
-                    let mut corners: Vec<f32> = seen.iter().flat_map(|(corners, _)| corners.map(|x| x as f32)).collect();
+                    let mut corners: Vec<f32> =
+                        seen.iter().flat_map(|(corners, _)| corners.map(|x| x as f32)).collect();
                     corners.resize(room * 4, 0.0);
                     floats(&[1, room, 4], corners)
                 }
@@ -164,7 +166,8 @@ impl Detection {
     fn drawn(&self, image: &RgbImage, believed: &Annotations, known: Option<&Annotations>) -> Option<RgbImage> {
         let stored = Size { height: image.height() as usize, width: image.width() as usize };
         let placement = self.setting.recipe.placement(stored);
-        let (known, believed) = (known.map(|known| average::known_boxes(known, 0)), average::found_boxes(believed, 0, placement)?);
+        let (known, believed) =
+            (known.map(|known| average::known_boxes(known, 0)), average::found_boxes(believed, 0, placement)?);
         let name = |class: usize| self.setting.class(class);
         Some(drawing::draw(image, &believed, &known.flatten().unwrap_or_default(), name))
     }

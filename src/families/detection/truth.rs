@@ -53,7 +53,9 @@ fn said_size(fields: &Fields, found: Size) -> Result<(), AnnotationError> {
         if let Some(said) = said
             && said.as_f64().is_some_and(|said| said != found as f64)
         {
-            let expected = format!("{found} as its file has: the annotations are of another data set, or of the image before it was turned or resized");
+            let expected = format!(
+                "{found} as its file has: the annotations are of another data set, or of the image before it was turned or resized"
+            );
             return Err(fields.wrong(name, &said, expected));
         }
     }
@@ -84,7 +86,8 @@ fn listed(setting: &Setting, fields: &Fields, size: Size) -> Result<Vec<MarkedBo
         let inside = *right > 0.0 && *bottom > 0.0 && *left < width && *top < height;
         if !(right > left && bottom > top && inside) {
             let found = Value::from(vec![*left, *top, *right, *bottom]);
-            let expected = format!("[left, top, right, bottom] with something inside of the image of {width} x {height} pixels");
+            let expected =
+                format!("[left, top, right, bottom] with something inside of the image of {width} x {height} pixels");
             return Err(fields.wrong(name, &found, expected));
         }
     }

@@ -84,9 +84,10 @@ mod tests {
             // Right, then the same box again, then nothing at all.
             (vec![known(0.0, false), known(50.0, true)], vec![found(1.0, 0.9), found(0.0, 0.8), found(90.0, 0.3)]),
             // A difficult one found twice counts for nothing; then one right at 0.5, one that overlaps by a third.
-            (vec![known(0.0, true), known(30.0, false), known(60.0, false)], vec![
-                found(0.0, 0.95), found(1.0, 0.94), found(30.0, 0.5), found(65.0, 0.4),
-            ]),
+            (
+                vec![known(0.0, true), known(30.0, false), known(60.0, false)],
+                vec![found(0.0, 0.95), found(1.0, 0.94), found(30.0, 0.5), found(65.0, 0.4)],
+            ),
         ];
         // Three to find. In order: right (1/1), wrong, right (2/3), wrong, wrong.
         let expected = (1.0 + 2.0 / 3.0) / 3.0;
