@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-deploy test-label-studio
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-coco test-deploy test-label-studio test-yolo
 .PHONY: peers bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,19 @@ test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML rea
 test-label-studio: plugin ## a real Label Studio on loopback takes our tasks, and its export comes back (an environment of its own, 1 GB)
 	python3 -m venv .toolchain/label-studio && .toolchain/label-studio/bin/pip install --quiet label-studio==1.23.2
 	cargo test --release -p isal --test rounds -- --ignored a_real_label_studio
+
+.toolchain/yolo/ready: tests/fixtures/yolo.py
+	python3 -m venv .toolchain/yolo && .toolchain/yolo/bin/pip install --quiet torch==2.14.1 torchvision==0.29.1 onnx onnxscript
+	.toolchain/yolo/bin/pip install --quiet --no-deps ultralytics==8.4.190 ultralytics-thop
+	.toolchain/yolo/bin/pip install --quiet opencv-python-headless psutil py-cpuinfo pyyaml tqdm requests matplotlib pandas polars
+	.toolchain/yolo/bin/python $< .toolchain/yolo/models && touch $@
+
+test-yolo: setup .toolchain/yolo/ready ## YOLOs as their training program exports them, in an environment of its own (6 GB)
+	cargo test --release -p isal --test detection -- --ignored exported
+
+test-coco: ## figures of detections against pycocotools, in an environment of its own
+	python3 -m venv .toolchain/coco && .toolchain/coco/bin/pip install --quiet pycocotools==2.0.11 numpy
+	cargo test --release -p isal --test detection -- --ignored figures
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

@@ -8,7 +8,7 @@ mod scores;
 
 pub use kind::OutputKind;
 pub(crate) use kind::probabilities;
-pub use names::{CLASS_NAMES, ClassNames, class_names};
+pub use names::{CLASS_NAMES, ClassNames, class_names, names_of_fields};
 
 use crate::network::{Network, NetworkError};
 use std::path::{Path, PathBuf};

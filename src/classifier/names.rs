@@ -86,6 +86,14 @@ pub fn class_names(
     settled(names, &source, passed_over)
 }
 
+/// Names of the classes of what the fields of images name, such as boxes, in the order of the data sets that have some: for a task
+/// of which the graphs do not say how many classes there are.
+pub fn names_of_fields(labelled: &[&Dataset]) -> Option<ClassNames> {
+    let named: Vec<&Dataset> = labelled.iter().copied().filter(|dataset| dataset.has_classes_of_fields()).collect();
+    let source = "the classes of the labelled images".to_owned();
+    (!named.is_empty()).then(|| ClassNames { names: common_classes(&named), source, passed_over: Vec::new() })
+}
+
 /// `model.labels.txt` and `model.classes.txt` of `model.onnx`.
 fn called_after(model: &Path) -> [PathBuf; 2] {
     [model.with_extension("labels.txt"), model.with_extension("classes.txt")]

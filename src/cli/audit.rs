@@ -128,7 +128,7 @@ fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOpti
     check_reference(given.reference.as_deref(), given.reference_fraction)?;
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
     let task = given.about.options(&given.model, 1)?;
-    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option);
+    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option, false);
     let pool = given.recipe.open(&given.pool, "--pool")?;
     let pool = pool.subset(&pool.spread(given.images as usize))?;
     let source = ModelSource {

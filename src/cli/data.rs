@@ -1,7 +1,7 @@
 //! `isal data`: what a data set holds, and writing one out as folders of PNG.
 
-use super::{BadRequest, Context, Outcome, open_data};
-use crate::data::{Division, export_folder};
+use super::{BadRequest, Context, Outcome, open_data, open_data_with};
+use crate::data::{BoxForm, Dataset, Division, OpenOptions, convert, export_folder};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;
@@ -18,6 +18,11 @@ pub enum Command {
         after_help = "Examples:\n  isal data unpack digits.csv.gz -o digits --divide labeled=400 --divide pool=rest\n  isal data unpack cifar.tar.gz#train -o cifar --divide labeled=5000 --divide pool=rest:flat"
     )]
     Unpack(UnpackOptions),
+    /// Write the boxes of a data set in the form of another: COCO, Pascal VOC, YOLO
+    #[command(
+        after_help = "Images are linked, not copied.\n\nExamples:\n  isal data convert VOCdevkit/VOC2012#train --to coco -o voc-as-coco\n  isal data convert annotations/instances_val2017.json --to yolo -o coco-as-yolo"
+    )]
+    Convert(ConvertOptions),
 }
 
 /// What to look at.
@@ -25,6 +30,22 @@ pub enum Command {
 pub struct ShowOptions {
     /// A folder, archive, table or list of images
     data: PathBuf,
+}
+
+/// Which boxes to write as what.
+#[derive(Debug, Args)]
+pub struct ConvertOptions {
+    /// COCO's JSON, a folder of Pascal VOC, or YOLO's data.yaml
+    data: PathBuf,
+    /// The form
+    #[arg(long, value_enum, value_name = "FORM", help_heading = "Output")]
+    to: BoxForm,
+    /// End at the first box that is none (empty, outside of its image), instead of leaving it out
+    #[arg(long, help_heading = "Data")]
+    strict: bool,
+    /// New folder
+    #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
+    output: PathBuf,
 }
 
 /// What to write where.
@@ -65,11 +86,15 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
     match command {
         Command::Show(options) => show(options, context),
         Command::Unpack(options) => unpack(options, context),
+        Command::Convert(options) => converted(options, context),
     }
 }
 
 fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<Outcome> {
     let dataset = open_data(&options.data, &options.data.display().to_string())?;
+    if (0..dataset.len()).any(|index| dataset.marked(index).is_some()) {
+        return show_boxes(&dataset, context);
+    }
     let classes = dataset.classes();
     let mut counts = vec![0_usize; classes.len()];
     let mut unlabelled = 0_usize;
@@ -94,6 +119,70 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<Outcome> {
         "classes": classes.iter().zip(&counts).map(|(name, images)| serde_json::json!({"name": name, "images": images})).collect::<Vec<_>>(),
     });
     context.print(&text, &value)?;
+    Ok(Outcome::Done)
+}
+
+/// Boxes that are named one by one.
+const SHOWN: usize = 20;
+
+/// A data set of boxes: how many there are of each class, and what is odd about it.
+fn show_boxes(dataset: &Dataset, context: &Context) -> anyhow::Result<Outcome> {
+    let mut counts = vec![0_usize; dataset.classes().len()];
+    let (mut empty, mut unknown, mut crowd, mut ignore, mut difficult) = (0, 0, 0, 0, 0);
+    for index in 0..dataset.len() {
+        let Some(boxes) = dataset.marked(index) else {
+            unknown += 1;
+            continue;
+        };
+        empty += usize::from(boxes.is_empty());
+        for marked in boxes {
+            counts.get_mut(marked.class as usize).into_iter().for_each(|count| *count += 1);
+            crowd += usize::from(marked.flags.crowd);
+            ignore += usize::from(marked.flags.ignore);
+            difficult += usize::from(marked.flags.difficult);
+        }
+    }
+    let boxes: usize = counts.iter().sum();
+    let mut text = format!(
+        "{} images, {boxes} boxes of {} classes; {empty} images without boxes, {unknown} of which nothing is said; {crowd} boxes are \
+         around crowds, {ignore} to be ignored, {difficult} difficult\n",
+        dataset.len(),
+        counts.len()
+    );
+    for (class, count) in dataset.classes().iter().zip(&counts) {
+        writeln!(text, "{count:>8}  {class}")?;
+    }
+    let dropped = dataset.dropped();
+    dropped.lines(SHOWN).iter().try_for_each(|line| writeln!(text, "{line}"))?;
+    let named = dataset.classes().iter().zip(&counts);
+    let value = serde_json::json!({
+        "images": dataset.len(), "boxes": boxes, "without boxes": empty, "unknown": unknown,
+        "crowd": crowd, "ignore": ignore, "difficult": difficult,
+        "classes": named.map(|(name, boxes)| serde_json::json!({"name": name, "boxes": boxes})).collect::<Vec<_>>(),
+        "dropped": dropped.boxes, "dropped first": dropped.first.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    context.print(&text, &value)?;
+    Ok(Outcome::Done)
+}
+
+fn converted(given: &ConvertOptions, context: &Context) -> anyhow::Result<Outcome> {
+    let named = given.data.display().to_string();
+    let options = OpenOptions { strict_boxes: given.strict, category_zero: true, ..OpenOptions::default() };
+    let dataset = open_data_with(&given.data, &named, &options)?;
+    let done = convert(&dataset, given.to, &given.output).with_context(|| format!("cannot convert `{named}`"))?;
+    let mut text = format!("{}: {} images, {} boxes", given.output.display(), done.images, done.boxes);
+    for (count, what) in [
+        (done.unknown, "images of which nothing is said are left out"),
+        (done.left_out, "boxes around crowds or to be ignored are left out: the form has no place for them"),
+        (done.no_longer_difficult, "boxes are no longer difficult: the form has no place for that"),
+        (done.without_area, "areas are lost: the form has no place for them"),
+    ] {
+        if count > 0 {
+            write!(text, "\n{count} {what}")?;
+        }
+    }
+    dataset.dropped().lines(SHOWN).iter().try_for_each(|line| write!(text, "\n{line}"))?;
+    context.print(&text, &done)?;
     Ok(Outcome::Done)
 }
 

@@ -4,7 +4,7 @@ use crate::annotation_tools::AnnotationToolError;
 use crate::audit::AuditError;
 use crate::classifier::ClassifierError;
 use crate::compare::CompareError;
-use crate::data::{DataError, PreprocessError, RecipeError, SplitError};
+use crate::data::{ConvertError, DataError, PreprocessError, RecipeError, SplitError};
 use crate::deploy::DeployError;
 use crate::families::AnnotationError;
 use crate::influence::{EngineError, InfluenceError};
@@ -261,10 +261,12 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
                 | Vector { .. }
         )
     };
+    let converting = |e: &ConvertError| !matches!(e, ConvertError::Write { .. } | ConvertError::Data(_));
     let auditing =
         |e: &AuditError| matches!(e, AuditError::Another { .. } | AuditError::FewImages { .. } | AuditError::NoLabels);
     cause.is::<BadRequest>()
         || cause.downcast_ref::<AuditError>().is_some_and(auditing)
+        || cause.downcast_ref::<ConvertError>().is_some_and(converting)
         || cause.downcast_ref::<InfluenceGraphError>().is_some_and(graph)
         || cause.downcast_ref::<AnnotationToolError>().is_some_and(tool)
         || cause.downcast_ref::<DeployError>().is_some_and(deploy)

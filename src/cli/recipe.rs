@@ -31,8 +31,15 @@ impl RecipeOptions {
     }
 
     /// Opens the data set that an option names with what a task needs of its images.
-    pub(super) fn open_for(&self, task: &ModelOptions, path: &Path, option: &str) -> anyhow::Result<Dataset> {
-        let options = OpenOptions { jpeg_least_side: self.jpeg_least_side, ..OpenOptions::default() };
+    pub(super) fn open_for(
+        &self,
+        task: &ModelOptions,
+        path: &Path,
+        option: &str,
+        strict_boxes: bool,
+    ) -> anyhow::Result<Dataset> {
+        let jpeg_least_side = self.jpeg_least_side;
+        let options = OpenOptions { jpeg_least_side, strict_boxes, ..OpenOptions::default() };
         open_data_with(path, &format!("{option} {}", path.display()), &task.opening(options))
     }
 

@@ -111,7 +111,7 @@ pub struct PoolOptions {
     reference_fraction: f64,
     #[command(flatten)]
     recipe: RecipeOptions,
-    /// End at the first image that cannot be used, instead of leaving it out
+    /// End at the first image, or box, that cannot be used, instead of leaving it out
     #[arg(long, help_heading = "Data", hide_short_help = true)]
     strict: bool,
     /// Which parameters: weights, head, all, or name patterns
@@ -428,7 +428,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
     }
     let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
     let task = given.about.options(&model, given.expected_top_k)?;
-    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option);
+    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option, given.strict);
     Ok(ModelSource {
         preprocess: given.recipe.preprocess(&model)?,
         task: task.clone(),

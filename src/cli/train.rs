@@ -35,6 +35,9 @@ pub struct Options {
     pad_crop: usize,
     #[command(flatten)]
     recipe: RecipeOptions,
+    /// End at the first box that is none (empty, outside of its image), instead of leaving it out
+    #[arg(long, help_heading = "Data", hide_short_help = true)]
+    strict: bool,
     /// Parameters that stay as they are, by patterns of their names such as "layer1.*"
     ///
     /// A BatchNormalization whose scale and shift are both frozen goes by its running statistics and leaves them as they are.
@@ -141,11 +144,14 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
     if given.label_smoothing > 0.0 && !task.is_single_label() {
         return Err(BadRequest("`--label-smoothing` is for tasks of one class an image".into()).into());
     }
-    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option);
+    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option, given.strict);
     let train = Split::<Labelled>::new(open(&given.train, "--train")?)?;
     let test = match &given.test {
         Some(path) => {
-            let test = open(path, "--test")?.with_classes(train.dataset().classes())?;
+            let test = open(path, "--test")?;
+            // Boxes count as the model does, by names, which a small set may lack.
+            let of_boxes = train.dataset().has_classes_of_fields();
+            let test = if of_boxes { test } else { test.with_classes(train.dataset().classes())? };
             let test = Split::<Test>::new(test)?;
             test.check_disjoint(&train)?;
             Some(test)

@@ -18,12 +18,21 @@ pub struct Augment {
 }
 
 impl Augment {
-    /// The varied image of `index` in `epoch`.
-    pub(crate) fn apply(&self, image: Image, epoch: u64, index: usize) -> Image {
+    /// Whether the image of `index` is mirrored in `epoch`.
+    pub fn mirrors(&self, epoch: u64, index: usize) -> bool {
+        self.draw(epoch, index).2
+    }
+
+    /// Rows down, columns to the right, whether it is mirrored.
+    fn draw(&self, epoch: u64, index: usize) -> (usize, usize, bool) {
         let mut random = Seeded::new("augment", &[self.seed, epoch, index as u64]);
         let span = 2 * self.pad_crop + 1;
-        let (down, right) = (random.below(span), random.below(span));
-        let flip = random.coin() && self.horizontal_flip;
+        (random.below(span), random.below(span), random.coin() && self.horizontal_flip)
+    }
+
+    /// The varied image of `index` in `epoch`.
+    pub(crate) fn apply(&self, image: Image, epoch: u64, index: usize) -> Image {
+        let (down, right, flip) = self.draw(epoch, index);
         if self.pad_crop == 0 && !flip {
             return image;
         }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use serde_json::{Map, Value};
 
-use super::{DataError, Image, OpenOptions, Source, TableProblem, masked, open};
+use super::{DataError, Dropped, Image, MarkedBox, OpenOptions, Size, Source, TableProblem, masked, open};
 
 /// A collection of images: a [`Source`], or some positions of one. Cheap to clone.
 #[derive(Clone)]
@@ -124,6 +124,32 @@ impl Dataset {
     /// A path that may not be named; a data set without a folder of its own.
     pub fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
         self.source.beside(self.at(index), written)
+    }
+
+    /// Rows and columns of an image as it is stored, upright.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn size(&self, index: usize) -> Result<Size, DataError> {
+        if index >= self.len() {
+            return Err(DataError::Position { index, len: self.len() });
+        }
+        self.source.size(self.at(index))
+    }
+
+    /// The boxes that the data set says of the image, where it is one of boxes and says something.
+    pub fn marked(&self, index: usize) -> Option<Vec<MarkedBox>> {
+        self.source.marked(self.at(index))
+    }
+
+    /// Boxes of the whole data set that were left out because they are none.
+    pub fn dropped(&self) -> Dropped {
+        self.source.dropped()
+    }
+
+    /// Whether its classes are of what the fields of an image name, not of the images.
+    pub fn has_classes_of_fields(&self) -> bool {
+        !self.classes().is_empty() && self.label(0).is_none() && self.fields(0).is_some()
     }
 
     /// Where the first image should be, if every image has a file of its own and none of these is there.
@@ -295,6 +321,18 @@ impl Source for Dataset {
         self.beside(index, written)
     }
 
+    fn size(&self, index: usize) -> Result<Size, DataError> {
+        self.size(index)
+    }
+
+    fn marked(&self, index: usize) -> Option<Vec<MarkedBox>> {
+        self.marked(index)
+    }
+
+    fn dropped(&self) -> Dropped {
+        self.dropped()
+    }
+
     fn load(&self, index: usize) -> Result<Image, DataError> {
         self.load(index)
     }
@@ -351,6 +389,19 @@ impl Source for Concat {
     fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
         let no_image = || TableProblem::NoFolder { path: written.chars().take(200).collect() };
         self.part(index).ok_or_else(no_image).and_then(|(part, index)| part.beside(index, written))
+    }
+
+    fn size(&self, index: usize) -> Result<Size, DataError> {
+        let (part, index) = self.part(index).ok_or(DataError::Position { index, len: Source::len(self) })?;
+        part.size(index)
+    }
+
+    fn marked(&self, index: usize) -> Option<Vec<MarkedBox>> {
+        self.part(index).and_then(|(part, index)| part.marked(index))
+    }
+
+    fn dropped(&self) -> Dropped {
+        self.parts.iter().fold(Dropped::default(), |all, part| all.and(part.dropped()))
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {

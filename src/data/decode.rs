@@ -8,11 +8,13 @@
 //!
 //! A file that is cut short, damaged or larger than the limits is an error; nothing half decoded comes out.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufReader, Cursor};
+use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
 
-use super::{Image, ImageShapeError, format_name, gif, jpeg, tiff_palette};
+use super::{Image, ImageShapeError, Size, format_name, gif, jpeg, tiff_palette};
 
 /// What an image or an archive may cost. The defaults stop decompression bombs and pass photographs and every published
 /// archive that is read (the largest, SVHN's extra images, unpacks to 1.6 GB).
@@ -140,6 +142,23 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Image, DecodeError> {
 pub fn decode_as(bytes: &[u8], decoding: &Decoding) -> Result<Image, DecodeError> {
     std::panic::catch_unwind(|| decode_unguarded(bytes, decoding))
         .unwrap_or_else(|payload| Err(DecodeError::panicked(payload.as_ref())))
+}
+
+/// Rows and columns of an image file, upright, from what stands at its beginning; `None` where that does not say.
+pub(super) fn size_of(path: &Path) -> Option<Size> {
+    // Third-party code, as above.
+    let size = std::panic::catch_unwind(|| {
+        let reader = ImageReader::new(BufReader::new(File::open(path).ok()?)).with_guessed_format().ok()?;
+        let mut decoder = reader.into_decoder().ok()?;
+        let (width, height) = decoder.dimensions();
+        let turned = matches!(
+            decoder.orientation().unwrap_or(Orientation::NoTransforms),
+            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        );
+        let (height, width) = if turned { (width, height) } else { (height, width) };
+        Some(Size { height: height as usize, width: width as usize })
+    });
+    size.ok().flatten()
 }
 
 impl DecodeError {

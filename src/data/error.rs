@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::archive::ArchiveError;
+use super::boxes::BoxProblem;
 use super::decode::DecodeError;
 use super::recipe::RecipeError;
 
@@ -104,6 +105,14 @@ pub enum DataError {
         parts: Vec<String>,
         /// The part asked for.
         wanted: Option<String>,
+    },
+    /// A file of boxes that does not hold what it must.
+    #[error("`{}`: {problem}", path.display())]
+    Boxes {
+        /// The file, or the folder of the data set.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: BoxProblem,
     },
     /// Two images of one collection share an id.
     #[error("id `{id}` occurs twice")]

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::decode::{DecodeError, Decoding, decode_as};
+use super::decode::{DecodeError, Decoding, decode_as, size_of};
 use super::error::TableProblem;
 use super::manifest::meant;
 use super::names::Names;
-use super::{DataError, Image, Source, stamp};
+use super::{DataError, Image, Size, Source, stamp};
 
 /// Where the files are and what they are called.
 pub(crate) struct Listing {
@@ -125,6 +125,16 @@ impl Source for Files {
 
     fn beside(&self, _: usize, written: &str) -> Result<PathBuf, TableProblem> {
         Ok(self.listing.root.join(&*meant(&self.listing.root, written)?))
+    }
+
+    fn size(&self, index: usize) -> Result<Size, DataError> {
+        let path = self.path(index).ok_or(DataError::Position { index, len: Source::len(self) })?;
+        let whole = Decoding::from(self.decoding.limits);
+        match path.metadata().is_ok_and(|metadata| metadata.is_file()).then(|| size_of(&path)).flatten() {
+            Some(size) => Ok(size),
+            None => load_file(&path, || self.id(index), &whole)
+                .map(|image| Size { height: image.height(), width: image.width() }),
+        }
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ndarray::{Array2, ArrayView2};
 
-use super::{Channels, DecodeError, Filter, Image, Limits, Recipe, RecipeError};
+use super::{Channels, DecodeError, Filter, Image, Limits, Pad, Recipe, RecipeError, Size};
 
 /// Class numbers of the pixels of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,13 +118,31 @@ impl Mask {
         let of_classes = Recipe { channels: Channels::Grey, filter: Filter::Nearest, ..recipe.clone() };
         let seen = of_classes.pixels_of(self.0.clone())?;
         let labels = seen.pixels().iter().map(|label| i64::from(*label)).collect();
+        if let Some(pad) = recipe.pad {
+            return Ok(padded(seen.height(), seen.width(), labels, &pad, recipe.size));
+        }
         let shape = (seen.height(), seen.width());
-        let refused = |_| RecipeError::ImageSize {
-            found: super::Size { height: shape.0, width: shape.1 },
-            expected: recipe.size,
-        };
+        let refused =
+            |_| RecipeError::ImageSize { found: Size { height: shape.0, width: shape.1 }, expected: recipe.size };
         Array2::from_shape_vec(shape, labels).map_err(refused)
     }
+}
+
+/// The label of what does not count, which what fills an image up is.
+const NOTHING: i64 = 255;
+
+/// Labels row by row, within what fills their image up.
+fn padded(height: usize, width: usize, labels: Vec<i64>, pad: &Pad, size: Size) -> Array2<i64> {
+    let (top, left) = (pad.before(height, size.height), pad.before(width, size.width));
+    let mut all = Array2::from_elem((size.height, size.width), NOTHING);
+    for (y, row) in labels.chunks_exact(width.max(1)).enumerate() {
+        for (x, label) in row.iter().enumerate() {
+            if let Some(place) = all.get_mut((top + y, left + x)) {
+                *place = *label;
+            }
+        }
+    }
+    all
 }
 
 /// Labels `[height, width]` at another size: of each pixel that which lies at its centre. There must be labels to take.
@@ -138,7 +156,7 @@ pub fn nearest(labels: ArrayView2<i64>, height: usize, width: usize) -> Array2<i
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Preprocess, Resize, Size};
+    use crate::data::{Preprocess, Resize};
     use ndarray::array;
     use std::path::PathBuf;
 

@@ -7,6 +7,7 @@
 
 mod archive;
 mod augment;
+mod boxes;
 mod cifar;
 mod content;
 mod dataset;
@@ -46,6 +47,9 @@ mod tiff_tags;
 
 pub use archive::{ArchiveError, Expected};
 pub use augment::Augment;
+pub use boxes::{
+    BoxFlags, BoxForm, BoxProblem, ConvertError, Converted, Dropped, DroppedBox, Malformed, MarkedBox, convert,
+};
 pub use content::{Content, content_hash};
 pub use dataset::{Dataset, common_classes};
 pub use decode::{DecodeError, Decoding, Limits, decode, decode_as};
@@ -59,8 +63,10 @@ pub use mask::{Mask, MaskError, nearest};
 pub use matlab::MatlabError;
 pub use open::{OpenOptions, open};
 pub use pixels::SpoolError;
-pub use preprocess::{Alpha, Channels, Layout, NoResize, Preprocess, PreprocessError, Range, Resize, Size};
-pub use recipe::{Recipe, RecipeError};
+pub use preprocess::{
+    Alpha, Channels, Filling, Layout, Letterbox, NoResize, Pad, Preprocess, PreprocessError, Range, Resize, Size,
+};
+pub use recipe::{Placement, Recipe, RecipeError, clipped};
 pub use resample::Filter;
 pub(crate) use seeded::Seeded;
 pub use source::Source;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::archive::{at, packing, unpacked};
+use super::boxes::{coco, voc, yolo};
 use super::decode::{Decoding, Limits};
 use super::error::{Found, TableProblem};
 use super::list_form::{self, Form};
@@ -25,10 +26,16 @@ pub struct OpenOptions {
     pub fields: bool,
     /// Decode the JPEGs of folders and lists at a fraction of their size; see [`Decoding::jpeg_least_side`].
     pub jpeg_least_side: Option<u32>,
+    /// Whether a box that is none (empty, outside of its image, no numbers) is an error instead of being dropped and counted.
+    pub strict_boxes: bool,
+    /// Whether a COCO category may have the id 0.
+    pub category_zero: bool,
 }
 
 const KNOWN: &str = "a folder of images, flat or one subfolder a class; a list of images (`.csv`, \
-                     `.tsv`, `.txt`, `.lst` or `.jsonl` with a `path` and perhaps a `label`); a table of pixels and a label (`.csv`); CIFAR-10 and CIFAR-100, binary or Python, packed or \
+                     `.tsv`, `.txt`, `.lst` or `.jsonl` with a `path` and perhaps a `label`); boxes of COCO (`.json`), Pascal VOC \
+                     (a folder with `JPEGImages` and `Annotations`, or XML beside the images) and YOLO (`data.yaml`, or a folder \
+                     with `images` and `labels`); a table of pixels and a label (`.csv`); CIFAR-10 and CIFAR-100, binary or Python, packed or \
                      not; SVHN (`.mat`); IDX as MNIST has it (`NAME-images-idx3-ubyte`)";
 
 /// Subfolders that are parts of a data set, not classes, when there is nothing else beside them.
@@ -154,7 +161,22 @@ fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Da
     if !svhn_files.is_empty() {
         return Ok(Arc::new(svhn::open(&one_part(path, &svhn_files, options)?, &options.limits)?));
     }
+    if voc::is_voc(&folders) {
+        return Ok(Arc::new(voc::open(path, options)?));
+    }
+    if let Some(inner) = voc::inner(path, &folders) {
+        return open_folder(&inner, options);
+    }
+    if let Some(description) = yolo::description(&files) {
+        return Ok(Arc::new(yolo::open_description(&path.join(description), options)?));
+    }
     let visible: Vec<&String> = folders.iter().filter(|name| !name.starts_with('.')).collect();
+    if yolo::is_yolo(&visible) {
+        return Ok(Arc::new(yolo::open_folder(path, options)?));
+    }
+    if files.iter().any(|name| name.ends_with(".xml")) && holds_images(path)? {
+        return Ok(Arc::new(voc::open_beside(path, options)?));
+    }
     if options.fields && options.part.is_none() && masked::has_masks(&visible) {
         let images = masked::open(path, options.decoding())?;
         if images.is_empty() {
@@ -183,6 +205,16 @@ fn idx_part(name: &str) -> String {
     part.map_or(prefix, str::to_string)
 }
 
+/// Whether there are images in the folder itself.
+fn holds_images(path: &Path) -> Result<bool, DataError> {
+    for entry in std::fs::read_dir(path).map_err(DataError::io(path))? {
+        if folder::has_image_ending(Path::new(&entry.map_err(DataError::io(path))?.file_name())) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The file of the chosen part.
 fn one_part(path: &Path, parts: &[(String, PathBuf)], options: &OpenOptions) -> Result<PathBuf, DataError> {
     let chosen = options.choose_part(path, parts.iter().map(|(part, _)| part.as_str()))?;
@@ -200,6 +232,12 @@ fn open_file(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, Data
     }
     if plain.ends_with(".jsonl") || plain.ends_with(".ndjson") {
         return Ok(Arc::new(manifest::read_json_lines(path, stream()?, options)?));
+    }
+    if plain.ends_with(".json") {
+        return Ok(Arc::new(coco::read(path, stream()?, options)?));
+    }
+    if plain.ends_with(".yaml") || plain.ends_with(".yml") {
+        return Ok(Arc::new(yolo::open_description(path, options)?));
     }
     if plain.ends_with(".tar") || name.ends_with(".tgz") {
         return Ok(Arc::new(cifar::open_tar(path, options)?));

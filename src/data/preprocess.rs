@@ -7,13 +7,17 @@
 //! resize = 256                            # the shorter side; or [height, width], or "none"
 //! filter = "bilinear"                     # "nearest", "box", "bilinear", "bicubic", "lanczos"
 //! crop = 224                              # of the centre; or [height, width]
+//! pad = { value = 114, centred = true }   # fills up to the size of the input; value = "zero" is zero after mean and std
 //! range = "unit"                          # "unit": [0, 1]; "byte": [0, 255]
 //! mean = [0.485, 0.456, 0.406]            # subtracted after scaling, in the order of `channels`
 //! std = [0.229, 0.224, 0.225]             # divided by afterwards
 //! alpha = "drop"                          # or { over = [255, 255, 255] }
 //! ```
 //!
-//! `resize = { shorter_side = 256 }`, and `{ height = 32, width = 32 }` for `resize` and `crop`, say the same in words.
+//! `resize = { shorter_side = 256 }`, and `{ height = 32, width = 32 }` for `resize` and `crop`, say the same in words. For detectors
+//! `resize = { shorter_side = 800, longer_side = 1333 }` keeps the aspect as torchvision's do, and `resize = { within = [640, 640] }` as
+//! a letterbox does; both go with `pad`. `resize = "letterbox"` is the letterbox of ultralytics within the size of the model's input:
+//! with grey of 114 on both sides.
 //! Every key may be left out; [`super::Recipe::resolve`] says what is then taken.
 
 use std::path::Path;
@@ -79,6 +83,21 @@ pub enum Resize {
         /// Pixels.
         shorter_side: usize,
     },
+    /// The same, unless the longer side came out longer than this: then that gets this length. Rounded down from a scale in float32,
+    /// as torchvision's detectors do.
+    Sides {
+        /// Pixels.
+        shorter_side: usize,
+        /// Pixels.
+        longer_side: usize,
+    },
+    /// The largest size of the image's aspect within this one (rounded to the nearest, as ultralytics' letterbox does).
+    Within {
+        /// Rows and columns.
+        within: Size,
+    },
+    /// [`Resize::Within`] the size of the model's input, and a [`Pad`] of grey 114 around it.
+    Letterbox(Letterbox),
     /// Both sides as given, whatever the aspect.
     Exact(Size),
 }
@@ -91,8 +110,74 @@ pub enum NoResize {
     None,
 }
 
+/// The word `letterbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Letterbox {
+    /// The word `letterbox`.
+    #[serde(rename = "letterbox")]
+    Letterbox,
+}
+
+/// What fills an image up to the size of the model's input.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pad {
+    /// With what.
+    #[serde(default)]
+    pub value: Filling,
+    /// Whether the image stands in the middle (an odd pixel to the right and below) instead of in the corner on the top left.
+    #[serde(default)]
+    pub centred: bool,
+}
+
+impl Pad {
+    /// That of ultralytics' letterbox.
+    pub const LETTERBOX: Pad = Pad { value: Filling::Sample(114), centred: true };
+
+    /// Pixels left of the image, or above it.
+    pub(super) fn before(&self, have: usize, want: usize) -> usize {
+        if self.centred { want.saturating_sub(have) / 2 } else { 0 }
+    }
+}
+
+/// What the pixels are that fill an image up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Filling {
+    /// Zero in every channel of the model's input: the mean colour.
+    #[default]
+    Zero,
+    /// This sample in every channel, before mean and standard deviation.
+    Sample(u8),
+}
+
+impl serde::Serialize for Filling {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Filling::Zero => to.serialize_str("zero"),
+            Filling::Sample(sample) => to.serialize_u8(*sample),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Filling {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Sample(u8),
+            Word(String),
+        }
+        match Written::deserialize(from) {
+            Ok(Written::Sample(sample)) => Ok(Filling::Sample(sample)),
+            Ok(Written::Word(word)) if word == "zero" => Ok(Filling::Zero),
+            _ => Err(serde::de::Error::custom("expected `value` as a sample from 0 to 255, or \"zero\"")),
+        }
+    }
+}
+
 const RESIZES: &str = "expected `resize` as a number (the shorter side), [height, width], { shorter_side = N }, \
-                       { height = H, width = W } or \"none\"";
+                       { shorter_side = N, longer_side = M }, { within = [height, width] }, { height = H, width = W }, \
+                       \"letterbox\" or \"none\"";
 const CROPS: &str = "expected `crop` as a number (a square), [height, width] or { height = H, width = W }";
 
 /// The ways of writing a size. A list comes before the tables, which would take one for their values.
@@ -100,9 +185,12 @@ const CROPS: &str = "expected `crop` as a number (a square), [height, width] or 
 #[serde(untagged)]
 enum Form {
     None(NoResize),
+    Letterbox(Letterbox),
     Side(usize),
     List(Vec<usize>),
     ShorterSide(ShorterSide),
+    Sides(Sides),
+    Within(Within),
     Exact(Size),
 }
 
@@ -110,6 +198,24 @@ enum Form {
 #[serde(deny_unknown_fields)]
 struct ShorterSide {
     shorter_side: usize,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sides {
+    shorter_side: usize,
+    longer_side: usize,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Within {
+    #[serde(deserialize_with = "size")]
+    within: Size,
+}
+
+fn size<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Size, D::Error> {
+    crop(from)?.ok_or_else(|| serde::de::Error::custom(RESIZES))
 }
 
 fn form<'de, D: serde::Deserializer<'de>>(from: D, forms: &'static str) -> Result<Form, D::Error> {
@@ -124,6 +230,9 @@ impl<'de> serde::Deserialize<'de> for Resize {
             Form::Side(shorter_side) | Form::ShorterSide(ShorterSide { shorter_side }) => {
                 Ok(Resize::ShorterSide { shorter_side })
             }
+            Form::Sides(Sides { shorter_side, longer_side }) => Ok(Resize::Sides { shorter_side, longer_side }),
+            Form::Within(Within { within }) => Ok(Resize::Within { within }),
+            Form::Letterbox(word) => Ok(Resize::Letterbox(word)),
             Form::Exact(size) => Ok(Resize::Exact(size)),
             Form::List(list) => match list[..] {
                 [height, width] => Ok(Resize::Exact(Size { height, width })),
@@ -141,7 +250,7 @@ fn crop<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Size>, D::Er
             [height, width] => Some(Size { height, width }),
             _ => None,
         },
-        Form::None(_) | Form::ShorterSide(_) => None,
+        Form::None(_) | Form::Letterbox(_) | Form::ShorterSide(_) | Form::Sides(_) | Form::Within(_) => None,
     };
     size.map(Some).ok_or_else(|| serde::de::Error::custom(CROPS))
 }
@@ -193,6 +302,9 @@ pub struct Preprocess {
     /// Crop of the centre after the resize; black where the image is smaller.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crop")]
     pub crop: Option<Size>,
+    /// What fills an image up to the size of the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad: Option<Pad>,
     /// Range of the samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<Range>,
@@ -288,6 +400,7 @@ impl Preprocess {
             resize: over.resize.or(self.resize),
             filter: over.filter.or(self.filter),
             crop: over.crop.or(self.crop),
+            pad: over.pad.or(self.pad),
             range: over.range.or(self.range),
             mean: over.mean.or(self.mean),
             std: over.std.or(self.std),
@@ -326,6 +439,7 @@ mod tests {
                 resize: Some(Resize::ShorterSide { shorter_side: 256 }),
                 filter: Some(Filter::Bicubic),
                 crop: Some(Size { height: 224, width: 192 }),
+                pad: None,
                 range: Some(Range::Byte),
                 mean: Some(vec![1.0, 2.5, 3.0]),
                 std: Some(vec![0.5]),
@@ -360,6 +474,30 @@ mod tests {
             assert!(said.contains("[height, width]") && said.contains("shorter_side = N"), "{wrong}: {said}");
         }
         assert!(said("crop=none").contains("{ height = H, width = W }"), "{}", said("crop=none"));
+    }
+
+    #[test]
+    fn detectors_keep_the_aspect_and_pad() {
+        let set = |setting: &str| {
+            let mut table = Preprocess::default();
+            table.set(setting).map(|()| table)
+        };
+        let within = Size { height: 384, width: 640 };
+        assert_eq!(
+            set("resize={shorter_side=800,longer_side=1333}").unwrap().resize,
+            Some(Resize::Sides { shorter_side: 800, longer_side: 1333 })
+        );
+        assert_eq!(set("resize={within=[384,640]}").unwrap().resize, Some(Resize::Within { within }));
+        assert_eq!(set("resize=letterbox").unwrap().resize, Some(Resize::Letterbox(Letterbox::Letterbox)));
+        assert_eq!(set("pad={value=114,centred=true}").unwrap().pad, Some(Pad::LETTERBOX));
+        assert_eq!(set("pad={}").unwrap().pad, Some(Pad { value: Filling::Zero, centred: false }));
+        for wrong in ["pad={value=300}", "pad={value=\"grey\"}", "pad={divisor=3}", "resize={within=\"none\"}"] {
+            assert!(set(wrong).is_err(), "{wrong}");
+        }
+        let mut table = set("pad={value=\"zero\"}").unwrap();
+        table.set("resize={within=640}").unwrap();
+        let again = toml::to_string(&table).unwrap();
+        assert_eq!(toml::from_str::<Preprocess>(&again).unwrap(), table, "{again}");
     }
 
     #[test]

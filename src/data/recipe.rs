@@ -4,7 +4,7 @@
 //! `(x / 255 - mean) / std` in float32.
 
 use super::Image;
-use super::preprocess::{Alpha, Channels, Layout, Preprocess, Range, Resize, Size};
+use super::preprocess::{Alpha, Channels, Filling, Layout, Pad, Preprocess, Range, Resize, Size};
 use super::resample::{self, Filter, Window};
 
 /// Every step from a decoded image to the floats that a model takes, with nothing left open.
@@ -20,7 +20,10 @@ pub struct Recipe {
     pub filter: Filter,
     /// Crop of the centre; black where the image is smaller.
     pub crop: Option<Size>,
-    /// Rows and columns that come out. An image of another size at the end is refused.
+    /// What fills an image up to `size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad: Option<Pad>,
+    /// Rows and columns that come out. An image of another size at the end is refused, one of a larger size where there is a pad.
     pub size: Size,
     /// Range of the samples.
     pub range: Range,
@@ -30,6 +33,52 @@ pub struct Recipe {
     pub std: Vec<f32>,
     /// What becomes of transparency.
     pub alpha: Alpha,
+}
+
+/// Where the pixels of an image come to lie in the model's input: `x * scale + offset` of a coordinate, which counts from the left
+/// or top edge of the first pixel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Placement {
+    /// Across and down; negative where the image is mirrored.
+    pub scale: [f64; 2],
+    /// Across and down, in pixels of the input.
+    pub offset: [f64; 2],
+    /// Of the image as it is stored.
+    pub stored: Size,
+    /// Of the input.
+    pub size: Size,
+}
+
+impl Placement {
+    /// Corners `[left, top, right, bottom]` of the stored image in the input.
+    pub fn seen(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
+        let ([across, down], [x, y]) = (self.scale, self.offset);
+        let (left, right) = if across < 0.0 { (right, left) } else { (left, right) };
+        [left * across + x, top * down + y, right * across + x, bottom * down + y]
+    }
+
+    /// Corners in the input back in the stored image.
+    pub fn stored(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
+        let ([across, down], [x, y]) = (self.scale, self.offset);
+        let (left, right) = if across < 0.0 { (right, left) } else { (left, right) };
+        [(left - x) / across, (top - y) / down, (right - x) / across, (bottom - y) / down]
+    }
+
+    /// The same of the image mirrored left and right before it is filled up.
+    pub fn mirrored(&self) -> Placement {
+        let ([across, down], [x, y]) = (self.scale, self.offset);
+        // What a crop leaves of an image is mirrored as a whole; what fills it up stays where it is.
+        let (first, last) = (x.max(0.0), (x + across * self.stored.width as f64).min(self.size.width as f64));
+        Placement { scale: [-across, down], offset: [first + last - x, y], ..*self }
+    }
+}
+
+/// Corners within an image of this size; `None` where nothing is left of them.
+pub fn clipped([left, top, right, bottom]: [f64; 4], size: Size) -> Option<[f64; 4]> {
+    let (width, height) = (size.width as f64, size.height as f64);
+    let corners = [left.clamp(0.0, width), top.clamp(0.0, height), right.clamp(0.0, width), bottom.clamp(0.0, height)];
+    let [left, top, right, bottom] = corners;
+    (right > left && bottom > top).then_some(corners)
 }
 
 /// A recipe that contradicts itself or the model, or an image that it cannot take.
@@ -109,6 +158,14 @@ pub enum RecipeError {
         /// The limit.
         limit: usize,
     },
+    /// Images that come out in their own aspect, for a model of one size.
+    #[error(
+        "`resize` keeps the aspect, so images come out in many sizes: say what fills them up, such as `pad = {{ value = 114 }}`"
+    )]
+    Pad,
+    /// A crop and a pad.
+    #[error("`crop` and `pad` both bring images to their size: take one")]
+    CropAndPad,
     /// The image has another size, and the recipe does not resize.
     #[error("the image has {found} pixels, the recipe expects {expected} and does not resize")]
     ImageSize {
@@ -174,7 +231,7 @@ impl Recipe {
             (None, Some(_)) => return Err(RecipeError::InputShape { shape: input.to_vec() }),
         };
         let model_size = height.zip(width).map(|(height, width)| Size { height, width });
-        let (resize, crop, size) = geometry(preprocess, model_size, sample)?;
+        let Geometry { resize, crop, pad, size } = geometry(preprocess, model_size, sample)?;
         // A model may fix one side alone.
         let expected = Size { height: height.unwrap_or(size.height), width: width.unwrap_or(size.width) };
         if expected != size {
@@ -186,6 +243,7 @@ impl Recipe {
             resize,
             filter: preprocess.filter.unwrap_or_default(),
             crop,
+            pad,
             size,
             range: preprocess.range.unwrap_or(Range::Unit),
             mean: per_channel("mean", preprocess.mean.as_deref(), 0.0, channels)?,
@@ -202,6 +260,7 @@ impl Recipe {
             resize: Some(self.resize),
             filter: Some(self.filter),
             crop: self.crop,
+            pad: self.pad,
             range: Some(self.range),
             mean: Some(self.mean.clone()),
             std: Some(self.std.clone()),
@@ -234,7 +293,8 @@ impl Recipe {
         self.normalise(&pixels, out)
     }
 
-    /// The steps on 8-bit samples: alpha, grey or colour, resize, crop. RGB stays RGB here.
+    /// The steps on 8-bit samples: alpha, grey or colour, resize, crop. RGB stays RGB here, and what fills an image up is not there
+    /// yet.
     pub fn pixels(&self, image: &Image) -> Result<Image, RecipeError> {
         self.pixels_of(image.clone())
     }
@@ -244,11 +304,7 @@ impl Recipe {
         let image = colours(image, self.channels, self.alpha);
         let found = Size { height: image.height(), width: image.width() };
         let refused = RecipeError::ImageSize { found, expected: self.size };
-        let target = match self.resize {
-            Resize::None(_) => found,
-            Resize::Exact(size) => size,
-            Resize::ShorterSide { shorter_side } => shorter(found, shorter_side),
-        };
+        let target = self.resized(found);
         // A strip of an image (1 x 100,000) would grow without bound when its short side is stretched.
         if target.height > MAX_SIDE.max(found.height) || target.width > MAX_SIDE.max(found.width) {
             return Err(refused);
@@ -266,10 +322,43 @@ impl Recipe {
             }
             _ => image,
         };
-        if image.height() != self.size.height || image.width() != self.size.width {
-            return Err(refused);
+        let fits = match self.pad {
+            None => image.height() == self.size.height && image.width() == self.size.width,
+            Some(_) => image.height() <= self.size.height && image.width() <= self.size.width,
+        };
+        if fits { Ok(image) } else { Err(refused) }
+    }
+
+    /// Where the pixels of an image of this size come to lie.
+    pub fn placement(&self, stored: Size) -> Placement {
+        let target = self.resized(stored);
+        if let Some(pad) = self.pad {
+            let across = pad.before(target.width, self.size.width) as f64;
+            let down = pad.before(target.height, self.size.height) as f64;
+            let scale = |have: usize, stored: usize| have as f64 / stored.max(1) as f64;
+            let scale = [scale(target.width, stored.width), scale(target.height, stored.height)];
+            return Placement { scale, offset: [across, down], stored, size: self.size };
         }
-        Ok(image)
+        let crop = self.crop.unwrap_or(target);
+        let along = |stored: usize, have: usize, want: usize| {
+            let padded = (want.saturating_sub(have) / 2) as f64;
+            (have as f64 / stored.max(1) as f64, padded - half_to_even(have.saturating_sub(want)) as f64)
+        };
+        let across = along(stored.width, target.width, crop.width);
+        let down = along(stored.height, target.height, crop.height);
+        Placement { scale: [across.0, down.0], offset: [across.1, down.1], stored, size: self.size }
+    }
+
+    /// The size that the resize gives an image.
+    fn resized(&self, found: Size) -> Size {
+        match self.resize {
+            Resize::None(_) => found,
+            Resize::Exact(size) => size,
+            Resize::ShorterSide { shorter_side } => shorter(found, shorter_side),
+            Resize::Sides { shorter_side, longer_side } => between(found, shorter_side, longer_side),
+            Resize::Within { within } => largest(found, within),
+            Resize::Letterbox(_) => largest(found, self.size),
+        }
     }
 
     /// The last step: 8-bit samples from [`Recipe::pixels`] to floats in the model's layout.
@@ -288,7 +377,8 @@ impl Recipe {
                 (value - mean) / std
             })
         });
-        Normaliser { channels: self.channels, layout: self.layout, len: self.len(), tables: tables.collect() }
+        let (channels, layout, size, pad) = (self.channels, self.layout, self.size, self.pad);
+        Normaliser { channels, layout, size, pad, len: self.len(), tables: tables.collect() }
     }
 }
 
@@ -296,12 +386,58 @@ impl Recipe {
 pub(crate) struct Normaliser {
     channels: Channels,
     layout: Layout,
+    size: Size,
+    pad: Option<Pad>,
     len: usize,
     tables: Vec<[f32; 256]>,
 }
 
 impl Normaliser {
     pub(crate) fn apply(&self, pixels: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
+        match self.pad {
+            Some(pad) if pixels.height() < self.size.height || pixels.width() < self.size.width => {
+                self.padded(pixels, &pad, out)
+            }
+            _ => self.whole(pixels, out),
+        }
+    }
+
+    /// An image that is smaller than the input, within what fills it up.
+    fn padded(&self, pixels: &Image, pad: &Pad, out: &mut [f32]) -> Result<(), RecipeError> {
+        let refused = || RecipeError::Buffer { found: out.len(), expected: self.len };
+        let (channels, small) = (self.channels.count(), Size { height: pixels.height(), width: pixels.width() });
+        let room = small.height <= self.size.height && small.width <= self.size.width;
+        if out.len() != self.len || !room || pixels.channels() != channels {
+            return Err(refused());
+        }
+        let mut inner = vec![0.0; small.height * small.width * channels];
+        let own = Normaliser { size: small, pad: None, len: inner.len(), tables: self.tables.clone(), ..*self };
+        own.whole(pixels, &mut inner)?;
+        let filling = |channel: usize| match pad.value {
+            Filling::Zero => 0.0,
+            Filling::Sample(sample) => self.tables.get(channel).map_or(0.0, |table| table[usize::from(sample)]),
+        };
+        let (top, left) = (pad.before(small.height, self.size.height), pad.before(small.width, self.size.width));
+        match self.layout {
+            Layout::Nchw => {
+                let planes = out.chunks_exact_mut(self.size.height * self.size.width).enumerate();
+                for ((channel, plane), inner) in planes.zip(inner.chunks_exact(small.height * small.width)) {
+                    plane.fill(filling(channel));
+                    put_rows(plane, self.size.width, inner, small.width, top, left);
+                }
+            }
+            Layout::Nhwc => {
+                for pixel in out.chunks_exact_mut(channels) {
+                    pixel.iter_mut().enumerate().for_each(|(channel, to)| *to = filling(channel));
+                }
+                let (wide, narrow) = (self.size.width * channels, small.width * channels);
+                put_rows(out, wide, &inner, narrow, top, left * channels);
+            }
+        }
+        Ok(())
+    }
+
+    fn whole(&self, pixels: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
         let fits = out.len() == self.len && pixels.pixels().len() == self.len;
         if !fits || pixels.channels() != self.channels.count() {
             return Err(RecipeError::Buffer { found: out.len(), expected: self.len });
@@ -339,13 +475,27 @@ impl Normaliser {
     }
 }
 
-/// Resize, crop and final size, from what was written and what the model wants.
-fn geometry(
-    preprocess: &Preprocess,
-    model: Option<Size>,
-    sample: Option<Size>,
-) -> Result<(Resize, Option<Size>, Size), RecipeError> {
+/// Copies the rows of a small array of floats into a larger one.
+fn put_rows(to: &mut [f32], stride: usize, from: &[f32], narrow: usize, top: usize, left: usize) {
+    for (to, from) in to.chunks_exact_mut(stride).skip(top).zip(from.chunks_exact(narrow)) {
+        to.iter_mut().skip(left).zip(from).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// How an image is brought to the size of the input.
+struct Geometry {
+    resize: Resize,
+    crop: Option<Size>,
+    pad: Option<Pad>,
+    size: Size,
+}
+
+/// Resize, crop, pad and final size, from what was written and what the model wants.
+fn geometry(preprocess: &Preprocess, model: Option<Size>, sample: Option<Size>) -> Result<Geometry, RecipeError> {
+    let letterbox = matches!(preprocess.resize, Some(Resize::Letterbox(_)));
+    let pad = preprocess.pad.or(letterbox.then_some(Pad::LETTERBOX));
     let (resize, crop) = match (preprocess.resize, preprocess.crop, model) {
+        _ if pad.is_some() => (preprocess.resize, preprocess.crop),
         (Some(Resize::ShorterSide { .. }), None, Some(model)) => (preprocess.resize, Some(model)),
         (None, None, Some(model)) => (Some(Resize::Exact(model)), None),
         (resize, crop, _) => (resize, crop),
@@ -355,6 +505,9 @@ fn geometry(
         Resize::None(_) => vec![],
         Resize::Exact(size) => vec![size.height, size.width],
         Resize::ShorterSide { shorter_side } => vec![shorter_side],
+        Resize::Sides { shorter_side, longer_side } => vec![shorter_side, longer_side],
+        Resize::Within { within } => vec![within.height, within.width],
+        Resize::Letterbox(_) => vec![],
     };
     let cropped = crop.iter().flat_map(|size| [size.height, size.width]);
     for (key, side) in sides.into_iter().map(|side| ("resize", side)).chain(cropped.map(|side| ("crop", side))) {
@@ -365,13 +518,31 @@ fn geometry(
             return Err(RecipeError::SideTooLong { key, side, limit: MAX_SIDE });
         }
     }
+    let keeps_aspect = matches!(resize, Resize::Sides { .. } | Resize::Within { .. } | Resize::Letterbox(_));
+    if crop.is_some() && pad.is_some() {
+        return Err(RecipeError::CropAndPad);
+    }
+    if keeps_aspect && crop.is_none() && pad.is_none() {
+        return Err(RecipeError::Pad);
+    }
     let size = match (crop, resize) {
         (Some(crop), _) => crop,
-        (None, Resize::Exact(size)) => size,
+        (None, Resize::Exact(size)) if pad.is_none() => size,
+        (None, Resize::Within { within }) => model.unwrap_or(within),
+        (None, Resize::Letterbox(_)) => model.ok_or(RecipeError::SizeUnknown)?,
+        // No image comes out larger, however it stands.
+        (None, Resize::Sides { shorter_side, longer_side }) => {
+            let most = longer_side.max(shorter_side);
+            model.unwrap_or(Size { height: most, width: most })
+        }
+        (None, Resize::Exact(size)) => model.unwrap_or(size),
         (None, Resize::None(_)) => model.or(sample).ok_or(RecipeError::SizeUnknown)?,
-        (None, Resize::ShorterSide { shorter_side }) => shorter(sample.ok_or(RecipeError::SizeUnknown)?, shorter_side),
+        (None, Resize::ShorterSide { shorter_side }) => match (pad, model) {
+            (Some(_), Some(model)) => model,
+            _ => shorter(sample.ok_or(RecipeError::SizeUnknown)?, shorter_side),
+        },
     };
-    Ok((resize, crop, size))
+    Ok(Geometry { resize, crop, pad, size })
 }
 
 fn per_channel(
@@ -400,6 +571,24 @@ fn shorter(size: Size, side: usize) -> Size {
     } else {
         Size { height: side, width: side * width / height.max(1) }
     }
+}
+
+/// The shorter side at `least`, or the longer one at `most`, whichever is smaller: torchvision's detectors, whose scale is a float32.
+fn between(size: Size, least: usize, most: usize) -> Size {
+    let Size { height, width } = size;
+    let ratio = |side: usize, of: usize| side as f32 / of.max(1) as f32;
+    let scale = f64::from(ratio(least, height.min(width)).min(ratio(most, height.max(width))));
+    let scaled = |side: usize| ((side as f64 * scale).floor() as usize).max(1);
+    Size { height: scaled(height), width: scaled(width) }
+}
+
+/// The largest size of the same aspect within another, rounded as Python rounds.
+fn largest(size: Size, within: Size) -> Size {
+    let Size { height, width } = size;
+    let ratio = |side: usize, of: usize| side as f64 / of.max(1) as f64;
+    let scale = ratio(within.height, height).min(ratio(within.width, width));
+    let scaled = |side: usize, most: usize| ((side as f64 * scale).round_ties_even() as usize).clamp(1, most.max(1));
+    Size { height: scaled(height, within.height), width: scaled(width, within.width) }
 }
 
 /// Grey or RGB without alpha.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{DataError, Dataset, Image, Source, TableProblem};
+use super::{DataError, Dataset, Dropped, Image, MarkedBox, Size, Source, TableProblem};
 
 /// What the labels of the images are.
 enum Labels {
@@ -95,11 +95,34 @@ impl Source for Relabelled {
     }
 
     fn fields(&self, index: usize) -> Option<Map<String, Value>> {
-        self.inner.fields(index)
+        let mut fields = self.inner.fields(index)?;
+        if let (Labels::Mapped(map), Some(Value::Array(labels))) = (&self.labels, fields.get_mut("labels")) {
+            for label in labels {
+                let new = label.as_u64().and_then(|old| map.get(usize::try_from(old).ok()?));
+                new.into_iter().for_each(|new| *label = Value::from(*new));
+            }
+        }
+        Some(fields)
     }
 
     fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
         self.inner.beside(index, written)
+    }
+
+    fn size(&self, index: usize) -> Result<Size, DataError> {
+        self.inner.size(index)
+    }
+
+    fn marked(&self, index: usize) -> Option<Vec<MarkedBox>> {
+        let mut marked = self.inner.marked(index)?;
+        if let Labels::Mapped(map) = &self.labels {
+            marked.iter_mut().for_each(|of| of.class = map.get(of.class as usize).copied().unwrap_or(of.class));
+        }
+        Some(marked)
+    }
+
+    fn dropped(&self) -> Dropped {
+        self.inner.dropped()
     }
 
     fn load(&self, index: usize) -> Result<Image, DataError> {

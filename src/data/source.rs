@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use super::{DataError, Image, TableProblem};
+use super::{DataError, Dropped, Image, MarkedBox, Size, TableProblem};
 
 /// A collection of images with random access.
 ///
@@ -57,6 +57,27 @@ pub trait Source: Send + Sync {
     fn beside(&self, index: usize, written: &str) -> Result<PathBuf, TableProblem> {
         let _ = index;
         Err(TableProblem::NoFolder { path: written.chars().take(200).collect() })
+    }
+
+    /// Rows and columns of the image as it is stored, upright; [`Source::load`] may give fewer, see
+    /// [`OpenOptions::jpeg_least_side`](super::OpenOptions::jpeg_least_side).
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    fn size(&self, index: usize) -> Result<Size, DataError> {
+        let image = self.load(index)?;
+        Ok(Size { height: image.height(), width: image.width() })
+    }
+
+    /// The boxes that the data set says of the image, where it is one of boxes and says something.
+    fn marked(&self, index: usize) -> Option<Vec<MarkedBox>> {
+        let _ = index;
+        None
+    }
+
+    /// Boxes that were left out because they are none.
+    fn dropped(&self) -> Dropped {
+        Dropped::default()
     }
 
     /// Decodes one image.

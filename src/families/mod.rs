@@ -3,6 +3,7 @@
 //! A family is a folder here and a line of [`of`]. Whatever a user brings with graphs of its own is the family `own`: its
 //! annotations are read by their names, and nothing is known of what they mean.
 
+mod detection;
 mod error;
 mod fields;
 mod masks;
@@ -13,15 +14,16 @@ mod regression;
 mod segmentation;
 mod single_label;
 
+pub use detection::{Figures, FoundBox, KnownBox, OfImage};
 pub use error::AnnotationError;
 pub use measure::{Fit, Measure};
 
 use crate::classifier::ClassNames;
 use crate::data::{DataError, Dataset, Recipe};
 use crate::influence::{Annotations, DEFAULT_SOLVER, InfluenceError};
-use crate::task::{SINGLE_LABEL, Task};
+use crate::observe::Observer;
+use crate::task::{OWN, SINGLE_LABEL, Task};
 use image::RgbImage;
-use isal_exporters::detection;
 use isal_onnx::ValueInfo;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -50,6 +52,14 @@ pub trait Family: Debug + Send + Sync {
     /// [`AnnotationError`] with the image's id, for one that is not annotated or not as the model is.
     fn annotations(&self, data: &Dataset, index: usize) -> Result<Annotations, AnnotationError>;
 
+    /// What the measure is told of the image at `index`: what the loss takes of it, and what only the measure needs besides.
+    ///
+    /// # Errors
+    /// As [`Family::annotations`].
+    fn known(&self, data: &Dataset, index: usize) -> Result<Annotations, AnnotationError> {
+        self.annotations(data, index)
+    }
+
     /// The data set with its labels counted as the model counts them, where the task goes by labels.
     ///
     /// # Errors
@@ -66,6 +76,20 @@ pub trait Family: Debug + Send + Sync {
     /// Whether annotations say something of places of the image, which must not be moved without them.
     fn is_tied_to_places(&self) -> bool {
         true
+    }
+
+    /// Whether [`Family::annotations_seen`] follows an image that is mirrored.
+    fn follows_mirroring(&self) -> bool {
+        !self.is_tied_to_places()
+    }
+
+    /// [`Family::annotations`] of the image as training may show it, `mirrored` left and right.
+    ///
+    /// # Errors
+    /// The same.
+    fn annotations_seen(&self, data: &Dataset, index: usize, mirrored: bool) -> Result<Annotations, AnnotationError> {
+        let _ = mirrored;
+        self.annotations(data, index)
     }
 
     /// Whether the loss of an image has a gradient where the model's own belief is taken for the label.
@@ -91,6 +115,24 @@ pub trait Family: Debug + Send + Sync {
         let _ = (image, believed);
         None
     }
+
+    /// The same with what is known of the image, as [`Family::known`] gives it.
+    fn overlay_with(&self, image: &RgbImage, believed: &Annotations, known: &Annotations) -> Option<RgbImage> {
+        let _ = known;
+        self.overlay(image, believed)
+    }
+}
+
+/// Boxes named one by one in a warning.
+const NAMED: usize = 10;
+
+/// Says which boxes of a set were left out because they are none.
+pub fn say_dropped(set: &str, data: &Dataset, observer: &dyn Observer) {
+    let lines = data.dropped().lines(NAMED);
+    if let Some((first, named)) = lines.split_first() {
+        observer.say(&format!("warning: {set} images: {first}"));
+        named.iter().for_each(|line| observer.say(line));
+    }
 }
 
 /// The name of a task in the line that [`Task::text`](crate::task::Task::text) says.
@@ -109,8 +151,42 @@ pub fn annotations<E: From<InfluenceError>>(
     indices: &[usize],
     refused: impl Fn(AnnotationError) -> E,
 ) -> Result<Annotations, E> {
-    let read = |index: &usize| family.annotations(data, *index).map_err(&refused);
-    let each: Vec<Annotations> = indices.iter().map(read).collect::<Result<_, E>>()?;
+    joined(indices, |index| family.annotations(data, index), refused)
+}
+
+/// [`annotations`] of the images as training shows them; `mirrored` says which ones are mirrored.
+///
+/// # Errors
+/// As there.
+pub fn annotations_seen<E: From<InfluenceError>>(
+    family: &dyn Family,
+    data: &Dataset,
+    indices: &[usize],
+    mirrored: impl Fn(usize) -> bool,
+    refused: impl Fn(AnnotationError) -> E,
+) -> Result<Annotations, E> {
+    joined(indices, |index| family.annotations_seen(data, index, mirrored(index)), refused)
+}
+
+/// What the measure is told of the images at these positions, padded alike.
+///
+/// # Errors
+/// As [`annotations`].
+pub fn known<E: From<InfluenceError>>(
+    family: &dyn Family,
+    data: &Dataset,
+    indices: &[usize],
+    refused: impl Fn(AnnotationError) -> E,
+) -> Result<Annotations, E> {
+    joined(indices, |index| family.known(data, index), refused)
+}
+
+fn joined<E: From<InfluenceError>>(
+    indices: &[usize],
+    read: impl Fn(usize) -> Result<Annotations, AnnotationError>,
+    refused: impl Fn(AnnotationError) -> E,
+) -> Result<Annotations, E> {
+    let each = indices.iter().map(|index| read(*index).map_err(&refused)).collect::<Result<Vec<_>, E>>()?;
     Ok(Annotations::join(&each.iter().collect::<Vec<_>>())?)
 }
 
@@ -118,7 +194,7 @@ pub fn annotations<E: From<InfluenceError>>(
 /// in what they read of the model (overlaps of boxes), whose Gauss-Newton matrix is indefinite, on the empirical Fisher matrix.
 pub fn default_solver(task: Option<&str>) -> &'static str {
     match task {
-        Some(name) if detection::tasks().iter().any(|task| task.name == name) => "cg-fisher",
+        Some(name) if isal_exporters::detection::tasks().iter().any(|task| task.name == name) => "cg-fisher",
         _ => DEFAULT_SOLVER,
     }
 }
@@ -129,6 +205,8 @@ pub fn of(task: &str, setting: Setting) -> Arc<dyn Family> {
         SINGLE_LABEL => Arc::new(single_label::SingleLabel { setting }),
         "sigmoid-cross-entropy" => Arc::new(multi_label::MultiLabel { setting }),
         "pixel-cross-entropy" => Arc::new(segmentation::Segmentation { setting }),
+        "fcos" | "retinanet" | "faster-rcnn" | "yolo" => Arc::new(detection::Detection { setting }),
+        OWN if detection::takes_boxes(&setting.annotations) => Arc::new(detection::Detection { setting }),
         "squared-error" | "huber" => Arc::new(regression::Regression { setting }),
         _ => Arc::new(own::Own { setting }),
     }

@@ -60,7 +60,10 @@ pub(super) fn raw_noise(network: &Network, recipe: &Recipe) -> Result<(Array4<f3
         (_, None) => recipe.size,
         (Resize::None(_), Some(crop)) => Size { height: crop.height + MARGIN, width: crop.width + MARGIN },
         (Resize::Exact(size), Some(_)) => size,
-        (Resize::ShorterSide { shorter_side }, Some(_)) => Size { height: shorter_side, width: shorter_side + MARGIN },
+        (Resize::ShorterSide { shorter_side } | Resize::Sides { shorter_side, .. }, Some(_)) => {
+            Size { height: shorter_side, width: shorter_side + MARGIN }
+        }
+        (Resize::Within { .. } | Resize::Letterbox(_), Some(_)) => recipe.size,
     };
     let channels = recipe.channels.count();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);

@@ -9,7 +9,7 @@
 //! at a tie by one level.
 
 use super::InfluenceGraphError;
-use crate::data::{Alpha, Channels, Filter, Layout, Range, Recipe, Resize, Size};
+use crate::data::{Alpha, Channels, Filling, Filter, Layout, Range, Recipe, Resize, Size};
 use isal_onnx::{Builder, DataType, Dim, Model, Tensor, Value, ValueType};
 
 /// Property under `isal.influence.` with the recipe that a graph follows itself, as JSON.
@@ -27,7 +27,9 @@ pub(super) fn left_to_the_host(recipe: &Recipe) -> Option<Recipe> {
     };
     let (zeros, ones) = (vec![0.0; channels.count()], vec![1.0; channels.count()]);
     let raw = Recipe { channels, layout: Layout::Nhwc, range: Range::Byte, mean: zeros, std: ones, ..recipe.clone() };
-    recipe.crop.is_none().then_some(raw)
+    // A host of raw samples cannot write zeros behind mean and standard deviation.
+    let zeros = recipe.pad.is_some_and(|pad| pad.value == Filling::Zero);
+    (recipe.crop.is_none() && !zeros).then_some(raw)
 }
 
 /// The graph with images as they are decoded for its input, uint8 `[N, H, W, C]`: grey ones or RGB, by what `recipe` makes of
@@ -41,6 +43,12 @@ pub fn with_preprocessing(model: &Model, recipe: &Recipe) -> Result<Model, Influ
         let channels = recipe.channels.count();
         let what = format!("`alpha = {{ over = {ground:?} }}`: images of {channels} channels have no transparency");
         return refused(what);
+    }
+    if recipe.pad.is_some() {
+        return refused("`pad`: the host has to fill images up".to_owned());
+    }
+    if matches!(recipe.resize, Resize::Sides { .. } | Resize::Within { .. } | Resize::Letterbox(_)) {
+        return refused("a `resize` to several sizes: the host has to resize".to_owned());
     }
     if model.opset() < LEAST_OPSET {
         return refused(format!("anything in opset {}: opset {LEAST_OPSET} is needed", model.opset()));
@@ -107,6 +115,8 @@ impl Steps {
             Resize::None(_) => found,
             Resize::Exact(Size { height, width }) => [self.whole(height), self.whole(width)],
             Resize::ShorterSide { shorter_side } => self.shorter(found, shorter_side),
+            // Refused before.
+            Resize::Sides { .. } | Resize::Within { .. } | Resize::Letterbox(_) => found,
         };
         if recipe.resize != Resize::NONE {
             x = match recipe.filter {

@@ -78,8 +78,8 @@ fn measured(
     for batch in Loader::over(labelled.clone(), prepared.recipe.clone(), positions, &loader)? {
         let batch = batch?;
         let refused = |error| InfluenceError::Data(Box::new(error));
-        let known = families::annotations(prepared.family.as_ref(), labelled, &batch.indices, refused)?;
-        measure.add(&known, &predictor.decode(batch.images.view())?);
+        let known = families::known(prepared.family.as_ref(), labelled, &batch.indices, refused)?;
+        measure.add(&known, &predictor.believed(batch.images.view())?);
         observer.advance(batch.indices.len() as u64);
         if observer.interrupted() {
             return Err(InfluenceError::Cancelled.into());

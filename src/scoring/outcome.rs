@@ -94,7 +94,7 @@ impl Drawing<'_> {
         let mut believed = HashMap::new();
         for batch in Loader::over(pool, prepared.recipe.clone(), positions.to_vec(), &loader)? {
             let batch = batch?;
-            let annotations = predictor.decode(batch.images.view())?;
+            let annotations = predictor.believed(batch.images.view())?;
             let each = batch.indices.iter().enumerate().map(|(n, index)| (*index, annotations.slice(n, n + 1)));
             believed.extend(each);
         }

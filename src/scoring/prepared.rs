@@ -2,7 +2,7 @@
 
 use super::usable::first_usable;
 use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
-use crate::classifier::class_names;
+use crate::classifier::{class_names, names_of_fields};
 use crate::data::{Dataset, Image, Recipe, Size, Split};
 use crate::families::{self, Family, Setting};
 use crate::network::Network;
@@ -47,12 +47,12 @@ pub(super) fn prepare(
         provenance.insert(format!("input {}", given.name), given.text.clone());
     }
     let names = match classes {
-        0 => None,
+        0 => names_of_fields(&of_known_class(from)),
         classes => {
             // The folders of images are classes of a task of one class an image alone.
             let (labelled, pool) = match from.task.is_single_label() {
                 true => (of_known_class(from), Some(options.pool.dataset())),
-                false => (Vec::new(), None),
+                false => (of_known_class(from).into_iter().filter(|data| data.has_classes_of_fields()).collect(), None),
             };
             let names = class_names(&network, classes, from.class_names.as_deref(), &labelled, pool)?;
             names.say(observer);
@@ -60,6 +60,12 @@ pub(super) fn prepare(
             Some(names)
         }
     };
+    if let Some(labelled) = &from.labelled {
+        families::say_dropped("labelled", labelled.dataset(), observer);
+    }
+    if let ReferenceSet::Given(reference) = &from.reference {
+        families::say_dropped("reference", reference, observer);
+    }
     let setting = Setting::of(&task, recipe.clone(), names);
     let classes = setting.classes.clone();
     let family = families::of(&task.name, setting);

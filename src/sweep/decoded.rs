@@ -13,6 +13,8 @@ use ndarray::{ArrayD, ArrayView4, Axis, Ix1};
 pub struct Decoded {
     beliefs: Vec<BeliefColumn>,
     annotations: Vec<Pseudo>,
+    /// Beliefs of more than a number an image, and the outputs that they are.
+    details: Vec<(Pseudo, String)>,
     /// Names of the outputs: those of the annotations, then those of the beliefs.
     outputs: Vec<String>,
 }
@@ -41,15 +43,17 @@ impl Decoded {
                 let kind = if whole { BeliefKind::Whole } else { BeliefKind::Number };
                 decoded.beliefs.push(BeliefColumn { name, kind });
                 of_beliefs.push(output.name.clone());
+            } else if let Some(name) = named(BELIEF) {
+                decoded.details.push((Pseudo { name, whole }, output.name.clone()));
             }
         }
         decoded.outputs.extend(of_beliefs);
         decoded
     }
 
-    /// Names of the outputs.
-    pub(super) fn outputs(&self) -> &[String] {
-        &self.outputs
+    /// Whether an output is one of them.
+    pub(super) fn has(&self, output: &str) -> bool {
+        self.outputs.iter().chain(self.details.iter().map(|(_, name)| name)).any(|name| name == output)
     }
 
     /// The beliefs as columns of a score table.
@@ -88,19 +92,42 @@ impl Decoded {
         let mut arrays = session.run(images, &wanted)?;
         let (annotations, beliefs) = wanted.split_at(self.annotations.len());
         let columns = columns(session, arrays.split_off(annotations.len()), beliefs, count)?;
-        let annotations = self.annotations.iter().zip(arrays).map(|(pseudo, array)| {
-            let array = match pseudo.whole {
-                true => Annotation::Whole(array.mapv(|x| x as i64)),
-                false => Annotation::Float(array),
-            };
-            (pseudo.name.clone(), array)
-        });
-        let annotations = Annotations::new(count, annotations.collect()).map_err(|error| RuntimeError::Signature {
-            model: session.model().to_owned(),
-            reason: format!("the decode graph does not give an annotation an image: {error}"),
-        })?;
-        Ok((annotations, transposed(&columns, count)))
+        let annotations = self.annotations.iter().zip(arrays).map(|(pseudo, array)| pseudo.filled(array));
+        Ok((of_images(session, count, annotations.collect())?, transposed(&columns, count)))
     }
+
+    /// Runs a batch: the annotations that the model believes, and its beliefs of more than a number an image.
+    pub(super) fn with_details(
+        &self,
+        session: &mut Session,
+        images: ArrayView4<f32>,
+    ) -> Result<Annotations, RuntimeError> {
+        let count = images.len_of(Axis(0));
+        let of_annotations = self.annotations.iter().zip(&self.outputs);
+        let wanted: Vec<(&Pseudo, &String)> =
+            of_annotations.chain(self.details.iter().map(|(pseudo, output)| (pseudo, output))).collect();
+        let names: Vec<&str> = wanted.iter().map(|(_, output)| output.as_str()).collect();
+        let arrays = session.run(images, &names)?;
+        let filled = wanted.iter().zip(arrays).map(|((pseudo, _), array)| pseudo.filled(array));
+        of_images(session, count, filled.collect())
+    }
+}
+
+impl Pseudo {
+    fn filled(&self, array: ArrayD<f32>) -> (String, Annotation) {
+        let array = match self.whole {
+            true => Annotation::Whole(array.mapv(|x| x as i64)),
+            false => Annotation::Float(array),
+        };
+        (self.name.clone(), array)
+    }
+}
+
+fn of_images(session: &Session, count: usize, arrays: Vec<(String, Annotation)>) -> Result<Annotations, RuntimeError> {
+    Annotations::new(count, arrays).map_err(|error| RuntimeError::Signature {
+        model: session.model().to_owned(),
+        reason: format!("the decode graph does not give an annotation an image: {error}"),
+    })
 }
 
 /// Outputs of one number an image.

@@ -71,8 +71,7 @@ impl Predictor {
     ) -> Result<Predictor, SweepError> {
         model.graph.outputs.retain(|output| output.name != INFLUENCE);
         let decoded = Decoded::of(&model);
-        let outputs = decoded.outputs();
-        model.graph.outputs.retain(|output| outputs.contains(&output.name));
+        model.graph.outputs.retain(|output| decoded.has(&output.name));
         model.graph.prune();
         let file = Aside::write(&model, path)?;
         Ok(Predictor { session: Session::open(library, file.path(), options)?, decoded, _file: file })
@@ -84,6 +83,14 @@ impl Predictor {
     /// [`SweepError`] when the model cannot be run on it.
     pub fn decode(&mut self, images: ArrayView4<f32>) -> Result<Annotations, SweepError> {
         Ok(self.decoded.all(&mut self.session, images)?.0)
+    }
+
+    /// The same, with what the decode graph gives besides: more than a number an image, such as a score for each box.
+    ///
+    /// # Errors
+    /// As [`Predictor::decode`].
+    pub fn believed(&mut self, images: ArrayView4<f32>) -> Result<Annotations, SweepError> {
+        Ok(self.decoded.with_details(&mut self.session, images)?)
     }
 
     /// The execution provider that runs it.

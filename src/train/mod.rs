@@ -14,7 +14,7 @@ mod write_back;
 pub use error::TrainError;
 pub use schedule::{Schedule, Shape};
 
-use crate::classifier::{CLASS_NAMES, class_names};
+use crate::classifier::{CLASS_NAMES, class_names, names_of_fields};
 use crate::data::{Augment, Dataset, Labelled, Loader, LoaderOptions, Order, Preprocess, Recipe, Size, Split, Test};
 use crate::durable::{self, FolderLock};
 use crate::error_chain::in_one_line;
@@ -142,9 +142,10 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     let sample = options.train.dataset().load(0).ok().map(|i| Size { height: i.height(), width: i.width() });
     let recipe = network.recipe(&options.preprocess, sample)?;
     let names = match *classes {
-        0 => None,
+        0 => names_of_fields(&[options.train.dataset()]),
         classes => {
-            let folders: &[&Dataset] = if options.task.is_single_label() { &[options.train.dataset()] } else { &[] };
+            let named = options.task.is_single_label() || options.train.dataset().has_classes_of_fields();
+            let folders: &[&Dataset] = if named { &[options.train.dataset()] } else { &[] };
             let names = class_names(network, classes, options.class_names.as_deref(), folders, None)?;
             names.say(observer);
             Some(names)
@@ -153,7 +154,8 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
     let setting = Setting::of(task, recipe.clone(), names);
     let names = setting.classes.clone();
     let family = families::of(&task.name, setting);
-    if is_augmented(&options.augment) && family.is_tied_to_places() {
+    let Augment { pad_crop, horizontal_flip, .. } = options.augment;
+    if (pad_crop > 0 && family.is_tied_to_places()) || (horizontal_flip && !family.follows_mirroring()) {
         return Err(TrainError::Augmented { task: task.name.clone() });
     }
     let train = Split::<Labelled>::new(family.as_the_model_counts(options.train.dataset())?)?;
@@ -162,6 +164,10 @@ pub fn train(options: &TrainOptions, observer: &dyn Observer) -> Result<Trained,
         None => None,
     };
     let options = &TrainOptions { train, test, ..options.clone() };
+    families::say_dropped("training", options.train.dataset(), observer);
+    if let Some(test) = &options.test {
+        families::say_dropped("test", test.dataset(), observer);
+    }
     let plugin = Plugin::find(options.plugin.as_deref())?;
     let frozen = &options.freeze;
     let freezing = |source| TrainError::from(NetworkError::model(&options.model, source));
@@ -318,7 +324,9 @@ fn one_epoch(
             nesterov: options.nesterov,
             seed: options.seed ^ ((number * steps + step) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };
-        let annotations = families::annotations(family, dataset, &batch.indices, TrainError::from)?;
+        let mirrored =
+            |index| loader_options.augment.is_some_and(|augment| augment.mirrors(loader_options.epoch, index));
+        let annotations = families::annotations_seen(family, dataset, &batch.indices, mirrored, TrainError::from)?;
         let annotations = smoothed(annotations, options.label_smoothing);
         let (loss, outputs) =
             engine.train_step(&train_step, batch.images.view(), &annotations).map_err(|error| match error {

@@ -43,3 +43,89 @@ fn boxes_that_are_none_are_refused_by_image() {
     let said = with(r#"{"path": "00.png", "boxes": [[1, 2, 3, 4]]}"#);
     assert!(said.contains("`00.png` has no `labels`"), "{said}");
 }
+
+/// The scenes of `labeled` as COCO has them.
+fn write_coco(place: &Place, name: &str, of: impl Fn(usize, [f64; 4]) -> [f64; 4]) {
+    let known = fs::read_to_string(place.path("labeled/list.jsonl")).expect("a list");
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    for (n, line) in known.lines().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        images.push(
+            serde_json::json!({"id": n + 10, "file_name": line["path"], "width": scenes::SIDE, "height": scenes::SIDE}),
+        );
+        let boxes: Vec<[f64; 4]> = serde_json::from_value(line["boxes"].clone()).expect("boxes");
+        let labels: Vec<i64> = serde_json::from_value(line["labels"].clone()).expect("labels");
+        for (corners, label) in boxes.into_iter().zip(labels) {
+            let [left, top, right, bottom] = of(n, corners);
+            annotations.push(serde_json::json!({
+                "image_id": n + 10, "category_id": 5 * label + 1, "bbox": [left, top, right - left, bottom - top],
+                "area": 1, "iscrowd": 0, "id": annotations.len(),
+            }));
+        }
+    }
+    let categories = ["disc", "square", "triangle"].iter().enumerate();
+    let categories: Vec<_> = categories.map(|(n, name)| serde_json::json!({"id": 5 * n + 1, "name": name})).collect();
+    let coco = serde_json::json!({"images": images, "annotations": annotations, "categories": categories});
+    fs::write(place.path("labeled").join(name), coco.to_string()).expect("written");
+}
+
+#[test]
+fn the_annotations_of_coco_are_those_of_the_list() {
+    let place = place();
+    write_coco(&place, "coco.json", |_, corners| corners);
+    for (labelled, out) in [("labeled/list.jsonl", "by-list"), ("labeled/coco.json", "by-coco")] {
+        place.score(labelled, out, &["--solver", "cg-fisher", "--scope", "head.*"]).assert().success();
+    }
+    assert_eq!(place.influences("by-list"), place.influences("by-coco"));
+    // Those of an image that was resized are of another one.
+    let known = fs::read_to_string(place.path("labeled/coco.json")).expect("JSON");
+    fs::write(place.path("labeled/resized.json"), known.replace("\"width\":64", "\"width\":128")).expect("written");
+    let said = place.refused(&mut place.score("labeled/resized.json", "resized", &[]));
+    assert!(said.contains("`width` is 128, expected 64") && said.contains("another data set"), "{said}");
+    write_coco(&place, "fractions.json", |_, corners| corners.map(|x| x / f64::from(scenes::SIDE)));
+    let said = place.refused(&mut place.score("labeled/fractions.json", "fractions", &[]));
+    assert!(said.contains("fractions of the image"), "{said}");
+    let list = r#"{"path": "00.png", "boxes": [[0.1, 0.2, 0.5, 0.9]], "labels": [0]}"#;
+    fs::write(place.path("labeled/odd.jsonl"), list).expect("written");
+    let known = fs::read_to_string(place.path("labeled/list.jsonl")).expect("a list");
+    fs::write(place.path("labeled/others.jsonl"), known.split_once('\n').expect("lines").1).expect("written");
+    let more = ["--reference", "labeled/others.jsonl"];
+    let said = place.refused(&mut place.score("labeled/odd.jsonl", "odd", &more));
+    assert!(said.contains("`00.png`: `boxes`") && said.contains("these are fractions"), "{said}");
+}
+
+/// Images of twice the size, every pixel four times, which a box filter brings back to the same pixels: boxes follow, and come back
+/// where the model is measured.
+#[test]
+fn boxes_go_through_the_preprocessing_of_their_images() {
+    let place = place();
+    fs::create_dir(place.path("double")).expect("a folder");
+    let known = fs::read_to_string(place.path("labeled/list.jsonl")).expect("a list");
+    let mut list = String::new();
+    for line in known.lines() {
+        let mut line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let name = line["path"].as_str().expect("a name").to_owned();
+        let image = image::open(place.path("labeled").join(&name)).expect("a PNG");
+        let double = image.resize_exact(2 * scenes::SIDE, 2 * scenes::SIDE, image::imageops::FilterType::Nearest);
+        double.save(place.path("double").join(&name)).expect("a PNG");
+        let boxes: Vec<[f64; 4]> = serde_json::from_value(line["boxes"].clone()).expect("boxes");
+        line["boxes"] = serde_json::json!(boxes.iter().map(|corners| corners.map(|x| 2.0 * x)).collect::<Vec<_>>());
+        list += &format!("{line}\n");
+    }
+    fs::write(place.path("double/list.jsonl"), list).expect("written");
+    for (labelled, out) in [("labeled/list.jsonl", "single"), ("double/list.jsonl", "doubled")] {
+        let more = ["--solver", "cg-fisher", "--scope", "head.*", "--set", "filter=box"];
+        place.score(labelled, out, &more).assert().success();
+    }
+    assert_eq!(place.influences("single"), place.influences("doubled"));
+    let fit = |out: &str| place.json(&format!("{out}/run.json"))["labelled"].clone();
+    let (single, doubled) = (fit("single"), fit("doubled"));
+    assert_eq!(
+        (&single["measure"], &single["AP"], &single["VOC AP50"]),
+        (&doubled["measure"], &doubled["AP"], &doubled["VOC AP50"])
+    );
+    assert_eq!(single["measure"], "mAP");
+    // It was trained on others of the kind.
+    assert!(single["AP50"].as_f64().expect("a figure") > 0.5, "{single}");
+    assert!(single["APs"].as_f64() != doubled["APs"].as_f64(), "sizes are those of the stored images");
+}

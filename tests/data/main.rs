@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod archives;
+mod boxes;
 mod changing;
 mod decoding;
 mod digits;
@@ -10,6 +11,7 @@ mod fields;
 mod lists;
 mod loading;
 mod masks;
+mod padded;
 mod preparing;
 mod spellings;
 mod splitting;

@@ -230,6 +230,7 @@ fn reach(resize: Resize, (height, width): (usize, usize)) -> usize {
         Resize::None(_) => 1.0,
         Resize::ShorterSide { shorter_side } => shorter_side as f64 / height.min(width) as f64,
         Resize::Exact(to) => f64::max(to.height as f64 / height as f64, to.width as f64 / width as f64),
+        other => panic!("{other:?}"),
     };
     // Lanczos reaches furthest, three input pixels where it enlarges and three output pixels where it does not.
     (3.0 * scale.max(1.0)).ceil() as usize + 1
