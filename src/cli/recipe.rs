@@ -1,7 +1,7 @@
 //! `--recipe`, `--set` and `--jpeg-least-side`: how images become what the model takes.
 
 use super::open_data_with;
-use crate::data::{Dataset, OpenOptions, Preprocess};
+use crate::data::{Dataset, OpenOptions, Pad, Preprocess, Resize, Size};
 use crate::task::{self, ModelOptions};
 use anyhow::Context as _;
 use clap::Args;

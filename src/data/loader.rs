@@ -4,21 +4,27 @@
 //! ones, so at most [`LoaderOptions::prefetch`] batches (and at least one block a thread) exist at any time: memory
 //! is bounded by batch and prefetch, whatever the pool. Blocks are put back in order before they become
 //! batches, so what comes out depends on neither the threads nor the batch size.
+//!
+//! Where a recipe gives images sizes of their own ([`Recipe::free`]), a batch in the given order has images of one size: those of the
+//! smallest size come first, whatever the order of the positions. Shuffled ones share batches with others that are as
+//! upright or as wide as they, as torchvision's trainers group them, filled up to the largest of the batch. Either costs a look at the
+//! beginning of every image file before the first batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use ndarray::Array4;
+use ndarray::{Array4, ArrayView4};
+use rayon::prelude::*;
 
 use super::augment::Augment;
 use super::decode::DecodeError;
 use super::recipe::Normaliser;
 use super::seeded::Seeded;
-use super::{Content, DataError, Dataset, Recipe};
+use super::{Content, DataError, Dataset, Image, Recipe, RecipeError, Size};
 
 /// Images ready for the model.
 #[derive(Debug, Clone)]
@@ -128,6 +134,8 @@ struct Block {
     number: usize,
     /// Floats of the good images, one after the other.
     floats: Vec<f32>,
+    /// Their sizes.
+    sizes: Vec<Size>,
     /// Positions in order, with what went wrong.
     results: Vec<(usize, Result<Option<Content>, DataError>)>,
 }
@@ -163,9 +171,12 @@ pub struct Loader {
     waiting: BTreeMap<usize, Block>,
     /// Good images that wait for their batch to fill.
     floats: Vec<f32>,
+    sizes: Vec<Size>,
     indices: Vec<usize>,
     contents: Vec<Content>,
     skipped: Vec<Skipped>,
+    /// Of each position the number of the group that shares batches, where not all do.
+    groups: Option<HashMap<usize, usize>>,
     finished: bool,
 }
 
@@ -214,6 +225,10 @@ impl Loader {
                 return Err(DataError::Zero { what });
             }
         }
+        let (order, groups) = match recipe.free {
+            true => grouped(&dataset, &recipe, order.slice(0..order.len()), options),
+            false => (order, None),
+        };
         let block_len = (BLOCK_FLOATS / recipe.len()).clamp(1, batch_size);
         let threads = threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
@@ -252,6 +267,8 @@ impl Loader {
             next_block: 0,
             waiting: BTreeMap::new(),
             floats: Vec::new(),
+            sizes: Vec::new(),
+            groups,
             indices: Vec::new(),
             contents: Vec::new(),
             skipped: Vec::new(),
@@ -291,6 +308,13 @@ impl Loader {
         }
     }
 
+    /// How many of the waiting images may share the next batch, whatever its size.
+    fn together(&self) -> usize {
+        let Some(groups) = &self.groups else { return self.indices.len() };
+        let first = self.indices.first().map(|index| groups.get(index));
+        self.indices.iter().take_while(|index| Some(groups.get(index)) == first).count()
+    }
+
     /// The next block in order; `None` after the last.
     fn take_block(&mut self) -> Option<Block> {
         if self.next_block == self.next_job {
@@ -309,7 +333,10 @@ impl Loader {
     }
 
     fn take_batch(&mut self, len: usize) -> Result<Batch, DataError> {
-        let floats = len * self.shared.recipe.len();
+        let later = self.sizes.split_off(len.min(self.sizes.len()));
+        let sizes = std::mem::replace(&mut self.sizes, later);
+        let channels = self.shared.recipe.channels.count();
+        let floats = sizes.iter().map(|size| size.height * size.width * channels).sum::<usize>();
         let rest = self.floats.split_off(floats.min(self.floats.len()));
         let pixels = std::mem::replace(&mut self.floats, rest);
         let later = self.indices.split_off(len);
@@ -317,8 +344,8 @@ impl Loader {
         let later = self.contents.split_off(len.min(self.contents.len()));
         let contents = std::mem::replace(&mut self.contents, later);
         let labels = indices.iter().map(|&index| self.shared.dataset.label(index)).collect();
-        let images = Array4::from_shape_vec(self.shared.recipe.batch_shape(len), pixels)
-            .map_err(|_| DataError::Position { index: len, len: floats })?;
+        let images =
+            stacked(&self.shared.recipe, pixels, &sizes).ok_or(DataError::Position { index: len, len: floats })?;
         Ok(Batch { images, indices, labels, contents })
     }
 }
@@ -327,7 +354,7 @@ impl Iterator for Loader {
     type Item = Result<Batch, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.finished && self.indices.len() < self.batch_size {
+        while !self.finished && self.together() == self.indices.len() && self.indices.len() < self.batch_size {
             let Some(block) = self.take_block() else {
                 self.finished = true;
                 break;
@@ -343,6 +370,7 @@ impl Iterator for Loader {
                         self.indices.clear();
                         self.contents.clear();
                         self.floats.clear();
+                        self.sizes.clear();
                         return Some(Err(error));
                     }
                     Err(reason) => {
@@ -351,8 +379,9 @@ impl Iterator for Loader {
                 }
             }
             self.floats.extend_from_slice(&block.floats);
+            self.sizes.extend_from_slice(&block.sizes);
         }
-        match self.indices.len().min(self.batch_size) {
+        match self.together().min(self.batch_size) {
             0 => None,
             len => Some(self.take_batch(len)),
         }
@@ -372,7 +401,84 @@ impl Drop for Loader {
     }
 }
 
+/// Positions in an order in which those that share batches stand together, and the group of each.
+fn grouped(
+    dataset: &Dataset,
+    recipe: &Recipe,
+    positions: Vec<usize>,
+    options: &LoaderOptions,
+) -> (Positions, Option<HashMap<usize, usize>>) {
+    // An image that cannot be read is left out later.
+    let size = |index: &usize| dataset.size(*index).map_or(recipe.size, |size| recipe.size_of(size));
+    let sizes: Vec<Size> = positions.par_iter().map(size).collect();
+    let mut sized: Vec<(usize, Size)> = positions.into_iter().zip(sizes).collect();
+    let mut groups = HashMap::new();
+    let order = match options.order {
+        Order::Given => {
+            sized.sort_by_key(|(_, size)| (size.height, size.width));
+            let mut numbers = HashMap::new();
+            for (index, size) in &sized {
+                let next = numbers.len();
+                groups.insert(*index, *numbers.entry((size.height, size.width)).or_insert(next));
+            }
+            sized.into_iter().map(|(index, _)| index).collect()
+        }
+        Order::Shuffled { .. } => {
+            let (upright, wide): (Vec<_>, Vec<_>) = sized.iter().partition(|(_, size)| size.height > size.width);
+            let batches = |of: Vec<(usize, Size)>| -> Vec<Vec<usize>> {
+                let of: Vec<usize> = of.into_iter().map(|(index, _)| index).collect();
+                of.chunks(options.batch_size.max(1)).map(<[usize]>::to_vec).collect()
+            };
+            let mut batches: Vec<Vec<usize>> = batches(upright).into_iter().chain(batches(wide)).collect();
+            let seed = if let Order::Shuffled { seed } = options.order { seed } else { 0 };
+            Seeded::new("batches", &[seed, options.epoch]).shuffle(&mut batches);
+            for (number, batch) in batches.iter().enumerate() {
+                groups.extend(batch.iter().map(|index| (*index, number)));
+            }
+            batches.concat()
+        }
+    };
+    (Positions::Listed(order), Some(groups))
+}
+
+/// Images of these sizes, one after the other, as a batch.
+fn stacked(recipe: &Recipe, floats: Vec<f32>, sizes: &[Size]) -> Option<Array4<f32>> {
+    let first = *sizes.first()?;
+    if sizes.iter().all(|size| *size == first) {
+        return Array4::from_shape_vec(recipe.shape_of(sizes.len(), first), floats).ok();
+    }
+    let (mut rest, mut each) = (floats.as_slice(), Vec::with_capacity(sizes.len()));
+    for size in sizes {
+        let (own, others) = rest.split_at_checked(size.height * size.width * recipe.channels.count())?;
+        each.push(ArrayView4::from_shape(recipe.shape_of(1, *size), own).ok()?);
+        rest = others;
+    }
+    Some(recipe.joined(&each))
+}
+
+/// A block of images of sizes of their own.
+fn make_free(shared: &Shared, job: Job) -> Block {
+    let (mut floats, mut sizes, mut results) = (Vec::new(), Vec::new(), Vec::new());
+    for index in job.positions {
+        let mut own = None;
+        let result = guarded(shared, index, |pixels| {
+            let size = shared.recipe.filled(Size { height: pixels.height(), width: pixels.width() });
+            own = Some((shared.normaliser.own_size(pixels, size)?, size));
+            Ok(())
+        });
+        if let (Ok(_), Some((image, size))) = (&result, own) {
+            floats.extend(image);
+            sizes.push(size);
+        }
+        results.push((index, result));
+    }
+    Block { number: job.number, floats, sizes, results }
+}
+
 fn make(shared: &Shared, job: Job) -> Block {
+    if shared.recipe.free {
+        return make_free(shared, job);
+    }
     let numbers = shared.recipe.len();
     let mut floats = vec![0.0; numbers * job.positions.len()];
     let mut good = 0;
@@ -380,24 +486,33 @@ fn make(shared: &Shared, job: Job) -> Block {
     for index in job.positions {
         let start = good * numbers;
         let place = floats.get_mut(start..start + numbers).unwrap_or_default();
-        let result = prepare(shared, index, place);
+        let result = guarded(shared, index, |pixels| shared.normaliser.apply(pixels, place));
         good += usize::from(result.is_ok());
         results.push((index, result));
     }
     floats.truncate(good * numbers);
-    Block { number: job.number, floats, results }
+    Block { number: job.number, floats, sizes: vec![shared.recipe.size; good], results }
 }
 
 /// A panic counts as a bad image: a block that never came would leave the consumer waiting.
-fn prepare(shared: &Shared, index: usize, out: &mut [f32]) -> Result<Option<Content>, DataError> {
-    let guarded = std::panic::AssertUnwindSafe(|| prepare_unguarded(shared, index, out));
+fn guarded(
+    shared: &Shared,
+    index: usize,
+    finish: impl FnOnce(&Image) -> Result<(), RecipeError>,
+) -> Result<Option<Content>, DataError> {
+    let guarded = std::panic::AssertUnwindSafe(|| prepare(shared, index, finish));
     std::panic::catch_unwind(guarded).unwrap_or_else(|payload| {
         let source = DecodeError::panicked(payload.as_ref());
         Err(DataError::Decode { id: shared.dataset.id(index), source })
     })
 }
 
-fn prepare_unguarded(shared: &Shared, index: usize, out: &mut [f32]) -> Result<Option<Content>, DataError> {
+/// Decodes an image and takes it through the recipe; `finish` makes floats of the 8-bit samples.
+fn prepare(
+    shared: &Shared,
+    index: usize,
+    finish: impl FnOnce(&Image) -> Result<(), RecipeError>,
+) -> Result<Option<Content>, DataError> {
     let image = shared.dataset.load(index)?;
     let content = shared.contents.then(|| Content::of(&image));
     let failed = |source| DataError::Preprocess { id: shared.dataset.id(index), source };
@@ -405,6 +520,6 @@ fn prepare_unguarded(shared: &Shared, index: usize, out: &mut [f32]) -> Result<O
     if let Some(augment) = &shared.augment {
         pixels = augment.apply(pixels, shared.epoch, index);
     }
-    shared.normaliser.apply(&pixels, out).map_err(failed)?;
+    finish(&pixels).map_err(failed)?;
     Ok(content)
 }

@@ -17,7 +17,7 @@
 //! `resize = { shorter_side = 256 }`, and `{ height = 32, width = 32 }` for `resize` and `crop`, say the same in words. For detectors
 //! `resize = { shorter_side = 800, longer_side = 1333 }` keeps the aspect as torchvision's do, and `resize = { within = [640, 640] }` as
 //! a letterbox does; both go with `pad`. `resize = "letterbox"` is the letterbox of ultralytics within the size of the model's input:
-//! with grey of 114 on both sides.
+//! with grey of 114 on both sides. `pad = { divisor = 32 }` fills the images for a model of any height and width up to multiples of 32.
 //! Every key may be left out; [`super::Recipe::resolve`] says what is then taken.
 
 use std::path::Path;
@@ -54,6 +54,16 @@ pub enum Layout {
     Nchw,
     /// Batch, row, column, channel.
     Nhwc,
+}
+
+impl Layout {
+    /// The axis of a batch that holds the channels.
+    pub(super) fn channel_axis(self) -> usize {
+        match self {
+            Layout::Nchw => 1,
+            Layout::Nhwc => 3,
+        }
+    }
 }
 
 /// Rows and columns.
@@ -128,11 +138,15 @@ pub struct Pad {
     /// Whether the image stands in the middle (an odd pixel to the right and below) instead of in the corner on the top left.
     #[serde(default)]
     pub centred: bool,
+    /// Of a model of any height and width: each image is filled up to multiples of this alone, and images of one size, so
+    /// filled up, share batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divisor: Option<usize>,
 }
 
 impl Pad {
     /// That of ultralytics' letterbox.
-    pub const LETTERBOX: Pad = Pad { value: Filling::Sample(114), centred: true };
+    pub const LETTERBOX: Pad = Pad { value: Filling::Sample(114), centred: true, divisor: None };
 
     /// Pixels left of the image, or above it.
     pub(super) fn before(&self, have: usize, want: usize) -> usize {
@@ -490,8 +504,8 @@ mod tests {
         assert_eq!(set("resize={within=[384,640]}").unwrap().resize, Some(Resize::Within { within }));
         assert_eq!(set("resize=letterbox").unwrap().resize, Some(Resize::Letterbox(Letterbox::Letterbox)));
         assert_eq!(set("pad={value=114,centred=true}").unwrap().pad, Some(Pad::LETTERBOX));
-        assert_eq!(set("pad={}").unwrap().pad, Some(Pad { value: Filling::Zero, centred: false }));
-        for wrong in ["pad={value=300}", "pad={value=\"grey\"}", "pad={divisor=3}", "resize={within=\"none\"}"] {
+        assert_eq!(set("pad={}").unwrap().pad, Some(Pad { value: Filling::Zero, centred: false, divisor: None }));
+        for wrong in ["pad={value=300}", "pad={value=\"grey\"}", "pad={divisor=-3}", "resize={within=\"none\"}"] {
             assert!(set(wrong).is_err(), "{wrong}");
         }
         let mut table = set("pad={value=\"zero\"}").unwrap();

@@ -3,6 +3,8 @@
 //! The order is torchvision's: alpha and channels, resize, crop of the centre, then
 //! `(x / 255 - mean) / std` in float32.
 
+use ndarray::{Array4, ArrayView4, Axis, s};
+
 use super::Image;
 use super::preprocess::{Alpha, Channels, Filling, Layout, Pad, Preprocess, Range, Resize, Size};
 use super::resample::{self, Filter, Window};
@@ -25,6 +27,9 @@ pub struct Recipe {
     pub pad: Option<Pad>,
     /// Rows and columns that come out. An image of another size at the end is refused, one of a larger size where there is a pad.
     pub size: Size,
+    /// Whether images come out in sizes of their own ([`Recipe::size_of`]), of which `size` is the largest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub free: bool,
     /// Range of the samples.
     pub range: Range,
     /// Subtracted, one a channel in the order of `channels`.
@@ -245,6 +250,7 @@ impl Recipe {
             crop,
             pad,
             size,
+            free: model_size.is_none() && pad.is_some_and(|pad| pad.divisor.is_some()),
             range: preprocess.range.unwrap_or(Range::Unit),
             mean: per_channel("mean", preprocess.mean.as_deref(), 0.0, channels)?,
             std: per_channel("std", preprocess.std.as_deref(), 1.0, channels)?,
@@ -278,9 +284,13 @@ impl Recipe {
         false
     }
 
-    /// Dims of a batch of `n` images.
+    /// Dims of a batch of `n` images, of the largest size where they come in several.
     pub fn batch_shape(&self, n: usize) -> (usize, usize, usize, usize) {
-        let Size { height, width } = self.size;
+        self.shape_of(n, self.size)
+    }
+
+    /// Dims of a batch of `n` images of this size.
+    pub(crate) fn shape_of(&self, n: usize, Size { height, width }: Size) -> (usize, usize, usize, usize) {
         match self.layout {
             Layout::Nchw => (n, self.channels.count(), height, width),
             Layout::Nhwc => (n, height, width, self.channels.count()),
@@ -333,11 +343,12 @@ impl Recipe {
     pub fn placement(&self, stored: Size) -> Placement {
         let target = self.resized(stored);
         if let Some(pad) = self.pad {
-            let across = pad.before(target.width, self.size.width) as f64;
-            let down = pad.before(target.height, self.size.height) as f64;
+            let size = self.filled(target);
+            let across = pad.before(target.width, size.width) as f64;
+            let down = pad.before(target.height, size.height) as f64;
             let scale = |have: usize, stored: usize| have as f64 / stored.max(1) as f64;
             let scale = [scale(target.width, stored.width), scale(target.height, stored.height)];
-            return Placement { scale, offset: [across, down], stored, size: self.size };
+            return Placement { scale, offset: [across, down], stored, size };
         }
         let crop = self.crop.unwrap_or(target);
         let along = |stored: usize, have: usize, want: usize| {
@@ -347,6 +358,43 @@ impl Recipe {
         let across = along(stored.width, target.width, crop.width);
         let down = along(stored.height, target.height, crop.height);
         Placement { scale: [across.0, down.0], offset: [across.1, down.1], stored, size: self.size }
+    }
+
+    /// Rows and columns that an image comes out in.
+    pub fn size_of(&self, stored: Size) -> Size {
+        self.filled(self.resized(stored))
+    }
+
+    /// Rows and columns that an image of this size is filled up to.
+    pub(super) fn filled(&self, Size { height, width }: Size) -> Size {
+        match self.pad.and_then(|pad| pad.divisor).filter(|_| self.free) {
+            Some(divisor) => Size { height: height.next_multiple_of(divisor), width: width.next_multiple_of(divisor) },
+            None => self.size,
+        }
+    }
+
+    /// The same with every image filled up to the largest size.
+    pub fn of_one_size(&self) -> Recipe {
+        Recipe { free: false, ..self.clone() }
+    }
+
+    /// Batches of images of several sizes as one, filled up to the largest of them.
+    pub(crate) fn joined(&self, batches: &[ArrayView4<f32>]) -> Array4<f32> {
+        let side = |axis: usize| batches.iter().map(|batch| batch.len_of(Axis(axis))).max().unwrap_or(0);
+        let count = batches.iter().map(|batch| batch.len_of(Axis(0))).sum();
+        let channels = self.layout.channel_axis();
+        let mut all = Array4::zeros((count, side(1), side(2), side(3)));
+        let normaliser = self.normaliser();
+        for (channel, mut plane) in all.axis_iter_mut(Axis(channels)).enumerate() {
+            plane.fill(normaliser.filling(channel));
+        }
+        let mut from = 0;
+        for batch in batches {
+            let [images, second, third, fourth] = [0, 1, 2, 3].map(|axis| batch.len_of(Axis(axis)));
+            all.slice_mut(s![from..from + images, ..second, ..third, ..fourth]).assign(batch);
+            from += images;
+        }
+        all
     }
 
     /// The size that the resize gives an image.
@@ -402,6 +450,22 @@ impl Normaliser {
         }
     }
 
+    /// Floats of an image that is filled up to a size of its own.
+    pub(crate) fn own_size(&self, pixels: &Image, size: Size) -> Result<Vec<f32>, RecipeError> {
+        let len = size.height * size.width * self.channels.count();
+        let mut floats = vec![0.0; len];
+        Normaliser { size, len, tables: self.tables.clone(), ..*self }.apply(pixels, &mut floats)?;
+        Ok(floats)
+    }
+
+    /// What fills an image up in a channel of the model's.
+    fn filling(&self, channel: usize) -> f32 {
+        match self.pad.map(|pad| pad.value) {
+            Some(Filling::Sample(sample)) => self.tables.get(channel).map_or(0.0, |table| table[usize::from(sample)]),
+            _ => 0.0,
+        }
+    }
+
     /// An image that is smaller than the input, within what fills it up.
     fn padded(&self, pixels: &Image, pad: &Pad, out: &mut [f32]) -> Result<(), RecipeError> {
         let refused = || RecipeError::Buffer { found: out.len(), expected: self.len };
@@ -413,22 +477,18 @@ impl Normaliser {
         let mut inner = vec![0.0; small.height * small.width * channels];
         let own = Normaliser { size: small, pad: None, len: inner.len(), tables: self.tables.clone(), ..*self };
         own.whole(pixels, &mut inner)?;
-        let filling = |channel: usize| match pad.value {
-            Filling::Zero => 0.0,
-            Filling::Sample(sample) => self.tables.get(channel).map_or(0.0, |table| table[usize::from(sample)]),
-        };
         let (top, left) = (pad.before(small.height, self.size.height), pad.before(small.width, self.size.width));
         match self.layout {
             Layout::Nchw => {
                 let planes = out.chunks_exact_mut(self.size.height * self.size.width).enumerate();
                 for ((channel, plane), inner) in planes.zip(inner.chunks_exact(small.height * small.width)) {
-                    plane.fill(filling(channel));
+                    plane.fill(self.filling(channel));
                     put_rows(plane, self.size.width, inner, small.width, top, left);
                 }
             }
             Layout::Nhwc => {
                 for pixel in out.chunks_exact_mut(channels) {
-                    pixel.iter_mut().enumerate().for_each(|(channel, to)| *to = filling(channel));
+                    pixel.iter_mut().enumerate().for_each(|(channel, to)| *to = self.filling(channel));
                 }
                 let (wide, narrow) = (self.size.width * channels, small.width * channels);
                 put_rows(out, wide, &inner, narrow, top, left * channels);
@@ -525,20 +585,30 @@ fn geometry(preprocess: &Preprocess, model: Option<Size>, sample: Option<Size>) 
     if keeps_aspect && crop.is_none() && pad.is_none() {
         return Err(RecipeError::Pad);
     }
+    let divisor = pad.and_then(|pad| pad.divisor);
+    if divisor == Some(0) {
+        return Err(RecipeError::ZeroSide { key: "pad" });
+    }
+    let up = |Size { height, width }: Size| {
+        let up = |side: usize| side.next_multiple_of(divisor.unwrap_or(1));
+        Size { height: up(height), width: up(width) }
+    };
     let size = match (crop, resize) {
         (Some(crop), _) => crop,
         (None, Resize::Exact(size)) if pad.is_none() => size,
-        (None, Resize::Within { within }) => model.unwrap_or(within),
+        (None, Resize::Within { within }) => model.unwrap_or(up(within)),
         (None, Resize::Letterbox(_)) => model.ok_or(RecipeError::SizeUnknown)?,
         // No image comes out larger, however it stands.
         (None, Resize::Sides { shorter_side, longer_side }) => {
             let most = longer_side.max(shorter_side);
-            model.unwrap_or(Size { height: most, width: most })
+            model.unwrap_or(up(Size { height: most, width: most }))
         }
         (None, Resize::Exact(size)) => model.unwrap_or(size),
         (None, Resize::None(_)) => model.or(sample).ok_or(RecipeError::SizeUnknown)?,
         (None, Resize::ShorterSide { shorter_side }) => match (pad, model) {
             (Some(_), Some(model)) => model,
+            // Nothing says how long the longer side may become.
+            (Some(pad), None) if pad.divisor.is_some() => return Err(RecipeError::SizeUnknown),
             _ => shorter(sample.ok_or(RecipeError::SizeUnknown)?, shorter_side),
         },
     };

@@ -24,7 +24,7 @@ pub(super) fn sample(
 ) -> Result<Array4<f32>, InfluenceGraphError> {
     let options =
         LoaderOptions { batch_size: 32, threads: (threads > 0).then_some(threads), ..LoaderOptions::default() };
-    let mut loader = Loader::over(data.clone(), recipe.clone(), data.spread(SAMPLE), &options)?;
+    let mut loader = Loader::over(data.clone(), recipe.of_one_size(), data.spread(SAMPLE), &options)?;
     let (_, c, h, w) = recipe.batch_shape(0);
     let mut images = Array4::zeros((0, c, h, w));
     for batch in &mut loader {

@@ -63,7 +63,9 @@ impl Samples {
         options: &LoaderOptions,
         mut loaded: impl FnMut(usize) -> bool,
     ) -> Result<Samples, InfluenceError> {
-        let keep = dataset.len().saturating_mul(recipe.len()).saturating_mul(size_of::<f32>()) <= KEEP_BYTES;
+        // Images of sizes of their own make no array together.
+        let keep =
+            !recipe.free && dataset.len().saturating_mul(recipe.len()).saturating_mul(size_of::<f32>()) <= KEEP_BYTES;
         let mut loader = Loader::new(dataset.clone(), recipe.clone(), options).map_err(boxed)?;
         let (_, c, h, w) = recipe.batch_shape(0);
         let mut images = Array4::zeros((0, c, h, w));
@@ -139,18 +141,13 @@ impl OnDisk {
     }
 
     fn gather(&self, positions: &[usize]) -> Result<(Array4<f32>, Annotations), InfluenceError> {
-        let (_, c, h, w) = self.recipe.batch_shape(0);
-        let mut images = Array4::zeros((0, c, h, w));
+        let mut batches = Vec::new();
         let mut annotations = Annotations::default();
         self.over(positions.to_vec(), &mut |batch, more| {
-            let shape = |found: &[usize]| InfluenceError::Shape {
-                what: "a gathered batch",
-                expected: vec![c, h, w],
-                found: found.to_vec(),
-            };
-            images.append(Axis(0), batch).map_err(|_| shape(batch.shape()))?;
+            batches.push(batch.to_owned());
             annotations.append(more)
         })?;
-        Ok((images, annotations))
+        let views: Vec<_> = batches.iter().map(|batch| batch.view()).collect();
+        Ok((self.recipe.joined(&views), annotations))
     }
 }

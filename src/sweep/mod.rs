@@ -209,7 +209,7 @@ impl Scoring<'_> {
 
     /// Scores a part; `None` where the observer asked to stop.
     fn part(&mut self, mut loader: Loader) -> Result<Option<Part>, SweepError> {
-        let mut part = Part::default();
+        let mut rows = Vec::new();
         loop {
             let waiting = Instant::now();
             let Some(batch) = loader.next() else { break };
@@ -223,7 +223,7 @@ impl Scoring<'_> {
             self.times.score_s += scoring.elapsed().as_secs_f64();
             for (n, (index, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
                 let content = batch.contents.get(n).copied().unwrap_or_default();
-                part.rows.push(ScoreRow {
+                let row = ScoreRow {
                     id: self.pool.id(*index),
                     label: self.labels.as_ref().and_then(|labels| labels.map(*label)),
                     content,
@@ -231,16 +231,20 @@ impl Scoring<'_> {
                     influence: scored.influence.as_ref().map(|values| values.get(n).copied().unwrap_or(f64::NAN)),
                     // A score that is not a number stays one: it is counted and never selected.
                     beliefs: scored.beliefs.get(n).cloned().unwrap_or_default(),
-                });
+                };
+                rows.push((*index, row));
             }
             self.observer.note(&self.times.shares(self.began.elapsed().as_secs_f64()));
             self.observer.advance(batch.indices.len() as u64);
             self.times.images += batch.indices.len();
         }
-        let skipped = loader.into_skipped();
+        let mut skipped = loader.into_skipped();
         self.observer.advance(skipped.len() as u64);
-        part.skipped = skipped.into_iter().map(|s| (s.id, in_one_line(&s.reason))).collect();
-        Ok(Some(part))
+        // Images of sizes of their own come in the order of these.
+        rows.sort_by_key(|(index, _)| *index);
+        skipped.sort_by_key(|skipped| skipped.index);
+        let skipped = skipped.into_iter().map(|s| (s.id, in_one_line(&s.reason))).collect();
+        Ok(Some(Part { rows: rows.into_iter().map(|(_, row)| row).collect(), skipped }))
     }
 }
 

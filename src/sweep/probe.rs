@@ -59,7 +59,8 @@ pub fn probe(
     let largest = SIZES[SIZES.len() - 1].min(BYTES / (recipe.len() * size_of::<f32>()).max(1)).max(SIZES[0]);
     // A bad image is left out here; whether that is an error is for the sweep to say.
     let options = LoaderOptions { batch_size: SIZES[0], threads, prefetch: 1, ..LoaderOptions::default() };
-    let mut loader = Loader::new(pool.clone(), recipe.clone(), &options)?;
+    // The largest images are what a batch has to be small enough for.
+    let mut loader = Loader::new(pool.clone(), recipe.of_one_size(), &options)?;
     let Some(first) = loader.next() else { return Ok(None) };
     let mut images = first?.images;
     let stage = Stage::begin(observer, "choosing the batch size", SIZES.len() as u64, "sizes");

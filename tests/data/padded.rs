@@ -1,7 +1,8 @@
 //! Images as detectors see them, with their boxes: against `tests/fixtures/data/padded.py`, and back again.
 
 use isal::data::{
-    Augment, Dataset, Image, Loader, LoaderOptions, OpenOptions, Placement, Preprocess, Recipe, RecipeError, Size,
+    Augment, Dataset, Image, Loader, LoaderOptions, OpenOptions, Order, Placement, Preprocess, Recipe, RecipeError,
+    Size,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -148,4 +149,123 @@ fn recipes_that_leave_the_size_open_are_refused() {
     let text = serde_json::to_string(&free).unwrap();
     assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), free);
     assert_eq!(Recipe::resolve(&free.spelt_out(), &[None, Some(3), None, None], Some(free.size)).unwrap(), free);
+}
+
+/// Images of these sizes in a folder, in the order of their numbers.
+fn written(sizes: &[(u32, u32)]) -> (tempfile::TempDir, Dataset) {
+    let folder = tempfile::tempdir().unwrap();
+    for (n, (height, width)) in sizes.iter().enumerate() {
+        let pixels = source(*height as usize, *width as usize);
+        let image = image::RgbImage::from_raw(*width, *height, pixels.pixels().to_vec()).unwrap();
+        image.save(folder.path().join(format!("{n:02}.png"))).unwrap();
+    }
+    let data = Dataset::open(folder.path(), &OpenOptions::default()).unwrap();
+    (folder, data)
+}
+
+const MANY: [(u32, u32); 14] = [
+    (40, 60),
+    (60, 40),
+    (33, 70),
+    (20, 90),
+    (90, 20),
+    (50, 50),
+    (41, 61),
+    (61, 41),
+    (40, 60),
+    (37, 52),
+    (80, 60),
+    (10, 12),
+    (64, 48),
+    (48, 64),
+];
+
+/// As a model of any size sees images.
+fn free() -> Recipe {
+    let table = "[preprocess]\nresize = { shorter_side = 40, longer_side = 80 }\npad = { value = 7, divisor = 16 }\n\
+                 mean = [0.5]\nstd = [0.25]";
+    Recipe::resolve(&Preprocess::parse(table, "test").unwrap(), &[None, Some(3), None, None], None).unwrap()
+}
+
+#[test]
+fn images_of_sizes_of_their_own_share_batches_with_their_like() {
+    let (_folder, data) = written(&MANY);
+    let recipe = free();
+    assert!(recipe.free && recipe.size == Size { height: 80, width: 80 });
+    // Each alone, by the recipe that fills up to one size.
+    let whole = recipe.of_one_size();
+    let filling = (7.0_f32 / 255.0 - 0.5) / 0.25;
+    let of_one = |index: usize| {
+        let mut floats = vec![f32::NAN; whole.len()];
+        whole.apply(&data.load(index).unwrap(), &mut floats).unwrap();
+        ndarray::Array3::from_shape_vec((3, 80, 80), floats).unwrap()
+    };
+    for (batch_size, threads) in [(1, 1), (3, 2), (5, 3), (64, 1)] {
+        let options = LoaderOptions { batch_size, threads: Some(threads), ..LoaderOptions::default() };
+        let mut seen = Vec::new();
+        for batch in Loader::new(data.clone(), recipe.clone(), &options).unwrap() {
+            let batch = batch.unwrap();
+            assert!(batch.indices.len() <= batch_size);
+            for (n, index) in batch.indices.iter().enumerate() {
+                let size = recipe.size_of(data.size(*index).unwrap());
+                assert_eq!(
+                    batch.images.shape()[2..],
+                    [size.height, size.width],
+                    "a size of its own, whatever the batch"
+                );
+                assert!(size.height % 16 == 0 && size.width % 16 == 0);
+                let own = batch.images.slice(ndarray::s![n, .., .., ..]);
+                let expected = of_one(*index);
+                assert_eq!(own, expected.slice(ndarray::s![.., ..size.height, ..size.width]), "{index}");
+                seen.push(*index);
+            }
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..MANY.len()).collect::<Vec<_>>());
+    }
+    // Shuffled: upright ones together, wide ones together, filled up to the largest of the batch.
+    let batches = |seed: u64, epoch: u64| {
+        let order = Order::Shuffled { seed };
+        let options = LoaderOptions { batch_size: 4, order, epoch, ..LoaderOptions::default() };
+        let loader = Loader::new(data.clone(), recipe.clone(), &options).unwrap();
+        loader.map(|batch| batch.unwrap()).collect::<Vec<_>>()
+    };
+    let first = batches(3, 0);
+    let indices = |batches: &[isal::data::Batch]| batches.iter().map(|batch| batch.indices.clone()).collect::<Vec<_>>();
+    assert_eq!(indices(&first), indices(&batches(3, 0)));
+    assert_ne!(indices(&first), indices(&batches(3, 1)));
+    let mut all: Vec<usize> = indices(&first).concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..MANY.len()).collect::<Vec<_>>());
+    let mut mixed = false;
+    for batch in &first {
+        let sizes: Vec<Size> = batch.indices.iter().map(|index| recipe.size_of(data.size(*index).unwrap())).collect();
+        let upright = |size: &Size| size.height > size.width;
+        assert!(sizes.iter().all(upright) || !sizes.iter().any(upright), "{sizes:?}");
+        mixed |= sizes.iter().any(|size| *size != sizes[0]);
+        let largest = |side: fn(&Size) -> usize| sizes.iter().map(side).max().unwrap();
+        assert_eq!(batch.images.shape()[2..], [largest(|size| size.height), largest(|size| size.width)]);
+        for (n, index) in batch.indices.iter().enumerate() {
+            let own = batch.images.slice(ndarray::s![n, .., .., ..]);
+            let expected = of_one(*index);
+            let (_, height, width) = own.dim();
+            // What fills up is the same everywhere.
+            assert_eq!(own, expected.slice(ndarray::s![.., ..height, ..width]), "{index}");
+            assert!(own.iter().any(|x| *x == filling));
+        }
+    }
+    assert!(mixed, "sizes are mixed in some batch");
+}
+
+#[test]
+fn a_batch_of_sizes_of_their_own_passes_over_images_that_cannot_be_read() {
+    let (folder, _) = written(&MANY);
+    std::fs::write(folder.path().join("03.png"), b"no image").unwrap();
+    let data = Dataset::open(folder.path(), &OpenOptions::default()).unwrap();
+    let options = LoaderOptions { batch_size: 3, ..LoaderOptions::default() };
+    let mut loader = Loader::new(data.clone(), free(), &options).unwrap();
+    let read: usize = (&mut loader).map(|batch| batch.unwrap().indices.len()).sum();
+    assert_eq!((read, loader.skipped().len(), loader.skipped()[0].index), (MANY.len() - 1, 1, 3));
+    let strict = LoaderOptions { strict: true, ..options };
+    assert!(Loader::new(data, free(), &strict).unwrap().any(|batch| batch.is_err()));
 }

@@ -56,6 +56,14 @@ pub struct BoxFlags {
 }
 
 impl BoxFlags {
+    fn named(self, name: &str) -> bool {
+        match name {
+            "crowd" => self.crowd,
+            "ignore" => self.ignore,
+            _ => self.difficult,
+        }
+    }
+
     /// All three in a number.
     pub(crate) fn bits(self) -> u8 {
         u8::from(self.crowd) | u8::from(self.ignore) << 1 | u8::from(self.difficult) << 2
@@ -268,11 +276,10 @@ impl Source for Boxed {
         let mut fields = Map::new();
         fields.insert("boxes".to_owned(), boxes.iter().map(|marked| json!(marked.corners)).collect());
         fields.insert("labels".to_owned(), boxes.iter().map(|marked| json!(marked.class)).collect());
-        let flags: [(&str, fn(&BoxFlags) -> bool); 3] =
-            [("crowd", |flags| flags.crowd), ("ignore", |flags| flags.ignore), ("difficult", |flags| flags.difficult)];
-        for (name, flag) in flags {
-            if boxes.iter().any(|marked| flag(&marked.flags)) {
-                fields.insert(name.to_owned(), boxes.iter().map(|marked| json!(flag(&marked.flags))).collect());
+        for name in ["crowd", "ignore", "difficult"] {
+            let flags: Vec<bool> = boxes.iter().map(|marked| marked.flags.named(name)).collect();
+            if flags.contains(&true) {
+                fields.insert(name.to_owned(), json!(flags));
             }
         }
         if !boxes.is_empty() && boxes.iter().all(|marked| marked.area.is_some()) {

@@ -123,7 +123,8 @@ impl Family for Detection {
     }
 
     fn as_the_model_counts(&self, data: &Dataset) -> Result<Dataset, DataError> {
-        match self.setting.classes.is_empty() || data.classes().is_empty() {
+        // A list, whose numbers count as the model does already, then says so: a reference set is counted by it.
+        match self.setting.classes.is_empty() {
             true => Ok(data.clone()),
             false => data.with_classes(&self.setting.classes),
         }
