@@ -4,7 +4,9 @@ use super::{BadRequest, Context, Outcome};
 use crate::observe::Observer as _;
 use crate::runtime::{ExecutionProvider, Library};
 use crate::scores::SIGN;
-use crate::serve::{Change, Limits, Options as ServeOptions, Running, Server, Source, is_model_name, serve};
+use crate::serve::{
+    Change, HarvestOptions, Limits, Options as ServeOptions, Running, Server, Source, is_model_name, serve,
+};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -51,6 +53,21 @@ pub struct Options {
     /// Look for changed models every N seconds; 0: never
     #[arg(long, value_name = "N", default_value_t = 2.0, help_heading = "Model", hide_short_help = true)]
     poll_seconds: f64,
+    /// Keep the requests most worth labelling, of models that give influences, in this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Data")]
+    harvest: Option<PathBuf>,
+    /// Requests of lowest influence that are kept of each model
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Data", hide_short_help = true)]
+    #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    harvest_images: u32,
+    /// Requests in a random sample of the others, kept of each model to compare with
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Data", hide_short_help = true)]
+    #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    harvest_sample: u32,
+    /// Bytes of all requests that are kept, in MiB
+    #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Data", hide_short_help = true)]
+    #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(1..))]
+    harvest_mb: u32,
     /// Address to listen at
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", help_heading = "Run")]
     address: IpAddr,
@@ -165,6 +182,12 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
         tls: given.tls_certificate.clone().zip(given.tls_key.clone()),
         token,
         allow_load: given.allow_load,
+        harvest: given.harvest.as_ref().map(|folder| HarvestOptions {
+            folder: folder.clone(),
+            images: given.harvest_images as usize,
+            sample: given.harvest_sample as usize,
+            bytes: u64::from(given.harvest_mb) << 20,
+        }),
         poll: Some(poll).filter(|poll| !poll.is_zero()),
         drain: seconds("--drain-seconds", given.drain_seconds)?,
     };
@@ -275,10 +298,43 @@ fn text(server: &Server) -> Result<String, std::fmt::Error> {
     if let Some(address) = server.grpc() {
         writeln!(text, "gRPC at {address}")?;
     }
+    if let Some(harvest) = server.harvest() {
+        harvested(&mut text, harvest, &server.harvested())?;
+    }
     if influence {
         writeln!(text, "({SIGN})")?;
     }
     Ok(text)
+}
+
+/// What is kept of requests, and where.
+fn harvested(text: &mut String, harvest: &HarvestOptions, models: &[(String, bool)]) -> std::fmt::Result {
+    let HarvestOptions { folder, images, sample, bytes } = harvest;
+    let named = |wanted: bool| {
+        let names = models.iter().filter(|(_, kept)| *kept == wanted).map(|(name, _)| format!("`{name}`"));
+        Some(names.collect::<Vec<_>>().join(", ")).filter(|names| !names.is_empty())
+    };
+    match named(true) {
+        Some(names) => {
+            writeln!(
+                text,
+                "Requests are stored: what clients send to {names} is kept as it came in `{}`,",
+                folder.display()
+            )?;
+            writeln!(
+                text,
+                "  of each model the {images} of lowest influence and a random sample of {sample} others, at most {} MiB. \
+                 See `isal harvest list {}`",
+                bytes >> 20,
+                folder.display()
+            )?;
+        }
+        None => writeln!(text, "No request is stored: no model gives influences of one input")?,
+    }
+    match named(false) {
+        Some(names) => writeln!(text, "Of {names} nothing is stored: a request has not one input of numbers or images"),
+        None => Ok(()),
+    }
 }
 
 fn value(given: &Options, server: &Server) -> serde_json::Value {
@@ -300,6 +356,13 @@ fn value(given: &Options, server: &Server) -> serde_json::Value {
         "schema": "isal-serve/1",
         "http": server.http().map(|address| address.to_string()),
         "grpc": server.grpc().map(|address| address.to_string()),
+        "harvest": server.harvest().map(|harvest| serde_json::json!({
+            "folder": harvest.folder,
+            "images": harvest.images,
+            "sample": harvest.sample,
+            "bytes": harvest.bytes,
+            "models": server.harvested().into_iter().filter(|(_, kept)| *kept).map(|(name, _)| name).collect::<Vec<_>>(),
+        })),
         "tls": given.tls_certificate.is_some(),
         "models": models,
         "sign": SIGN,

@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod datatype;
 mod grpc;
+mod harvest;
 mod held;
 mod http;
 mod images;
@@ -37,6 +38,7 @@ mod tls;
 
 pub use config::ConfigError;
 pub use datatype::Datatype;
+pub use harvest::{Harvest, HarvestOptions};
 pub use limits::Limits;
 pub use model::{LoadError, Running};
 pub use name::is_model_name;
@@ -58,6 +60,7 @@ struct Shared {
     limits: Limits,
     ledger: Ledger,
     allow_load: bool,
+    harvest: Option<Harvest>,
     /// SHA-256 of the token that every request must carry, where one is asked for.
     token: Option<[u8; 32]>,
     ending: AtomicBool,

@@ -1,6 +1,8 @@
 //! One version of a model: its sessions, its queue, and the threads that run one on the other.
 
 use super::batch;
+use super::datatype::Datatype;
+use super::harvest::{Harvest, Kept};
 use super::limits::Limits;
 use super::queue::Queue;
 use super::repository::Found;
@@ -87,6 +89,8 @@ pub struct Version {
     pub recipe: Option<Recipe>,
     /// What an influence graph says of itself.
     pub influence: Option<InfluenceMetadata>,
+    /// By what its requests are kept for labelling, where they are.
+    pub(super) kept: Option<Arc<Kept>>,
     /// The execution provider that runs it.
     pub provider: ExecutionProvider,
     /// What it has done.
@@ -105,11 +109,12 @@ impl Version {
         (name, number, path): (&str, u64, &Path),
         found: &Found,
         running: &Running,
-        stats: Arc<Stats>,
+        (stats, harvest): (Arc<Stats>, Option<&Harvest>),
     ) -> Result<Version, LoadError> {
         // Read here first: ONNX Runtime would follow external data anywhere.
         let model = Model::read(path).map_err(|source| LoadError::Model { path: path.to_path_buf(), source })?;
         let influence = InfluenceMetadata::of(&model);
+        let sha256 = influence.as_ref().and(harvest).map(|_| model.sha256()).unwrap_or_default();
         let recipe = recipe(model, path, influence.as_ref())?;
         let instances = match &found.config {
             Some(config) => config.instance_group.iter().map(|g| usize::try_from(g.count.max(1)).unwrap_or(1)).sum(),
@@ -136,11 +141,24 @@ impl Version {
         let labels = labels.collect();
         let recipe = recipe.filter(|recipe| takes_images(&signature, recipe));
         let queue = Arc::new(Queue::new(signature.batching.clone(), signature.queue));
-        let version =
-            Version { name: name.to_owned(), number, labels, recipe, influence, provider, stats, queue, signature };
+        let mut version = Version {
+            name: name.to_owned(),
+            number,
+            signature,
+            labels,
+            recipe,
+            influence,
+            kept: None,
+            provider,
+            stats,
+            queue,
+        };
         // From here on dropping the version ends the threads.
         for session in sessions {
             version.start(session)?;
+        }
+        if let Some(harvest) = harvest.filter(|_| version.is_of_one_input() && version.influence_output().is_some()) {
+            version.kept = Some(harvest.keep(name, number, &sha256, version.recipe.as_ref()));
         }
         Ok(version)
     }
@@ -149,6 +167,11 @@ impl Version {
     pub fn influence_output(&self) -> Option<usize> {
         self.influence.as_ref()?;
         self.signature.outputs.iter().position(|output| output.name == INFLUENCE)
+    }
+
+    /// Whether a request can be kept as one image or one array.
+    fn is_of_one_input(&self) -> bool {
+        matches!(self.signature.inputs.as_slice(), [input] if input.datatype != Datatype::Bytes)
     }
 
     /// A thread that runs the queue's batches on `session` until the queue is closed.

@@ -3,6 +3,7 @@
 mod answers;
 mod batching;
 mod grpc;
+mod harvest;
 mod images;
 mod influence;
 mod malformed;

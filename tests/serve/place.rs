@@ -120,6 +120,7 @@ pub fn start(source: Source, change: impl FnOnce(&mut Options)) -> Server {
         tls: None,
         token: None,
         allow_load: false,
+        harvest: None,
         poll: None,
         drain: Duration::from_secs(30),
     };
