@@ -74,9 +74,9 @@ test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML rea
 	python3 -m venv .toolchain/deploy && .toolchain/deploy/bin/pip install --quiet tritonclient[grpc]==2.73.0 onnxruntime==1.32.0 pillow==13.0.0 PyYAML==6.0.4
 	cargo test --release -p isal --test deploy -- --ignored
 
-test-label-studio: plugin ## a real Label Studio on loopback takes our tasks, and its export comes back (an environment of its own, 1 GB)
+test-label-studio: plugin ## a real Label Studio on loopback takes our tasks and our predictions, and its export comes back (an environment of its own, 1 GB)
 	python3 -m venv .toolchain/label-studio && .toolchain/label-studio/bin/pip install --quiet label-studio==1.23.2
-	cargo test --release -p isal --test rounds -- --ignored a_real_label_studio
+	cargo test --release -p isal --test rounds --test serve -- --ignored a_real_label_studio
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

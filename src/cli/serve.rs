@@ -5,7 +5,8 @@ use crate::observe::Observer as _;
 use crate::runtime::{ExecutionProvider, Library};
 use crate::scores::SIGN;
 use crate::serve::{
-    Change, HarvestOptions, Limits, Options as ServeOptions, Running, Server, Source, is_model_name, serve,
+    Change, HarvestOptions, LabelStudioOptions, Limits, Options as ServeOptions, Running, Server, Source,
+    is_model_name, serve,
 };
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -68,6 +69,15 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Data", hide_short_help = true)]
     #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(1..))]
     harvest_mb: u32,
+    /// Answer Label Studio as its ML backend, and read the images of its tasks inside this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Data")]
+    label_studio_files: Option<PathBuf>,
+    /// Answer Label Studio from a score table (.parquet) or the folder of `isal score pool`
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
+    label_studio_scores: Option<PathBuf>,
+    /// The model that predicts for Label Studio (default: the one that gives influences)
+    #[arg(long, value_name = "NAME", help_heading = "Data", hide_short_help = true)]
+    label_studio_model: Option<String>,
     /// Address to listen at
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", help_heading = "Run")]
     address: IpAddr,
@@ -188,6 +198,7 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
             sample: given.harvest_sample as usize,
             bytes: u64::from(given.harvest_mb) << 20,
         }),
+        label_studio: label_studio(given)?,
         poll: Some(poll).filter(|poll| !poll.is_zero()),
         drain: seconds("--drain-seconds", given.drain_seconds)?,
     };
@@ -201,7 +212,7 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
     if open {
         tracing::warn!("whoever reaches this address may ask: no `--token-file` is given");
     }
-    context.print(&text(&server)?, &value(given, &server))?;
+    context.print(&text(&server, given.tls_certificate.is_some())?, &value(given, &server))?;
     while !context.progress.interrupted() && !terminated.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
     }
@@ -214,6 +225,19 @@ fn seconds(option: &str, seconds: f64) -> Result<Duration, BadRequest> {
     let within = Some(seconds).filter(|seconds| (0.0..=86_400.0).contains(seconds));
     let refused = || BadRequest(format!("`{option}` is {seconds}, expected seconds from 0 to 86400"));
     within.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(refused)
+}
+
+fn label_studio(given: &Options) -> Result<Option<LabelStudioOptions>, BadRequest> {
+    let (model, files) = (given.label_studio_model.clone(), given.label_studio_files.clone());
+    let options = LabelStudioOptions { model, files, scores: given.label_studio_scores.clone() };
+    match options {
+        LabelStudioOptions { model: None, files: None, scores: None } => Ok(None),
+        LabelStudioOptions { files: None, scores: None, .. } => Err(BadRequest(
+            "`--label-studio-model` needs `--label-studio-files`, `--label-studio-scores` or both".to_owned(),
+        )),
+        _ if given.no_http => Err(BadRequest("Label Studio is answered over HTTP: remove `--no-http`".to_owned())),
+        options => Ok(Some(options)),
+    }
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {
@@ -277,7 +301,7 @@ fn log(given: &Options, context: &Context) {
     };
 }
 
-fn text(server: &Server) -> Result<String, std::fmt::Error> {
+fn text(server: &Server, tls: bool) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let mut influence = false;
     for version in server.registry().index() {
@@ -294,6 +318,10 @@ fn text(server: &Server) -> Result<String, std::fmt::Error> {
     }
     if let Some(address) = server.http() {
         writeln!(text, "HTTP at {address}")?;
+        if server.answers_label_studio() {
+            let scheme = if tls { "https" } else { "http" };
+            writeln!(text, "Label Studio's ML backend at {scheme}://{address}")?;
+        }
     }
     if let Some(address) = server.grpc() {
         writeln!(text, "gRPC at {address}")?;
@@ -363,6 +391,7 @@ fn value(given: &Options, server: &Server) -> serde_json::Value {
             "bytes": harvest.bytes,
             "models": server.harvested().into_iter().filter(|(_, kept)| *kept).map(|(name, _)| name).collect::<Vec<_>>(),
         })),
+        "label_studio": server.answers_label_studio(),
         "tls": given.tls_certificate.is_some(),
         "models": models,
         "sign": SIGN,

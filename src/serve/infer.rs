@@ -41,7 +41,8 @@ async fn of_version(
     let limit = request.timeout.map_or(limits.request_time, |timeout| timeout.min(limits.request_time));
     let (mut wanted, order) = wanted(version, &request)?;
     // What is kept is chosen by influence, whether the client asked for it or not.
-    let kept = shared.harvest.as_ref().filter(|_| version.kept.is_some()).zip(version.influence_output());
+    let kept =
+        shared.harvest.as_ref().filter(|_| version.kept.is_some() && !request.not_kept).zip(version.influence_output());
     let given = kept.and_then(|_| request.inputs.first().cloned());
     if let Some(influence) = kept.and_then(|(_, at)| wanted.get_mut(at)) {
         *influence = true;

@@ -89,6 +89,8 @@ pub struct Version {
     pub recipe: Option<Recipe>,
     /// What an influence graph says of itself.
     pub influence: Option<InfluenceMetadata>,
+    /// SHA-256 of its file's content, where it is an influence graph.
+    pub sha256: Option<String>,
     /// By what its requests are kept for labelling, where they are.
     pub(super) kept: Option<Arc<Kept>>,
     /// The execution provider that runs it.
@@ -114,7 +116,7 @@ impl Version {
         // Read here first: ONNX Runtime would follow external data anywhere.
         let model = Model::read(path).map_err(|source| LoadError::Model { path: path.to_path_buf(), source })?;
         let influence = InfluenceMetadata::of(&model);
-        let sha256 = influence.as_ref().and(harvest).map(|_| model.sha256()).unwrap_or_default();
+        let sha256 = influence.as_ref().map(|_| model.sha256());
         let recipe = recipe(model, path, influence.as_ref())?;
         let instances = match &found.config {
             Some(config) => config.instance_group.iter().map(|g| usize::try_from(g.count.max(1)).unwrap_or(1)).sum(),
@@ -148,6 +150,7 @@ impl Version {
             labels,
             recipe,
             influence,
+            sha256,
             kept: None,
             provider,
             stats,
@@ -158,7 +161,8 @@ impl Version {
             version.start(session)?;
         }
         if let Some(harvest) = harvest.filter(|_| version.is_of_one_input() && version.influence_output().is_some()) {
-            version.kept = Some(harvest.keep(name, number, &sha256, version.recipe.as_ref()));
+            let sha256 = version.sha256.as_deref().unwrap_or_default();
+            version.kept = Some(harvest.keep(name, number, sha256, version.recipe.as_ref()));
         }
         Ok(version)
     }

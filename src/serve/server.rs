@@ -3,6 +3,7 @@
 use super::connection::{self, Spoken};
 use super::harvest::{Harvest, HarvestOptions};
 use super::held::Ledger;
+use super::label_studio::{LabelStudio, LabelStudioError, LabelStudioOptions};
 use super::model::Running;
 use super::registry::{Change, Registry};
 use super::repository::Source;
@@ -41,6 +42,8 @@ pub struct Options {
     pub allow_load: bool,
     /// Which requests are kept for labelling, and where; none if absent.
     pub harvest: Option<HarvestOptions>,
+    /// What Label Studio is answered from, as its ML backend; it is not answered if absent.
+    pub label_studio: Option<LabelStudioOptions>,
     /// How often the models' files are looked at for changes; never if absent.
     pub poll: Option<Duration>,
     /// How long what has been taken may need once the server ends.
@@ -80,6 +83,9 @@ pub enum ServeError {
     /// The harvest cannot be opened.
     #[error("no harvest: {0}")]
     Harvest(#[from] HarvestError),
+    /// Label Studio cannot be answered.
+    #[error(transparent)]
+    LabelStudio(#[from] LabelStudioError),
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -113,12 +119,20 @@ pub fn serve(library: &Library, options: Options) -> Result<Server, ServeError> 
     let changes = registry.look(true);
     changes.iter().for_each(say);
     check(&registry, &changes)?;
+    let influential = || -> Vec<String> {
+        let versions = registry.all().into_iter().filter(|version| version.influence_output().is_some());
+        let mut names: Vec<String> = versions.map(|version| version.name.clone()).collect();
+        names.dedup();
+        names
+    };
+    let label_studio = options.label_studio.map(|options| LabelStudio::open(&options, &influential())).transpose()?;
     let shared = Arc::new(Shared {
         registry,
         ledger: Ledger::new(limits.held_bytes),
         limits,
         allow_load: options.allow_load,
         harvest,
+        label_studio,
         token: options.token.map(|token| Sha256::digest(token.as_bytes()).into()),
         ending: AtomicBool::new(false),
         connections: AtomicUsize::new(0),
@@ -238,6 +252,11 @@ impl Server {
     /// Which requests are kept for labelling, and where.
     pub fn harvest(&self) -> Option<&HarvestOptions> {
         self.shared.harvest.as_ref().map(Harvest::options)
+    }
+
+    /// Whether Label Studio is answered.
+    pub fn answers_label_studio(&self) -> bool {
+        self.shared.label_studio.is_some()
     }
 
     /// Models that give influences, and whether their requests are kept: those of one input of images or numbers are.

@@ -6,6 +6,7 @@ mod grpc;
 mod harvest;
 mod images;
 mod influence;
+mod label_studio;
 mod malformed;
 mod models;
 mod place;

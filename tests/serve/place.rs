@@ -121,6 +121,7 @@ pub fn start(source: Source, change: impl FnOnce(&mut Options)) -> Server {
         token: None,
         allow_load: false,
         harvest: None,
+        label_studio: None,
         poll: None,
         drain: Duration::from_secs(30),
     };

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::data::harvest::{Form, View};
     use bytes::Bytes;
-    use redb::{BackendIoError, StorageBackend};
+    use redb::StorageBackend;
     use std::io;
     use std::path::Path;
     use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -235,7 +235,7 @@ mod tests {
             self.0.1.store(full, Ordering::Relaxed);
         }
 
-        fn check(&self) -> Result<(), BackendIoError> {
+        fn check(&self) -> Result<(), io::Error> {
             match self.0.1.load(Ordering::Relaxed) {
                 true => Err(io::Error::from(io::ErrorKind::StorageFull)),
                 false => Ok(()),
@@ -244,27 +244,27 @@ mod tests {
     }
 
     impl StorageBackend for Disk {
-        fn len(&self) -> Result<u64, BackendIoError> {
+        fn len(&self) -> Result<u64, io::Error> {
             Ok(self.bytes().len() as u64)
         }
 
-        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), BackendIoError> {
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
             let start = offset as usize;
             out.copy_from_slice(&self.bytes()[start..start + out.len()]);
             Ok(())
         }
 
-        fn set_len(&self, len: u64) -> Result<(), BackendIoError> {
+        fn set_len(&self, len: u64) -> Result<(), io::Error> {
             self.check()?;
             self.bytes().resize(len as usize, 0);
             Ok(())
         }
 
-        fn sync_data(&self) -> Result<(), BackendIoError> {
+        fn sync_data(&self) -> Result<(), io::Error> {
             self.check()
         }
 
-        fn write(&self, offset: u64, data: &[u8]) -> Result<(), BackendIoError> {
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
             self.check()?;
             let start = offset as usize;
             self.bytes()[start..start + data.len()].copy_from_slice(data);

@@ -4,10 +4,12 @@ mod answer;
 mod body;
 mod infer;
 mod json;
+mod label_studio;
 mod models;
 mod request;
 
 use super::Shared;
+use super::held::Held;
 use super::metrics;
 use super::refusal::Refusal;
 use axum::Router;
@@ -64,6 +66,10 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(all_metrics));
     let router = of_model(router, "/v2/models/{model}");
     let router = of_model(router, "/v2/models/{model}/versions/{version}");
+    let router = match shared.label_studio {
+        Some(_) => label_studio::with_routes(router),
+        None => router,
+    };
     router
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
