@@ -5,8 +5,8 @@ use crate::observe::Observer as _;
 use crate::runtime::{ExecutionProvider, Library};
 use crate::scores::SIGN;
 use crate::serve::{
-    Change, HarvestOptions, LabelStudioOptions, Limits, Options as ServeOptions, Running, Server, Source,
-    is_model_name, serve,
+    Change, HarvestOptions, LabelStudioOptions, Limits, Options as ServeOptions, Running, SPANS, Server, Source,
+    Telemetry, is_model_name, serve,
 };
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -131,6 +131,9 @@ pub struct Options {
     /// Longest time from a request to its answer
     #[arg(long, value_name = "N", default_value_t = 60.0, help_heading = "Execution", hide_short_help = true)]
     request_seconds: f64,
+    /// Send a span of every request to the OpenTelemetry collector here (OTLP over gRPC), such as http://localhost:4317
+    #[arg(long, value_name = "URL", help_heading = "Output", hide_short_help = true)]
+    otlp_endpoint: Option<String>,
     /// What goes into the log on stderr; debug: every request
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL", help_heading = "Output")]
     log: Level,
@@ -202,7 +205,8 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
         poll: Some(poll).filter(|poll| !poll.is_zero()),
         drain: seconds("--drain-seconds", given.drain_seconds)?,
     };
-    log(given, context);
+    let telemetry = given.otlp_endpoint.as_deref().map(Telemetry::start).transpose()?;
+    log(given, context, telemetry.as_ref());
     // What Kubernetes and systemd send; Ctrl-C is every command's.
     let terminated = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))
@@ -218,6 +222,9 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
     }
     tracing::info!("ending: what has been taken is answered");
     server.stop();
+    if let Some(telemetry) = telemetry {
+        telemetry.end();
+    }
     Ok(Outcome::Done)
 }
 
@@ -277,7 +284,7 @@ fn source(given: &Options) -> anyhow::Result<Source> {
     Ok(Source::Files(files))
 }
 
-fn log(given: &Options, context: &Context) {
+fn log(given: &Options, context: &Context, telemetry: Option<&Telemetry>) {
     let level = match given.log {
         _ if context.global.quiet => LevelFilter::ERROR,
         Level::Error => LevelFilter::ERROR,
@@ -288,12 +295,14 @@ fn log(given: &Options, context: &Context) {
     // Below, what the libraries say at debug level is not about requests.
     let own = move |metadata: &tracing::Metadata<'_>| {
         let most = if metadata.target().starts_with("isal") { level } else { level.min(LevelFilter::WARN) };
-        *metadata.level() <= most
+        *metadata.level() <= most && metadata.target() != SPANS
     };
     use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let filter = tracing_subscriber::filter::filter_fn(own);
-    let registry = tracing_subscriber::registry();
+    let of_requests = tracing_subscriber::filter::filter_fn(|metadata| metadata.target() == SPANS);
+    let spans = telemetry.map(|telemetry| telemetry.layer().with_filter(of_requests));
+    let registry = tracing_subscriber::registry().with(spans);
     // A second subscriber in a process is no reason not to serve.
     let _ = match given.log_format {
         LogFormat::Text => tracing::subscriber::set_global_default(registry.with(lines.with_filter(filter))),

@@ -24,6 +24,7 @@ pub(super) async fn infer(shared: &Shared, request: Request) -> Result<Answer, R
         return Err(Refusal::ShuttingDown);
     }
     let version = shared.registry.version(&request.model, &request.version)?;
+    tracing::Span::current().record("model", version.name.as_str());
     let began = Instant::now();
     let answer = of_version(shared, &version, request, began).await;
     let spent = if answer.is_ok() { &version.stats.success } else { &version.stats.fail };

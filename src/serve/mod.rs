@@ -34,8 +34,10 @@ mod repository;
 mod server;
 mod signature;
 mod stats;
+mod telemetry;
 mod tensor;
 mod tls;
+mod warmup;
 
 pub use config::ConfigError;
 pub use datatype::Datatype;
@@ -49,6 +51,8 @@ pub use registry::{Change, Listed, Registry};
 pub use repository::{RepositoryError, Source};
 pub use server::{Options, ServeError, Server, serve};
 pub use signature::{DEFAULT_MAX_BATCH, SignatureError};
+pub use telemetry::{SPANS, Telemetry, TelemetryError};
+pub use warmup::WarmupError;
 
 use base64::Engine as _;
 use held::Ledger;

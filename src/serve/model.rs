@@ -8,6 +8,7 @@ use super::queue::Queue;
 use super::repository::Found;
 use super::signature::{Signature, SignatureError};
 use super::stats::Stats;
+use super::warmup::{self, WarmupError};
 use crate::data::{Preprocess, PreprocessError, Recipe, RecipeError};
 use crate::network::Network;
 use crate::runtime::{ByteSession, ExecutionProvider, Library, RuntimeError, SessionOptions, threads_for};
@@ -34,6 +35,9 @@ pub enum LoadError {
     /// It does not go together with its configuration.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// It does not warm up as its configuration says.
+    #[error(transparent)]
+    Warmup(#[from] WarmupError),
     /// The preprocessing beside it cannot be read.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
@@ -157,7 +161,8 @@ impl Version {
             queue,
         };
         // From here on dropping the version ends the threads.
-        for session in sessions {
+        for mut session in sessions {
+            warmup::run(&mut session, &version.signature, &running.limits)?;
             version.start(session)?;
         }
         if let Some(harvest) = harvest.filter(|_| version.is_of_one_input() && version.influence_output().is_some()) {

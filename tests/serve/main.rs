@@ -11,3 +11,5 @@ mod malformed;
 mod models;
 mod place;
 mod program;
+mod secured;
+mod spans;
