@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-deploy test-label-studio
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients test-harvest load-clients test-deploy test-label-studio
 .PHONY: peers bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,14 +61,20 @@ peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of i
 	python3 -m venv .toolchain/clients && .toolchain/clients/bin/pip install --quiet -r $<
 	touch $@
 
-test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients of Triton, KServe, gRPC and Prometheus, in an environment of its own
+test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients of Triton, KServe, gRPC and Prometheus and schemathesis, in an environment of its own
 	cargo build --release
 	.toolchain/clients/bin/python tests/clients/check.py $(ISAL)
 	.toolchain/clients/bin/python tests/clients/faults.py $(ISAL) 4000
+	.toolchain/clients/bin/python tests/clients/killed.py $(ISAL) 20
+
+test-harvest: setup .toolchain/clients/ready ## `isal serve --harvest` killed 100 times under load
+	cargo build --release
+	.toolchain/clients/bin/python tests/clients/killed.py $(ISAL) 100
 
 load-clients: setup .toolchain/clients/ready ## requests per second of `isal serve` beside FastAPI + uvicorn + onnxruntime
 	cargo build --release
 	.toolchain/clients/bin/python tests/clients/load.py $(ISAL)
+	.toolchain/clients/bin/python tests/clients/overhead.py $(ISAL)
 
 test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML reader and Python's ONNX Runtime, in their own environment
 	python3 -m venv .toolchain/deploy && .toolchain/deploy/bin/pip install --quiet tritonclient[grpc]==2.73.0 onnxruntime==1.32.0 pillow==13.0.0 PyYAML==6.0.4

@@ -110,10 +110,12 @@ struct Kept {
     row: Row,
 }
 
+/// Influence graphs by their model and number.
+type Graphs = HashMap<(String, u64), Graph>;
+
 /// What is kept, by part and influence: requests by the graph that was served last come first.
-fn kept(view: &View, model: Option<&str>) -> Result<(Vec<Kept>, HashMap<(String, u64), Graph>), HarvestError> {
-    let graphs: HashMap<(String, u64), Graph> =
-        view.graphs()?.into_iter().map(|(model, number, graph)| ((model, number), graph)).collect();
+fn kept(view: &View, model: Option<&str>) -> Result<(Vec<Kept>, Graphs), HarvestError> {
+    let graphs: Graphs = view.graphs()?.into_iter().map(|(model, number, graph)| ((model, number), graph)).collect();
     let mut all = Vec::new();
     let mut known: Vec<String> = Vec::new();
     view.each(|of, hash, row| {

@@ -7,8 +7,11 @@ manager orders them by the score of predictions, ascending.
 import json
 import sys
 import time
+import urllib.parse
 import urllib.request
 
+# As its data manager asks for it; a plain parameter `ordering` is passed over.
+ORDER = urllib.parse.quote(json.dumps({"ordering": ["tasks:predictions_score"]}))
 url, token, tasks, interface, backend, password = sys.argv[1:]
 
 
@@ -29,10 +32,13 @@ began = time.monotonic()
 everything = {"selectedItems": {"all": True, "excluded": []}, "ordering": [], "filters": {"conjunction": "and", "items": []}}
 ask("POST", f"/api/dm/actions?id=retrieve_tasks_predictions&project={project}", {**everything, "project": project})
 seconds = time.monotonic() - began
+# It orders by the predictions of the version that the project shows, which is the connection's title until somebody chooses one.
+version = ask("GET", f"/api/tasks?project={project}&fields=all&page_size=1")["tasks"][0]["predictions"][0]["model_version"]
+ask("PATCH", f"/api/projects/{project}", {"model_version": version})
 shown, page = [], 1
 total = None
 while total is None or len(shown) < total:
-    path = f"/api/tasks?project={project}&fields=all&page_size=1000&page={page}&ordering=predictions_score"
+    path = f"/api/tasks?project={project}&fields=all&page_size=1000&page={page}&query={ORDER}"
     listed = ask("GET", path)
     total, page = listed["total"], page + 1
     for task in listed["tasks"]:

@@ -26,7 +26,7 @@ pub fn npy(form: &Form, bytes: &[u8]) -> Option<Vec<u8>> {
     let sizes: String = shape.iter().map(|size| format!("{size},")).collect();
     let mut head = format!("{{'descr': '{described}', 'fortran_order': False, 'shape': ({sizes}), }}");
     let before = b"\x93NUMPY\x01\x00".len() + 2;
-    while (before + head.len() + 1) % ALIGNMENT != 0 {
+    while !(before + head.len() + 1).is_multiple_of(ALIGNMENT) {
         head.push(' ');
     }
     head.push('\n');

@@ -214,7 +214,7 @@ fn read(store: &Store, bounds: Bounds) -> Result<(Keep, u64), HarvestError> {
 mod tests {
     use super::super::{Bars, Counts, HarvestOptions};
     use super::*;
-    use crate::data::harvest::{Form, View};
+    use crate::data::harvest::Form;
     use bytes::Bytes;
     use redb::StorageBackend;
     use std::io;
@@ -300,8 +300,8 @@ mod tests {
         Candidate { of, form, bytes: Bytes::from(vec![number; bytes]), influence, priority: number.into() }
     }
 
-    fn view(disk: &Disk) -> View {
-        Store::with_backend(disk.clone(), Path::new("the test's")).expect("opened").view().expect("a view")
+    fn reopened(disk: &Disk) -> Store {
+        Store::with_backend(disk.clone(), Path::new("the test's")).expect("opened")
     }
 
     #[test]
@@ -326,7 +326,8 @@ mod tests {
         writer.write(&second);
         assert_eq!(counts(&writer), (15, 10), "it goes on by itself");
         drop(writer);
-        let view = view(&disk);
+        let store = reopened(&disk);
+        let view = store.view().expect("a view");
         let mut found = Vec::new();
         view.each(|model, hash, row| {
             let bytes = view.bytes(model, hash)?;
@@ -355,12 +356,13 @@ mod tests {
         writer.write(&all[..2]);
         drop(writer);
         let mut rows = 0;
-        view(&disk)
-            .each(|_, _, _| {
-                rows += 1;
-                Ok::<(), HarvestError>(())
-            })
-            .expect("read");
-        assert_eq!((rows, view(&disk).graphs().expect("read").len()), (2, 1));
+        let store = reopened(&disk);
+        let view = store.view().expect("a view");
+        view.each(|_, _, _| {
+            rows += 1;
+            Ok::<(), HarvestError>(())
+        })
+        .expect("read");
+        assert_eq!((rows, view.graphs().expect("read").len()), (2, 1));
     }
 }

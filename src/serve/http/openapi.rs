@@ -85,6 +85,7 @@ fn description(shared: &Shared) -> Value {
         webhook["responses"]["201"] = answer(&object());
         add("/webhook", "post", with_body(&mut webhook, json!({"type": "object"})));
     }
+    name_models(&mut paths, shared);
     let mut whole = json!({
         "openapi": "3.1.0",
         "info": {"title": "isal serve", "version": metadata::VERSION, "description": "Open Inference Protocol v2"},
@@ -96,6 +97,20 @@ fn description(shared: &Shared) -> Value {
         whole["security"] = json!([{"token": []}]);
     }
     whole
+}
+
+/// Puts the first model that answers, and its version, as examples into the paths.
+fn name_models(paths: &mut Map<String, Value>, shared: &Shared) {
+    let Some(version) = shared.registry.all().into_iter().next() else { return };
+    for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(|path| path.values_mut()) {
+        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+            let example = match parameter["name"].as_str() {
+                Some("version") => version.number.to_string(),
+                _ => version.name.clone(),
+            };
+            parameter["example"] = example.into();
+        }
+    }
 }
 
 fn object() -> Value {
