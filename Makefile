@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-coco test-deploy test-label-studio test-yolo
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients test-harvest load-clients test-coco test-deploy test-label-studio test-yolo
 .PHONY: peers bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,22 +61,28 @@ peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of i
 	python3 -m venv .toolchain/clients && .toolchain/clients/bin/pip install --quiet -r $<
 	touch $@
 
-test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients of Triton, KServe, gRPC and Prometheus, in an environment of its own
+test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients of Triton, KServe, gRPC and Prometheus and schemathesis, in an environment of its own
 	cargo build --release
 	.toolchain/clients/bin/python tests/clients/check.py $(ISAL)
 	.toolchain/clients/bin/python tests/clients/faults.py $(ISAL) 4000
+	.toolchain/clients/bin/python tests/clients/killed.py $(ISAL) 20
+
+test-harvest: setup .toolchain/clients/ready ## `isal serve --harvest` killed 100 times under load
+	cargo build --release
+	.toolchain/clients/bin/python tests/clients/killed.py $(ISAL) 100
 
 load-clients: setup .toolchain/clients/ready ## requests per second of `isal serve` beside FastAPI + uvicorn + onnxruntime
 	cargo build --release
 	.toolchain/clients/bin/python tests/clients/load.py $(ISAL)
+	.toolchain/clients/bin/python tests/clients/overhead.py $(ISAL)
 
 test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML reader and Python's ONNX Runtime, in their own environment
 	python3 -m venv .toolchain/deploy && .toolchain/deploy/bin/pip install --quiet tritonclient[grpc]==2.73.0 onnxruntime==1.32.0 pillow==13.0.0 PyYAML==6.0.4
 	cargo test --release -p isal --test deploy -- --ignored
 
-test-label-studio: plugin ## a real Label Studio on loopback takes our tasks, and its export comes back (an environment of its own, 1 GB)
+test-label-studio: plugin ## a real Label Studio on loopback takes our tasks and our predictions, and its export comes back (an environment of its own, 1 GB)
 	python3 -m venv .toolchain/label-studio && .toolchain/label-studio/bin/pip install --quiet label-studio==1.23.2
-	cargo test --release -p isal --test rounds -- --ignored a_real_label_studio
+	cargo test --release -p isal --test rounds --test serve -- --ignored a_real_label_studio
 
 .toolchain/yolo/ready: tests/fixtures/yolo.py
 	python3 -m venv .toolchain/yolo && .toolchain/yolo/bin/pip install --quiet torch==2.14.1 torchvision==0.29.1 onnx onnxscript

@@ -135,7 +135,7 @@ fn file_of(address: &str) -> String {
         Some((_, local)) => local,
         None => address.split(['?', '#']).next().unwrap_or(address),
     };
-    let name = decoded(path.rsplit('/').next().unwrap_or(path));
+    let name = percent_decoded(path.rsplit('/').next().unwrap_or(path));
     match name.split_once('-') {
         Some((prefix, rest)) if prefix.len() == 8 && prefix.bytes().all(|b| b.is_ascii_hexdigit()) => rest.to_owned(),
         _ => name,
@@ -143,7 +143,7 @@ fn file_of(address: &str) -> String {
 }
 
 /// `%41` as `A`; what is no such escape stays.
-fn decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {

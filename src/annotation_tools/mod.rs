@@ -19,3 +19,4 @@ pub(crate) use form::write_forms;
 pub use form::{ToLabel, ToolForm, Written, write};
 pub use images::Chosen;
 pub(crate) use images::{file_name, name, put, write_png};
+pub(crate) use label_studio::percent_decoded;

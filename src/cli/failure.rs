@@ -4,6 +4,7 @@ use crate::annotation_tools::AnnotationToolError;
 use crate::audit::AuditError;
 use crate::classifier::ClassifierError;
 use crate::compare::CompareError;
+use crate::data::harvest::HarvestError;
 use crate::data::{ConvertError, DataError, PreprocessError, RecipeError, SplitError};
 use crate::deploy::DeployError;
 use crate::families::AnnotationError;
@@ -203,7 +204,10 @@ fn wrapped(cause: Cause) -> Option<Cause> {
 
 /// Whether what was given is at fault, and the same request will fail again on any machine.
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let data = |e: &DataError| !matches!(e, DataError::Io { .. });
+    let data = |e: &DataError| match e {
+        DataError::Harvest(harvest) => !harvest.is_failure(),
+        e => !matches!(e, DataError::Io { .. }),
+    };
     let scoring = |e: &ScoringError| {
         use ScoringError::{CurvatureOfPool, NeedsModel, NoClassScores, NoFeatures, NoReference};
         use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph};
@@ -271,9 +275,11 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.downcast_ref::<AnnotationToolError>().is_some_and(tool)
         || cause.downcast_ref::<DeployError>().is_some_and(deploy)
         || cause.downcast_ref::<StudyError>().is_some_and(study)
-        || cause
-            .downcast_ref::<ServeError>()
-            .is_some_and(|e| !matches!(e, ServeError::Listen { .. } | ServeError::Threads(_)))
+        || cause.downcast_ref::<ServeError>().is_some_and(|e| match e {
+            ServeError::Harvest(harvest) => !harvest.is_failure(),
+            e => !matches!(e, ServeError::Listen { .. } | ServeError::Threads(_)),
+        })
+        || cause.downcast_ref::<HarvestError>().is_some_and(|e| !e.is_failure())
         || cause.is::<RepositoryError>()
         || cause.downcast_ref::<CompareError>().is_some_and(comparing)
         || cause.downcast_ref::<TrainError>().is_some_and(training)

@@ -15,6 +15,7 @@ mod export_model;
 mod export_triton;
 mod failure;
 mod graph;
+mod harvest;
 mod help;
 mod label;
 mod merge;
@@ -105,6 +106,9 @@ enum Command {
     Audit(Box<audit::Options>),
     /// Serve models and influence graphs over HTTP and gRPC
     Serve(Box<serve::Options>),
+    /// Look at what a server kept for labelling, take it out, or empty it
+    #[command(subcommand)]
+    Harvest(harvest::Command),
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
         Command::Study(options) => study::run(&options, &context),
         Command::Audit(options) => audit::run(&options, &context),
         Command::Serve(options) => serve::run(&options, &context),
+        Command::Harvest(command) => harvest::run(&command, &context),
         Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),

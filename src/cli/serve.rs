@@ -4,7 +4,10 @@ use super::{BadRequest, Context, Outcome};
 use crate::observe::Observer as _;
 use crate::runtime::{ExecutionProvider, Library};
 use crate::scores::SIGN;
-use crate::serve::{Change, Limits, Options as ServeOptions, Running, Server, Source, is_model_name, serve};
+use crate::serve::{
+    Change, HarvestOptions, LabelStudioOptions, Limits, Options as ServeOptions, Running, SPANS, Server, Source,
+    Telemetry, is_model_name, serve,
+};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
@@ -51,6 +54,30 @@ pub struct Options {
     /// Look for changed models every N seconds; 0: never
     #[arg(long, value_name = "N", default_value_t = 2.0, help_heading = "Model", hide_short_help = true)]
     poll_seconds: f64,
+    /// Keep the requests most worth labelling, of models that give influences, in this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Data")]
+    harvest: Option<PathBuf>,
+    /// Requests of lowest influence that are kept of each model
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Data", hide_short_help = true)]
+    #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    harvest_images: u32,
+    /// Requests in a random sample of the others, kept of each model to compare with
+    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Data", hide_short_help = true)]
+    #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
+    harvest_sample: u32,
+    /// Bytes of all requests that are kept, in MiB
+    #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Data", hide_short_help = true)]
+    #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(1..))]
+    harvest_mb: u32,
+    /// Answer Label Studio as its ML backend, and read the images of its tasks inside this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Data")]
+    label_studio_files: Option<PathBuf>,
+    /// Answer Label Studio from a score table (.parquet) or the folder of `isal score pool`
+    #[arg(long, value_name = "PATH", help_heading = "Data")]
+    label_studio_scores: Option<PathBuf>,
+    /// The model that predicts for Label Studio (default: the one that gives influences)
+    #[arg(long, value_name = "NAME", help_heading = "Data", hide_short_help = true)]
+    label_studio_model: Option<String>,
     /// Address to listen at
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", help_heading = "Run")]
     address: IpAddr,
@@ -104,6 +131,9 @@ pub struct Options {
     /// Longest time from a request to its answer
     #[arg(long, value_name = "N", default_value_t = 60.0, help_heading = "Execution", hide_short_help = true)]
     request_seconds: f64,
+    /// Send a span of every request to the OpenTelemetry collector here (OTLP over gRPC), such as http://localhost:4317
+    #[arg(long, value_name = "URL", help_heading = "Output", hide_short_help = true)]
+    otlp_endpoint: Option<String>,
     /// What goes into the log on stderr; debug: every request
     #[arg(long, value_enum, default_value_t, value_name = "LEVEL", help_heading = "Output")]
     log: Level,
@@ -165,10 +195,18 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
         tls: given.tls_certificate.clone().zip(given.tls_key.clone()),
         token,
         allow_load: given.allow_load,
+        harvest: given.harvest.as_ref().map(|folder| HarvestOptions {
+            folder: folder.clone(),
+            images: given.harvest_images as usize,
+            sample: given.harvest_sample as usize,
+            bytes: u64::from(given.harvest_mb) << 20,
+        }),
+        label_studio: label_studio(given)?,
         poll: Some(poll).filter(|poll| !poll.is_zero()),
         drain: seconds("--drain-seconds", given.drain_seconds)?,
     };
-    log(given, context);
+    let telemetry = given.otlp_endpoint.as_deref().map(Telemetry::start).transpose()?;
+    log(given, context, telemetry.as_ref());
     // What Kubernetes and systemd send; Ctrl-C is every command's.
     let terminated = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&terminated))
@@ -178,12 +216,15 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
     if open {
         tracing::warn!("whoever reaches this address may ask: no `--token-file` is given");
     }
-    context.print(&text(&server)?, &value(given, &server))?;
+    context.print(&text(&server, given.tls_certificate.is_some())?, &value(given, &server))?;
     while !context.progress.interrupted() && !terminated.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
     }
     tracing::info!("ending: what has been taken is answered");
     server.stop();
+    if let Some(telemetry) = telemetry {
+        telemetry.end();
+    }
     Ok(Outcome::Done)
 }
 
@@ -191,6 +232,19 @@ fn seconds(option: &str, seconds: f64) -> Result<Duration, BadRequest> {
     let within = Some(seconds).filter(|seconds| (0.0..=86_400.0).contains(seconds));
     let refused = || BadRequest(format!("`{option}` is {seconds}, expected seconds from 0 to 86400"));
     within.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(refused)
+}
+
+fn label_studio(given: &Options) -> Result<Option<LabelStudioOptions>, BadRequest> {
+    let (model, files) = (given.label_studio_model.clone(), given.label_studio_files.clone());
+    let options = LabelStudioOptions { model, files, scores: given.label_studio_scores.clone() };
+    match options {
+        LabelStudioOptions { model: None, files: None, scores: None } => Ok(None),
+        LabelStudioOptions { files: None, scores: None, .. } => Err(BadRequest(
+            "`--label-studio-model` needs `--label-studio-files`, `--label-studio-scores` or both".to_owned(),
+        )),
+        _ if given.no_http => Err(BadRequest("Label Studio is answered over HTTP: remove `--no-http`".to_owned())),
+        options => Ok(Some(options)),
+    }
 }
 
 fn token(path: &Path) -> anyhow::Result<String> {
@@ -230,7 +284,7 @@ fn source(given: &Options) -> anyhow::Result<Source> {
     Ok(Source::Files(files))
 }
 
-fn log(given: &Options, context: &Context) {
+fn log(given: &Options, context: &Context, telemetry: Option<&Telemetry>) {
     let level = match given.log {
         _ if context.global.quiet => LevelFilter::ERROR,
         Level::Error => LevelFilter::ERROR,
@@ -241,12 +295,14 @@ fn log(given: &Options, context: &Context) {
     // Below, what the libraries say at debug level is not about requests.
     let own = move |metadata: &tracing::Metadata<'_>| {
         let most = if metadata.target().starts_with("isal") { level } else { level.min(LevelFilter::WARN) };
-        *metadata.level() <= most
+        *metadata.level() <= most && metadata.target() != SPANS
     };
     use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let filter = tracing_subscriber::filter::filter_fn(own);
-    let registry = tracing_subscriber::registry();
+    let of_requests = tracing_subscriber::filter::filter_fn(|metadata| metadata.target() == SPANS);
+    let spans = telemetry.map(|telemetry| telemetry.layer().with_filter(of_requests));
+    let registry = tracing_subscriber::registry().with(spans);
     // A second subscriber in a process is no reason not to serve.
     let _ = match given.log_format {
         LogFormat::Text => tracing::subscriber::set_global_default(registry.with(lines.with_filter(filter))),
@@ -254,7 +310,7 @@ fn log(given: &Options, context: &Context) {
     };
 }
 
-fn text(server: &Server) -> Result<String, std::fmt::Error> {
+fn text(server: &Server, tls: bool) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let mut influence = false;
     for version in server.registry().index() {
@@ -271,14 +327,51 @@ fn text(server: &Server) -> Result<String, std::fmt::Error> {
     }
     if let Some(address) = server.http() {
         writeln!(text, "HTTP at {address}")?;
+        if server.answers_label_studio() {
+            let scheme = if tls { "https" } else { "http" };
+            writeln!(text, "Label Studio's ML backend at {scheme}://{address}")?;
+        }
     }
     if let Some(address) = server.grpc() {
         writeln!(text, "gRPC at {address}")?;
+    }
+    if let Some(harvest) = server.harvest() {
+        harvested(&mut text, harvest, &server.harvested())?;
     }
     if influence {
         writeln!(text, "({SIGN})")?;
     }
     Ok(text)
+}
+
+/// What is kept of requests, and where.
+fn harvested(text: &mut String, harvest: &HarvestOptions, models: &[(String, bool)]) -> std::fmt::Result {
+    let HarvestOptions { folder, images, sample, bytes } = harvest;
+    let named = |wanted: bool| {
+        let names = models.iter().filter(|(_, kept)| *kept == wanted).map(|(name, _)| format!("`{name}`"));
+        Some(names.collect::<Vec<_>>().join(", ")).filter(|names| !names.is_empty())
+    };
+    match named(true) {
+        Some(names) => {
+            writeln!(
+                text,
+                "Requests are stored: what clients send to {names} is kept as it came in `{}`,",
+                folder.display()
+            )?;
+            writeln!(
+                text,
+                "  of each model the {images} of lowest influence and a random sample of {sample} others, at most {} MiB. \
+                 See `isal harvest list {}`",
+                bytes >> 20,
+                folder.display()
+            )?;
+        }
+        None => writeln!(text, "No request is stored: no model gives influences of one input")?,
+    }
+    match named(false) {
+        Some(names) => writeln!(text, "Of {names} nothing is stored: a request has not one input of numbers or images"),
+        None => Ok(()),
+    }
 }
 
 fn value(given: &Options, server: &Server) -> serde_json::Value {
@@ -300,6 +393,14 @@ fn value(given: &Options, server: &Server) -> serde_json::Value {
         "schema": "isal-serve/1",
         "http": server.http().map(|address| address.to_string()),
         "grpc": server.grpc().map(|address| address.to_string()),
+        "harvest": server.harvest().map(|harvest| serde_json::json!({
+            "folder": harvest.folder,
+            "images": harvest.images,
+            "sample": harvest.sample,
+            "bytes": harvest.bytes,
+            "models": server.harvested().into_iter().filter(|(_, kept)| *kept).map(|(name, _)| name).collect::<Vec<_>>(),
+        })),
+        "label_studio": server.answers_label_studio(),
         "tls": given.tls_certificate.is_some(),
         "models": models,
         "sign": SIGN,

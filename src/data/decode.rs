@@ -125,6 +125,16 @@ pub enum DecodeError {
         /// Its message.
         message: String,
     },
+    /// Numbers of a harvest of which no image can be made.
+    #[error("the numbers ({datatype} {shape:?}) {reason}")]
+    Numbers {
+        /// Their type.
+        datatype: String,
+        /// Sizes of the axes.
+        shape: Vec<usize>,
+        /// Why they are none.
+        reason: &'static str,
+    },
     /// The samples do not fit the dims.
     #[error(transparent)]
     Shape(#[from] ImageShapeError),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::archive::ArchiveError;
 use super::boxes::BoxProblem;
 use super::decode::DecodeError;
+use super::harvest::HarvestError;
 use super::recipe::RecipeError;
 
 /// Whatever can go wrong between a path and a batch.
@@ -90,6 +91,9 @@ pub enum DataError {
         #[source]
         source: Box<ArchiveError>,
     },
+    /// A harvest that cannot be read.
+    #[error(transparent)]
+    Harvest(#[from] HarvestError),
     /// A data set in parts, and none chosen, or one that it does not have.
     #[error(
         "`{}` holds the parts {parts:?}{}: choose one, for example `{}#{}`",

@@ -18,6 +18,7 @@ mod files;
 mod folder;
 mod format_name;
 mod gif;
+pub mod harvest;
 mod idx;
 mod image;
 mod jpeg;

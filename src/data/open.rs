@@ -9,6 +9,7 @@ use super::archive::{at, packing, unpacked};
 use super::boxes::{coco, voc, yolo};
 use super::decode::{Decoding, Limits};
 use super::error::{Found, TableProblem};
+use super::harvest::{HarvestPool, is_harvest};
 use super::list_form::{self, Form};
 use super::{DataError, Source, cifar, folder, idx, manifest, masked, pixel_csv, svhn};
 
@@ -36,7 +37,7 @@ const KNOWN: &str = "a folder of images, flat or one subfolder a class; a list o
                      `.tsv`, `.txt`, `.lst` or `.jsonl` with a `path` and perhaps a `label`); boxes of COCO (`.json`), Pascal VOC \
                      (a folder with `JPEGImages` and `Annotations`, or XML beside the images) and YOLO (`data.yaml`, or a folder \
                      with `images` and `labels`); a table of pixels and a label (`.csv`); CIFAR-10 and CIFAR-100, binary or Python, packed or \
-                     not; SVHN (`.mat`); IDX as MNIST has it (`NAME-images-idx3-ubyte`)";
+                     not; SVHN (`.mat`); IDX as MNIST has it (`NAME-images-idx3-ubyte`); a harvest of `isal serve`";
 
 /// Subfolders that are parts of a data set, not classes, when there is nothing else beside them.
 const PART_FOLDERS: &[&str] = &[
@@ -145,6 +146,9 @@ fn first_names(path: &Path) -> Vec<String> {
 
 fn open_folder(path: &Path, options: &OpenOptions) -> Result<Arc<dyn Source>, DataError> {
     let (files, folders) = top_level(path)?;
+    if is_harvest(&files) {
+        return Ok(Arc::new(HarvestPool::open(path, options.part.as_deref(), options.decoding())?));
+    }
     if files.iter().any(|name| cifar::part(name).is_some()) {
         return Ok(Arc::new(cifar::open_folder(path, options)?));
     }

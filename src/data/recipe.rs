@@ -414,6 +414,40 @@ impl Recipe {
         self.normaliser().apply(pixels, out)
     }
 
+    /// The image of [`Recipe::pixels`] that [`Recipe::normalise`] makes these floats of; `None` where they come from none.
+    pub(crate) fn image_of(&self, floats: &[f32]) -> Option<Image> {
+        /// How far from a whole number a sample may lie: float16 rounds a normalised sample by a tenth at most.
+        const WITHIN: f32 = 0.2;
+        let Size { height, width } = self.size;
+        let count = self.channels.count();
+        let plane = height * width;
+        if floats.len() != plane * count {
+            return None;
+        }
+        let scale = match self.range {
+            Range::Unit => 255.0,
+            Range::Byte => 1.0,
+        };
+        let mut pixels = Vec::with_capacity(floats.len());
+        for pixel in 0..plane {
+            for sample in 0..count {
+                // The channel of the model that takes this sample of a grey or RGB pixel.
+                let channel = if self.channels == Channels::Bgr { count - 1 - sample } else { sample };
+                let at = match self.layout {
+                    Layout::Nchw => channel * plane + pixel,
+                    Layout::Nhwc => pixel * count + channel,
+                };
+                let value = (floats.get(at)? * self.std.get(channel)? + self.mean.get(channel)?) * scale;
+                let whole = value.round();
+                if !(0.0..=255.0).contains(&whole) || (value - whole).abs() > WITHIN {
+                    return None;
+                }
+                pixels.push(whole as u8);
+            }
+        }
+        Image::new(height, width, count, pixels).ok()
+    }
+
     /// The last step with its tables made once for many images.
     pub(crate) fn normaliser(&self) -> Normaliser {
         let tables = self.mean.iter().zip(&self.std).map(|(mean, std)| {

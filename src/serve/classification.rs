@@ -40,7 +40,8 @@ pub(super) fn highest(tensor: &Tensor, count: usize, batched: bool, labels: &[St
     Ok(Tensor { name: tensor.name.clone(), datatype: Datatype::Bytes, shape, data })
 }
 
-fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
+/// The elements of a tensor of numbers.
+pub(super) fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
     fn each<const N: usize>(data: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
         data.as_chunks::<N>().0.iter().map(|bytes| number(*bytes)).collect()
     }

@@ -5,6 +5,7 @@
 //! without a colon, `input [ { ... } ]`, as protobuf has it and most configurations are written.
 
 use super::proto::model_config::SchedulingChoice;
+use super::proto::model_warmup::input::InputDataType;
 use super::proto::{self, ModelConfig};
 use miette::Diagnostic as _;
 use prost_reflect::{DynamicMessage, SerializeOptions};
@@ -13,6 +14,9 @@ use prost_reflect::{DynamicMessage, SerializeOptions};
 pub const MAX_BYTES: usize = 1 << 20;
 /// Unknown fields that are passed over; a file with more is no `config.pbtxt`.
 const MAX_UNKNOWN: usize = 256;
+
+/// Most runs of one warm-up.
+const MAX_WARMUPS: u32 = 1000;
 
 /// Why a `config.pbtxt` is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -215,6 +219,13 @@ fn check(config: &ModelConfig, name: &str) -> Result<(), ConfigError> {
         let (found, expected) = (group.count.to_string(), "1 to 64".to_owned());
         return Err(ConfigError::Value { field: "instance_group.count", found, expected });
     }
+    if let Some(warmup) = config.model_warmup.iter().find(|warmup| warmup.count > MAX_WARMUPS) {
+        let (found, expected) = (warmup.count.to_string(), format!("at most {MAX_WARMUPS}"));
+        return Err(ConfigError::Value { field: "model_warmup.count", found, expected });
+    }
+    let from_file = |warmup: &proto::ModelWarmup| {
+        warmup.inputs.values().any(|input| matches!(input.input_data_type, Some(InputDataType::InputDataFile(_))))
+    };
     let not_done = [
         ("sequence_batching", matches!(config.scheduling_choice, Some(SchedulingChoice::SequenceBatching(_)))),
         ("ensemble_scheduling", matches!(config.scheduling_choice, Some(SchedulingChoice::EnsembleScheduling(_)))),
@@ -223,6 +234,7 @@ fn check(config: &ModelConfig, name: &str) -> Result<(), ConfigError> {
         ("input.is_shape_tensor", config.input.iter().any(|input| input.is_shape_tensor)),
         ("input.allow_ragged_batch", config.input.iter().any(|input| input.allow_ragged_batch)),
         ("input.optional", config.input.iter().any(|input| input.optional)),
+        ("model_warmup.inputs.input_data_file", config.model_warmup.iter().any(from_file)),
         ("output.is_shape_tensor", config.output.iter().any(|output| output.is_shape_tensor)),
     ];
     match not_done.iter().find(|(_, asked)| *asked) {
@@ -282,9 +294,9 @@ parameters { key: "note" value { string_value: "a \"quoted\" }" } }
     #[test]
     fn unknown_fields_are_passed_over_and_named() {
         let unknown = "response_cache { enable: true }\nruntime: \"x # }\" rate: -1.5e3, optimization { cuda { graphs: true } # }\n \
-                       } list: [ 1, 2 ]\nmodel_warmup [ { name: 'it\\'s' } ] max_batch_size: 4";
+                       } list: [ 1, 2 ]\nnew_field [ { name: 'it\\'s' } ] max_batch_size: 4";
         let read = read(unknown, "m").expect("tolerated");
-        let names = ["response_cache", "runtime", "rate", "optimization", "list", "model_warmup"];
+        let names = ["response_cache", "runtime", "rate", "optimization", "list", "new_field"];
         assert_eq!(read.passed_over, names);
         assert_eq!(read.message.max_batch_size, 4);
         let within = super::read("instance_group { count: 1 host_policy: \"a\" }", "m").expect("tolerated");
@@ -293,7 +305,7 @@ parameters { key: "note" value { string_value: "a \"quoted\" }" } }
 
     #[test]
     fn what_is_not_done_or_no_configuration_is_refused_with_its_place() {
-        let cases: [(&str, &str); 12] = [
+        let cases: [(&str, &str); 14] = [
             ("max_batch_size: \"many\"", "line 1"),
             ("name: \"m\"\n\nmax_batch_size: {", "line 3"),
             ("unknown: \"open", "line 1"),
@@ -306,6 +318,11 @@ parameters { key: "note" value { string_value: "a \"quoted\" }" } }
             ("default_model_filename: \"../x.onnx\"", "beside"),
             ("sequence_batching { max_sequence_idle_microseconds: 1 }", "sequence_batching"),
             ("model_transaction_policy { decoupled: true }", "decoupled"),
+            (
+                "model_warmup { inputs { key: \"x\" value { data_type: TYPE_FP32 dims: 1 input_data_file: \"f\" } } }",
+                "input_data_file",
+            ),
+            ("model_warmup { count: 1001 }", "at most 1000"),
         ];
         for (text, expected) in cases {
             let error = read(text, "m").expect_err(text).to_string();

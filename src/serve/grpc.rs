@@ -2,24 +2,26 @@
 
 mod convert;
 
+use super::held::Held;
 use super::proto::grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer};
 use super::proto::{self as p, repository_index_response::ModelIndex};
 use super::refusal::Refusal;
-use super::{Shared, infer, metadata};
+use super::{Shared, infer, metadata, telemetry};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response as HttpResponse};
-use futures_util::stream::{BoxStream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tonic::codec::CompressionEncoding::{Deflate, Gzip};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
+use tracing::Instrument as _;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -69,18 +71,66 @@ async fn guarded(State(shared): State<Arc<Shared>>, request: HttpRequest, next: 
     let refused = |refusal: Refusal| Status::from(refusal).into_http::<Body>().into_response();
     let limit = shared.limits.body_time + shared.limits.request_time;
     let is_stream = path.ends_with("/ModelStreamInfer") || path.ends_with("/Watch");
-    let response = if !is_open && !shared.admits(token) {
+    let admitted = is_open || shared.admits(token);
+    let span = telemetry::span(request.headers(), path.trim_start_matches('/'), &id);
+    let response = if !admitted {
         refused(Refusal::Unauthorised)
     } else if is_stream {
-        // As long as the client likes; each message is counted once it is there.
-        next.run(request).await
+        // As long as the client likes; each message is bounded.
+        let incoming = Arc::new(Incoming::of(&shared));
+        next.run(incoming.bounding(request, limit)).instrument(span.clone()).await
     } else {
-        let answered = tokio::time::timeout(limit, next.run(counted(request, &shared))).await;
+        let answering = next.run(counted(request, &shared)).instrument(span.clone());
+        let answered = tokio::time::timeout(limit, answering).await;
         answered.unwrap_or_else(|_| refused(Refusal::Late { limit }))
     };
+    telemetry::ended(&span, response.status().as_u16());
     let microseconds = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
     tracing::debug!(request = %id, path, microseconds, "grpc");
     response
+}
+
+/// What of a stream's messages has come in and is not decoded yet, counted among the bytes that are held.
+#[derive(Debug)]
+struct Incoming(Mutex<Held>);
+
+impl Incoming {
+    fn of(shared: &Shared) -> Incoming {
+        Incoming(Mutex::new(shared.ledger.begin()))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The request with its body counted; a message that began to come has `limit` to be there.
+    fn bounding(self: Arc<Incoming>, mut request: HttpRequest, limit: Duration) -> HttpRequest {
+        request.extensions_mut().insert(Arc::clone(&self));
+        request.map(|body| {
+            let pieces = stream::unfold((self, body.into_data_stream()), move |(incoming, mut pieces)| async move {
+                let began = incoming.held().bytes() > 0;
+                let next = match began {
+                    true => tokio::time::timeout(limit, pieces.next()).await,
+                    false => Ok(pieces.next().await),
+                };
+                let piece = match next {
+                    Ok(piece) => piece?,
+                    Err(_) => Err(axum::Error::new(Refusal::SlowBody { limit })),
+                };
+                let counted = piece.and_then(|piece| {
+                    incoming.held().take(piece.len()).map_err(axum::Error::new)?;
+                    Ok(piece)
+                });
+                Some((counted, (incoming, pieces)))
+            });
+            Body::from_stream(pieces)
+        })
+    }
+
+    /// A message is decoded, and counted by itself from now on.
+    fn decoded(&self) {
+        self.held().give_back();
+    }
 }
 
 /// The request with what of its body has come in counted among the bytes that are held.
@@ -149,7 +199,11 @@ impl GrpcInferenceService for Service {
         request: Request<Streaming<p::ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let shared = Arc::clone(&self.0);
+        let incoming = request.extensions().get::<Arc<Incoming>>().cloned();
         let answers = request.into_inner().map(move |request| {
+            if let Some(incoming) = &incoming {
+                incoming.decoded();
+            }
             let shared = Arc::clone(&shared);
             async move {
                 let request = request?;

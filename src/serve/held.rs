@@ -53,6 +53,18 @@ impl Held {
     }
 }
 
+impl Held {
+    /// What it holds now.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds nothing any more.
+    pub(super) fn give_back(&mut self) {
+        self.ledger.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.ledger.bytes.fetch_sub(self.bytes, Ordering::Relaxed);

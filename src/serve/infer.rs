@@ -24,6 +24,7 @@ pub(super) async fn infer(shared: &Shared, request: Request) -> Result<Answer, R
         return Err(Refusal::ShuttingDown);
     }
     let version = shared.registry.version(&request.model, &request.version)?;
+    tracing::Span::current().record("model", version.name.as_str());
     let began = Instant::now();
     let answer = of_version(shared, &version, request, began).await;
     let spent = if answer.is_ok() { &version.stats.success } else { &version.stats.fail };
@@ -39,7 +40,14 @@ async fn of_version(
 ) -> Result<Answer, Refusal> {
     let limits = &shared.limits;
     let limit = request.timeout.map_or(limits.request_time, |timeout| timeout.min(limits.request_time));
-    let (wanted, order) = wanted(version, &request)?;
+    let (mut wanted, order) = wanted(version, &request)?;
+    // What is kept is chosen by influence, whether the client asked for it or not.
+    let kept =
+        shared.harvest.as_ref().filter(|_| version.kept.is_some() && !request.not_kept).zip(version.influence_output());
+    let given = kept.and_then(|_| request.inputs.first().cloned());
+    if let Some(influence) = kept.and_then(|(_, at)| wanted.get_mut(at)) {
+        *influence = true;
+    }
     let inputs = images::decoded(version, request.inputs, limits).await?;
     let (rows, inputs) = ordered(version, inputs)?;
     let (answer, outputs) = oneshot::channel();
@@ -62,6 +70,11 @@ async fn of_version(
         // Dropped unanswered: its deadline had passed in the queue.
         Ok(Err(_)) | Err(_) => return Err(late()),
     };
+    if let (Some((harvest, at)), Some(given)) = (kept, given) {
+        let value = outputs.get(at).and_then(Option::as_ref).zip(version.signature.outputs.get(at));
+        let influences = value.and_then(|(value, port)| classification::numbers(&tensor(port, value).ok()?));
+        harvest.offer(version, &given, &influences.unwrap_or_default());
+    }
     let mut tensors = Vec::with_capacity(order.len());
     for (at, classes) in &order {
         let value = outputs.get(*at).and_then(Option::as_ref);

@@ -1,10 +1,11 @@
 //! Prometheus metrics: Triton's names for what Triton counts, so that dashboards go on, and `isal_` for the rest.
 
 use super::Shared;
+use super::harvest::Harvest;
 use super::model::Version;
 use super::stats::{Spent, Stats};
 use prometheus::core::Collector;
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -61,10 +62,36 @@ pub(super) fn text(shared: &Shared) -> Result<String, prometheus::Error> {
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         register(&registry, gauge)?;
     }
+    if let Some(harvest) = &shared.harvest {
+        harvested(&registry, harvest)?;
+    }
     for version in &versions {
         histograms(&registry, version)?;
     }
     TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+fn harvested(registry: &Registry, harvest: &Harvest) -> Result<(), prometheus::Error> {
+    let counts = harvest.counts();
+    for (name, help, count) in [
+        ("isal_harvest_stored_total", "Requests that were written to the harvest", &counts.stored),
+        ("isal_harvest_dropped_total", "Requests that were not looked at, as too many waited", &counts.dropped),
+        ("isal_harvest_failed_total", "Requests that the harvest could not write", &counts.failed),
+    ] {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(count.load(Ordering::Relaxed));
+        register(registry, counter)?;
+    }
+    let images = Opts::new("isal_harvest_images", "Requests in the harvest");
+    let bytes = Opts::new("isal_harvest_bytes", "Bytes of requests in the harvest");
+    let (images, bytes) = (IntGaugeVec::new(images, &["model", "part"])?, IntGaugeVec::new(bytes, &["model", "part"])?);
+    for ((model, part), held) in harvest.held() {
+        let labels = [model.as_str(), part.name()];
+        images.with_label_values(&labels).set(i64::try_from(held.images).unwrap_or(i64::MAX));
+        bytes.with_label_values(&labels).set(i64::try_from(held.bytes).unwrap_or(i64::MAX));
+    }
+    register(registry, images)?;
+    register(registry, bytes)
 }
 
 fn histograms(registry: &Registry, version: &Arc<Version>) -> Result<(), prometheus::Error> {

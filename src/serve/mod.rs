@@ -15,10 +15,12 @@ mod config;
 mod connection;
 mod datatype;
 mod grpc;
+mod harvest;
 mod held;
 mod http;
 mod images;
 mod infer;
+mod label_studio;
 mod limits;
 mod metadata;
 mod metrics;
@@ -32,11 +34,15 @@ mod repository;
 mod server;
 mod signature;
 mod stats;
+mod telemetry;
 mod tensor;
 mod tls;
+mod warmup;
 
 pub use config::ConfigError;
 pub use datatype::Datatype;
+pub use harvest::{Harvest, HarvestOptions};
+pub use label_studio::{LabelStudioError, LabelStudioOptions};
 pub use limits::Limits;
 pub use model::{LoadError, Running};
 pub use name::is_model_name;
@@ -45,8 +51,12 @@ pub use registry::{Change, Listed, Registry};
 pub use repository::{RepositoryError, Source};
 pub use server::{Options, ServeError, Server, serve};
 pub use signature::{DEFAULT_MAX_BATCH, SignatureError};
+pub use telemetry::{SPANS, Telemetry, TelemetryError};
+pub use warmup::WarmupError;
 
+use base64::Engine as _;
 use held::Ledger;
+use label_studio::LabelStudio;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -58,6 +68,8 @@ struct Shared {
     limits: Limits,
     ledger: Ledger,
     allow_load: bool,
+    harvest: Option<Harvest>,
+    label_studio: Option<LabelStudio>,
     /// SHA-256 of the token that every request must carry, where one is asked for.
     token: Option<[u8; 32]>,
     ending: AtomicBool,
@@ -81,7 +93,13 @@ impl Shared {
         let Some(expected) = &self.token else { return true };
         let given = authorization.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+            let token = token.trim();
+            if scheme.eq_ignore_ascii_case("basic") {
+                // Clients that know names and passwords alone, as Label Studio, give it as the password.
+                let pair = base64::engine::general_purpose::STANDARD.decode(token).ok()?;
+                return String::from_utf8(pair).ok()?.split_once(':').map(|(_, password)| password.to_owned());
+            }
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.to_owned())
         });
         // Hashes take the same time to compare however much of the token is right.
         given.is_some_and(|given| Sha256::digest(given.as_bytes()).as_slice() == expected)

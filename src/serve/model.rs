@@ -1,11 +1,14 @@
 //! One version of a model: its sessions, its queue, and the threads that run one on the other.
 
 use super::batch;
+use super::datatype::Datatype;
+use super::harvest::{Harvest, Kept};
 use super::limits::Limits;
 use super::queue::Queue;
 use super::repository::Found;
 use super::signature::{Signature, SignatureError};
 use super::stats::Stats;
+use super::warmup::{self, WarmupError};
 use crate::data::{Preprocess, PreprocessError, Recipe, RecipeError};
 use crate::network::Network;
 use crate::runtime::{ByteSession, ExecutionProvider, Library, RuntimeError, SessionOptions, threads_for};
@@ -32,6 +35,9 @@ pub enum LoadError {
     /// It does not go together with its configuration.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// It does not warm up as its configuration says.
+    #[error(transparent)]
+    Warmup(#[from] WarmupError),
     /// The preprocessing beside it cannot be read.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
@@ -87,6 +93,10 @@ pub struct Version {
     pub recipe: Option<Recipe>,
     /// What an influence graph says of itself.
     pub influence: Option<InfluenceMetadata>,
+    /// SHA-256 of its file's content, where it is an influence graph.
+    pub sha256: Option<String>,
+    /// By what its requests are kept for labelling, where they are.
+    pub(super) kept: Option<Arc<Kept>>,
     /// The execution provider that runs it.
     pub provider: ExecutionProvider,
     /// What it has done.
@@ -105,11 +115,12 @@ impl Version {
         (name, number, path): (&str, u64, &Path),
         found: &Found,
         running: &Running,
-        stats: Arc<Stats>,
+        (stats, harvest): (Arc<Stats>, Option<&Harvest>),
     ) -> Result<Version, LoadError> {
         // Read here first: ONNX Runtime would follow external data anywhere.
         let model = Model::read(path).map_err(|source| LoadError::Model { path: path.to_path_buf(), source })?;
         let influence = InfluenceMetadata::of(&model);
+        let sha256 = influence.as_ref().map(|_| model.sha256());
         let recipe = recipe(model, path, influence.as_ref())?;
         let instances = match &found.config {
             Some(config) => config.instance_group.iter().map(|g| usize::try_from(g.count.max(1)).unwrap_or(1)).sum(),
@@ -136,11 +147,27 @@ impl Version {
         let labels = labels.collect();
         let recipe = recipe.filter(|recipe| takes_images(&signature, recipe));
         let queue = Arc::new(Queue::new(signature.batching.clone(), signature.queue));
-        let version =
-            Version { name: name.to_owned(), number, labels, recipe, influence, provider, stats, queue, signature };
+        let mut version = Version {
+            name: name.to_owned(),
+            number,
+            signature,
+            labels,
+            recipe,
+            influence,
+            sha256,
+            kept: None,
+            provider,
+            stats,
+            queue,
+        };
         // From here on dropping the version ends the threads.
-        for session in sessions {
+        for mut session in sessions {
+            warmup::run(&mut session, &version.signature, &running.limits)?;
             version.start(session)?;
+        }
+        if let Some(harvest) = harvest.filter(|_| version.is_of_one_input() && version.influence_output().is_some()) {
+            let sha256 = version.sha256.as_deref().unwrap_or_default();
+            version.kept = Some(harvest.keep(name, number, sha256, version.recipe.as_ref()));
         }
         Ok(version)
     }
@@ -149,6 +176,11 @@ impl Version {
     pub fn influence_output(&self) -> Option<usize> {
         self.influence.as_ref()?;
         self.signature.outputs.iter().position(|output| output.name == INFLUENCE)
+    }
+
+    /// Whether a request can be kept as one image or one array.
+    fn is_of_one_input(&self) -> bool {
+        matches!(self.signature.inputs.as_slice(), [input] if input.datatype != Datatype::Bytes)
     }
 
     /// A thread that runs the queue's batches on `session` until the queue is closed.

@@ -3,6 +3,7 @@
 //! A request holds the version that it asked for, so a version that is replaced or unloaded ends once its last request is
 //! answered. A model whose files became something that does not load keeps its old versions, and says what is wrong.
 
+use super::harvest::Harvest;
 use super::limits::Limits;
 use super::model::{LoadError, Running, Version};
 use super::name::{is_model_name, version_number};
@@ -36,6 +37,7 @@ pub struct Registry {
     library: Library,
     source: Source,
     running: Running,
+    harvest: Option<Harvest>,
     models: RwLock<BTreeMap<String, Served>>,
     stats: Mutex<HashMap<(String, u64), Arc<Stats>>>,
     /// One change at a time, and what the last look at the files saw.
@@ -105,11 +107,12 @@ pub enum Change {
 
 impl Registry {
     /// A registry without a model; [`Registry::look`] loads them.
-    pub fn new(library: Library, source: Source, running: Running) -> Registry {
+    pub fn new(library: Library, source: Source, running: Running, harvest: Option<Harvest>) -> Registry {
         Registry {
             library,
             source,
             running,
+            harvest,
             models: RwLock::default(),
             stats: Mutex::default(),
             changing: Mutex::default(),
@@ -285,7 +288,8 @@ impl Registry {
         let mut versions = BTreeMap::new();
         for (number, path) in &found.versions {
             let stats = self.stats_of(name, *number);
-            let version = Version::load(&self.library, (name, *number, path), &found, &self.running, stats);
+            let harvest = self.harvest.as_ref();
+            let version = Version::load(&self.library, (name, *number, path), &found, &self.running, (stats, harvest));
             let version = version.map_err(|source| ServedError::Load { version: *number, source: Box::new(source) })?;
             versions.insert(*number, Arc::new(version));
         }

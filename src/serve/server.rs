@@ -1,12 +1,15 @@
 //! The server as a whole: starts, watches its models, and ends without dropping what it has taken.
 
 use super::connection::{self, Spoken};
+use super::harvest::{Harvest, HarvestOptions};
 use super::held::Ledger;
+use super::label_studio::{LabelStudio, LabelStudioError, LabelStudioOptions};
 use super::model::Running;
 use super::registry::{Change, Registry};
 use super::repository::Source;
 use super::tls::{self, TlsError};
 use super::{Shared, grpc, http};
+use crate::data::harvest::HarvestError;
 use crate::runtime::Library;
 use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
@@ -37,6 +40,10 @@ pub struct Options {
     pub token: Option<String>,
     /// Whether models may be loaded and unloaded by request.
     pub allow_load: bool,
+    /// Which requests are kept for labelling, and where; none if absent.
+    pub harvest: Option<HarvestOptions>,
+    /// What Label Studio is answered from, as its ML backend; it is not answered if absent.
+    pub label_studio: Option<LabelStudioOptions>,
     /// How often the models' files are looked at for changes; never if absent.
     pub poll: Option<Duration>,
     /// How long what has been taken may need once the server ends.
@@ -73,6 +80,12 @@ pub enum ServeError {
     /// No TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The harvest cannot be opened.
+    #[error("no harvest: {0}")]
+    Harvest(#[from] HarvestError),
+    /// Label Studio cannot be answered.
+    #[error(transparent)]
+    LabelStudio(#[from] LabelStudioError),
     /// The system gives no threads.
     #[error("cannot start threads: {0}")]
     Threads(std::io::Error),
@@ -89,6 +102,7 @@ pub struct Server {
     ending: watch::Sender<bool>,
     ports: Vec<tokio::task::JoinHandle<()>>,
     watcher: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+    drain: Duration,
 }
 
 /// Starts a server. It answers when this returns.
@@ -100,15 +114,25 @@ pub fn serve(library: &Library, options: Options) -> Result<Server, ServeError> 
         return Err(ServeError::Nowhere);
     }
     let limits = options.running.limits.clone();
-    let registry = Arc::new(Registry::new(library.clone(), options.source, options.running));
+    let harvest = options.harvest.map(Harvest::start).transpose()?;
+    let registry = Arc::new(Registry::new(library.clone(), options.source, options.running, harvest.clone()));
     let changes = registry.look(true);
     changes.iter().for_each(say);
     check(&registry, &changes)?;
+    let influential = || -> Vec<String> {
+        let versions = registry.all().into_iter().filter(|version| version.influence_output().is_some());
+        let mut names: Vec<String> = versions.map(|version| version.name.clone()).collect();
+        names.dedup();
+        names
+    };
+    let label_studio = options.label_studio.map(|options| LabelStudio::open(&options, &influential())).transpose()?;
     let shared = Arc::new(Shared {
         registry,
         ledger: Ledger::new(limits.held_bytes),
         limits,
         allow_load: options.allow_load,
+        harvest,
+        label_studio,
         token: options.token.map(|token| Sha256::digest(token.as_bytes()).into()),
         ending: AtomicBool::new(false),
         connections: AtomicUsize::new(0),
@@ -143,7 +167,7 @@ pub fn serve(library: &Library, options: Options) -> Result<Server, ServeError> 
         Some(every) => Some(watch(Arc::clone(&shared), every, runtime.handle().clone(), health)?),
         None => None,
     };
-    Ok(Server { http, grpc, shared, changes, runtime, ending, ports, watcher })
+    Ok(Server { http, grpc, shared, changes, runtime, ending, ports, watcher, drain: options.drain })
 }
 
 /// Refuses to start where nothing can be served.
@@ -225,6 +249,25 @@ impl Server {
         self.shared.registry.version(name, "").is_ok_and(|version| version.influence_output().is_some())
     }
 
+    /// Which requests are kept for labelling, and where.
+    pub fn harvest(&self) -> Option<&HarvestOptions> {
+        self.shared.harvest.as_ref().map(Harvest::options)
+    }
+
+    /// Whether Label Studio is answered.
+    pub fn answers_label_studio(&self) -> bool {
+        self.shared.label_studio.is_some()
+    }
+
+    /// Models that give influences, and whether their requests are kept: those of one input of images or numbers are.
+    pub fn harvested(&self) -> Vec<(String, bool)> {
+        let versions = self.shared.registry.all().into_iter().filter(|version| version.influence_output().is_some());
+        let mut models: Vec<(String, bool)> =
+            versions.map(|version| (version.name.clone(), version.kept.is_some())).collect();
+        models.dedup();
+        models
+    }
+
     /// The models that are served.
     pub fn registry(&self) -> &Registry {
         &self.shared.registry
@@ -249,6 +292,9 @@ impl Server {
                 let _ = port.await;
             }
         });
+        if let Some(harvest) = &self.shared.harvest {
+            harvest.end(self.drain);
+        }
         self.runtime.shutdown_timeout(Duration::from_secs(1));
     }
 }

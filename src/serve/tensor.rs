@@ -46,6 +46,8 @@ pub struct Request {
     pub outputs: Vec<Wanted>,
     /// How long the client waits, where it says so.
     pub timeout: Option<Duration>,
+    /// Whether it is no candidate for a harvest.
+    pub not_kept: bool,
 }
 
 /// What a request gets.

@@ -289,6 +289,18 @@ def prometheus_parser(s):
     assert rows[(("model", "lenet"), ("version", "1"))] > 0
 
 
+@check
+def openapi_description(s):
+    """What schemathesis makes of our description; no answer is outside it, and none is a failure of the server."""
+    program = os.path.join(os.path.dirname(sys.executable), "schemathesis")
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,unsupported_method"
+    command = [program, "run", f"http://{s.http}/openapi.json", "--checks", checks, "--max-examples", "20", "--seed", "1"]
+    # It would unload the models that the other checks ask.
+    command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure", "--exclude-path-regex", "load$"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-5000:]
+
+
 def main():
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,5 @@
 //! Figures of detections against those of pycocotools (`tests/fixtures/detection_figures.py`).
 
-mod family;
 
 use isal::families::{Figures, FoundBox, KnownBox, OfImage};
 use serde::Deserialize;

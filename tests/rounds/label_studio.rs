@@ -6,53 +6,12 @@ use super::tools::{CONFIG, stdout, tasks};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
-
-fn program(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(".toolchain/label-studio/bin").join(name)
-}
-
-/// The server, ended with the value.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts it with its data in `folder`, and waits until it answers.
-fn start(folder: &Path) -> (Server, String) {
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-    let mut command = Command::new(program("label-studio"));
-    command
-        .args(["start", "--no-browser", "--internal-host", "127.0.0.1", "--port", &port.to_string()])
-        .args(["--username", "isal@example.com", "--password", "isal-on-loopback", "--user-token", TOKEN])
-        .arg("--data-dir")
-        .arg(folder)
-        .env("LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED", "true")
-        .env("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", "/")
-        .env("LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN", "true")
-        .envs([("COLLECT_ANALYTICS", "False"), ("LATEST_VERSION_CHECK", "False"), ("SENTRY_DSN", "")])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let server = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}: run `make test-label-studio`"));
-    let server = Server(server);
-    let address = format!("127.0.0.1:{port}");
-    // Its first start lays its database out.
-    let until = Instant::now() + Duration::from_secs(300);
-    while std::net::TcpStream::connect(&address).is_err() {
-        assert!(Instant::now() < until, "Label Studio did not answer at {address}");
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    (server, format!("http://{address}"))
-}
+#[path = "../fixtures/label_studio.rs"]
+mod label_studio_server;
+use label_studio_server::{TOKEN, program, start};
 
 #[test]
 #[ignore = "needs Label Studio: make test-label-studio"]

@@ -250,6 +250,32 @@ fn what_was_done_is_counted() {
 }
 
 #[test]
+fn the_description_names_what_answers_and_nothing_else() {
+    for allow_load in [false, true] {
+        let place = Place::new();
+        place.put("affine", 1, &affine(2.0));
+        let place = place.started(|options| options.allow_load = allow_load);
+        let described = place.get("/openapi.json").json();
+        assert_eq!(described["openapi"], "3.1.0");
+        let paths = described["paths"].as_object().expect("paths");
+        assert!(paths.contains_key("/v2/models/{model}/versions/{version}/infer"));
+        assert_eq!(paths.contains_key("/v2/repository/models/{model}/load"), allow_load);
+        assert!(!paths.contains_key("/predict"), "Label Studio is not answered");
+        for (path, operations) in paths {
+            for (method, operation) in operations.as_object().expect("operations") {
+                let real = path.replace("{model}", "affine").replace("{version}", "1");
+                // Unloading last would leave nothing to ask.
+                let real = real.replace("affine/unload", "absent/unload");
+                let answer = request(place.http(), &method.to_uppercase(), &real, &[], b"{}");
+                let known = operation["responses"].as_object().expect("responses");
+                assert!(known.contains_key(&answer.status.to_string()), "{method} {real}: {answer:?}");
+                assert!(![404, 405].contains(&answer.status) || real.contains("absent"), "{method} {real}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_token_is_asked_for_but_for_health() {
     let place = Place::new();
     place.put("affine", 1, &affine(2.0));

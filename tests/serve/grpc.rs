@@ -129,6 +129,71 @@ fn a_stream_is_answered_in_order_and_an_error_does_not_end_it() {
     });
 }
 
+/// What the metrics say is held.
+fn held(place: &Place) -> usize {
+    let text = String::from_utf8(place.get("/metrics").body).expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix("isal_held_bytes ")?.parse().ok());
+    line.expect("a metric")
+}
+
+#[test]
+fn the_messages_of_a_stream_are_bounded_in_sum_and_in_time() {
+    let place = Place::new();
+    place.put("affine", 1, &affine(2.0));
+    let place = place.started(|options| {
+        let limits = &mut options.running.limits;
+        (limits.held_bytes, limits.body_time, limits.request_time) =
+            (100_000, std::time::Duration::from_millis(300), std::time::Duration::from_millis(700));
+    });
+    wait(async {
+        // Far more than the bound in all, and each message below it: what was answered is held no longer.
+        let mut client = GrpcInferenceServiceClient::new(channel(&place).await);
+        let sent = futures_util::stream::iter((0..3000).map(|_| raw(&[1.0; 96])));
+        let answers = client.model_stream_infer(sent).await.expect("answered").into_inner();
+        let mut right = 0;
+        let mut answers = answers.map(|answer| answer.expect("an answer"));
+        while let Some(answer) = answers.next().await {
+            right += usize::from(answer.error_message.is_empty());
+        }
+        assert_eq!(right, 3000);
+        // One message over the bound ends its stream.
+        let mut large = raw(&[1.0; 3]);
+        large.raw_input_contents = vec![vec![0; 200_000].into()];
+        let answers = client.model_stream_infer(futures_util::stream::iter([large])).await;
+        let ended = match answers {
+            Err(status) => status,
+            Ok(answers) => answers.into_inner().next().await.expect("an end").expect_err("refused"),
+        };
+        assert!(ended.message().contains("100000 bytes"), "{ended:?}");
+    });
+    while held(&place) > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // A message that began and never ends is let go.
+    let body = b"\0\0\x01\0\0half of it".to_vec();
+    wait(async {
+        let mut plain = tonic::client::Grpc::new(channel(&place).await);
+        plain.ready().await.expect("connected");
+        let mut service = channel(&place).await;
+        let unfinished = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(bytes::Bytes::from(body))]);
+        let unfinished = unfinished.chain(futures_util::stream::pending());
+        let request = axum::http::Request::post("/inference.GRPCInferenceService/ModelStreamInfer")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(tonic::body::Body::new(axum::body::Body::from_stream(unfinished)))
+            .expect("a request");
+        let service =
+            tower::ServiceExt::<axum::http::Request<tonic::body::Body>>::ready(&mut service).await.expect("ready");
+        let response = tower::Service::call(service, request).await.expect("an answer");
+        let mut body = axum::body::Body::new(response.into_body()).into_data_stream();
+        // It ends; without the bound this would wait for ever.
+        while let Some(Ok(_)) = body.next().await {}
+    });
+    while held(&place) > 0 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn what_is_malformed_has_its_code_and_the_server_goes_on() {
     let place = Place::affine();

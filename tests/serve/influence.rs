@@ -28,7 +28,7 @@ fn logistic() -> Model {
 }
 
 /// `-(softmax(o) - onehot(argmax o)) . o'`, in float64.
-fn influence(x: [f32; 2]) -> f64 {
+pub fn influence(x: [f32; 2]) -> f64 {
     let times = |w: &[[f32; 3]; 2]| -> Vec<f64> {
         (0..3).map(|c| (0..2).map(|f| f64::from(x[f]) * f64::from(w[f][c])).sum()).collect()
     };
@@ -39,7 +39,7 @@ fn influence(x: [f32; 2]) -> f64 {
     -(0..3).map(one).sum::<f64>()
 }
 
-fn graph() -> Model {
+pub fn graph() -> Model {
     let task =
         classes::Classes { logits: "logits".to_owned(), classes: 3, top_k: 1, per_class: false, embedding: false };
     let direction = Direction::from([("w".to_owned(), Tensor::new([2, 3], ALONG.as_flattened()))]);

@@ -3,9 +3,13 @@
 mod answers;
 mod batching;
 mod grpc;
+mod harvest;
 mod images;
 mod influence;
+mod label_studio;
 mod malformed;
 mod models;
 mod place;
 mod program;
+mod secured;
+mod spans;

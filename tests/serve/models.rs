@@ -123,6 +123,36 @@ fn versions_are_served_beside_each_other_where_the_policy_says_so() {
 }
 
 #[test]
+fn a_model_warms_up_as_its_configuration_says_or_is_refused() {
+    let place = Place::new();
+    place.put("affine", 1, &affine(2.0));
+    let inputs = "inputs { key: \"x\" value { data_type: TYPE_FP32 dims: [ 3 ] random_data: true } }";
+    let warmup = |rest: &str| format!("max_batch_size: 4 model_warmup [ {{ name: \"first\" count: 3 {rest} }} ]");
+    place.configure("affine", &warmup(&format!("batch_size: 4 {inputs}")));
+    let place = place.started(|_| {});
+    place.check_alive();
+    let config = place.get("/v2/models/affine/config").json();
+    assert_eq!(config["model_warmup"][0]["name"], "first");
+    let stats = &place.get("/v2/models/affine/stats").json()["model_stats"][0];
+    assert_eq!((&stats["inference_count"], &stats["execution_count"]), (&json!(1), &json!(1)), "of clients alone");
+    for (rest, says) in [
+        (format!("batch_size: 5 {inputs}"), "[5, 3]"),
+        (inputs.replace("[ 3 ]", "[ 4 ]"), "[1, 4]"),
+        (inputs.replace("FP32", "INT32"), "INT32"),
+        (inputs.replace("\"x\"", "\"z\""), "`z`"),
+        (String::new(), "has the inputs , the model has `x`"),
+    ] {
+        let other = Place::new();
+        other.put("affine", 1, &affine(2.0));
+        other.put("sound", 1, &affine(2.0));
+        other.configure("affine", &warmup(&rest));
+        let other = other.started(|_| {});
+        let reason = other.post("/v2/repository/index", "").json()[0]["reason"].clone();
+        assert!(reason.as_str().is_some_and(|reason| reason.contains("`first`") && reason.contains(says)), "{reason}");
+    }
+}
+
+#[test]
 fn a_model_that_does_not_split_by_rows_is_not_batched_wrongly() {
     // It keeps the rows that are above 0 throughout: of two requests put together, nobody could tell whose row is left.
     let mut b = Builder::new("kept");

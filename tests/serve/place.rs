@@ -120,6 +120,8 @@ pub fn start(source: Source, change: impl FnOnce(&mut Options)) -> Server {
         tls: None,
         token: None,
         allow_load: false,
+        harvest: None,
+        label_studio: None,
         poll: None,
         drain: Duration::from_secs(30),
     };

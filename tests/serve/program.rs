@@ -5,12 +5,12 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-fn isal() -> Command {
+pub fn isal() -> Command {
     Command::new(assert_cmd::cargo::cargo_bin!("isal"))
 }
 
 /// A program that does not outlive its test.
-struct Started(Child);
+pub struct Started(pub Child);
 
 impl Drop for Started {
     fn drop(&mut self) {
@@ -20,7 +20,7 @@ impl Drop for Started {
 }
 
 /// Starts the program, and gives what it says once it answers.
-fn started(place: &Place, arguments: &[&str]) -> (Started, serde_json::Value) {
+pub fn started(place: &Place, arguments: &[&str]) -> (Started, serde_json::Value) {
     let mut command = isal();
     command
         .args(["serve", "--repository"])
@@ -29,6 +29,11 @@ fn started(place: &Place, arguments: &[&str]) -> (Started, serde_json::Value) {
         .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    spawned(command)
+}
+
+/// Starts a command that serves with `--json`.
+pub fn spawned(mut command: Command) -> (Started, serde_json::Value) {
     let mut started = Started(command.spawn().expect("started"));
     let child = &mut started.0;
     let mut text = String::new();
@@ -43,7 +48,7 @@ fn started(place: &Place, arguments: &[&str]) -> (Started, serde_json::Value) {
     panic!("it ended: {text} {said}");
 }
 
-fn address(said: &serde_json::Value) -> SocketAddr {
+pub fn address(said: &serde_json::Value) -> SocketAddr {
     said["http"].as_str().expect("an address").parse().expect("an address")
 }
 

@@ -48,6 +48,7 @@ pub(super) fn request(message: ModelInferRequest, limits: &Limits) -> Result<Req
         inputs: tensors,
         outputs,
         timeout: number(&parameters, "timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
+        not_kept: false,
     })
 }
 

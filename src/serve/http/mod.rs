@@ -4,15 +4,19 @@ mod answer;
 mod body;
 mod infer;
 mod json;
+mod label_studio;
 mod models;
+mod openapi;
 mod request;
 
 use super::Shared;
+use super::held::Held;
 use super::metrics;
 use super::refusal::Refusal;
+use super::telemetry;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -22,6 +26,7 @@ use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Instrument as _;
 
 /// The header by which a request is found again in the log. A client's own is taken where it is short and plain.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -61,9 +66,14 @@ pub(super) fn routes(shared: Arc<Shared>) -> Router {
         .route("/v2/repository/index", post(models::index))
         .route("/v2/repository/models/{model}/load", post(models::load))
         .route("/v2/repository/models/{model}/unload", post(models::unload))
-        .route("/metrics", get(all_metrics));
+        .route("/metrics", get(all_metrics))
+        .route("/openapi.json", get(openapi::openapi));
     let router = of_model(router, "/v2/models/{model}");
     let router = of_model(router, "/v2/models/{model}/versions/{version}");
+    let router = match shared.label_studio {
+        Some(_) => label_studio::with_routes(router),
+        None => router,
+    };
     router
         .fallback(no_path)
         .method_not_allowed_fallback(no_method)
@@ -93,14 +103,18 @@ async fn guarded(State(shared): State<Arc<Shared>>, request: Request, next: Next
     // Whoever watches whether the server lives has no token.
     let is_open = path.starts_with("/v2/health/");
     let token = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let mut response = if is_open || shared.admits(token) {
-        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    let admitted = is_open || shared.admits(token);
+    let matched = request.extensions().get::<MatchedPath>().map_or("no path", MatchedPath::as_str);
+    let span = telemetry::span(request.headers(), &format!("{method} {matched}"), &id);
+    let mut response = if admitted {
+        let answered = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind().await;
         answered.unwrap_or_else(|_| Refusal::Failed { reason: "the server failed on it".to_owned() }.into_response())
     } else {
         Refusal::Unauthorised.into_response()
     };
     let (status, took) = (response.status().as_u16(), began.elapsed());
     let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    telemetry::ended(&span, status);
     if status >= 500 {
         tracing::warn!(request = %id, %method, path, status, microseconds, "http");
     } else {
