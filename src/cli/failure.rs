@@ -21,6 +21,7 @@ use crate::study::StudyError;
 use crate::sweep::SweepError;
 use crate::task::{ModelError, TaskError};
 use crate::train::TrainError;
+use crate::view::ViewError;
 use isal_plugin_abi::Status;
 use std::process::ExitCode;
 
@@ -189,6 +190,14 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     if let Some(ClassifierError::Network(e)) = cause.downcast_ref() {
         return Some(e);
     }
+    if let Some(view) = cause.downcast_ref::<ViewError>() {
+        return Some(match view {
+            ViewError::Rounds(e) => e,
+            ViewError::Scoring(e) => e,
+            ViewError::Scores(e) => e,
+            _ => return None,
+        });
+    }
     match cause.downcast_ref::<TrainError>()? {
         TrainError::Model(e) => Some(e),
         TrainError::Annotation(e) => Some(e),
@@ -206,11 +215,11 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let data = |e: &DataError| !matches!(e, DataError::Io { .. });
     let scoring = |e: &ScoringError| {
         use ScoringError::{CurvatureOfPool, NeedsModel, NoClassScores, NoFeatures, NoReference};
-        use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph};
+        use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph, NotScored};
         let alone = matches!(e, NoGradient { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. });
         alone
             || matches!(e, CurvatureOfPool { .. } | NeedsModel { .. } | NoClassScores { .. } | NoFeatures { .. })
-            || matches!(e, NoReference { .. })
+            || matches!(e, NoReference { .. } | NotScored { .. })
             || matches!(e, ScoringError::Joint { source, .. } if *source != JointError::Interrupted)
     };
     let training = |e: &TrainError| {
@@ -272,6 +281,10 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause
             .downcast_ref::<ServeError>()
             .is_some_and(|e| !matches!(e, ServeError::Listen { .. } | ServeError::Threads(_)))
+        || matches!(
+            cause.downcast_ref(),
+            Some(ViewError::Neither { .. } | ViewError::Pool { .. } | ViewError::Labels { .. })
+        )
         || cause.is::<RepositoryError>()
         || cause.downcast_ref::<CompareError>().is_some_and(comparing)
         || cause.downcast_ref::<TrainError>().is_some_and(training)

@@ -31,6 +31,7 @@ mod study;
 mod task;
 mod to_label;
 mod train;
+mod view;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
 
@@ -105,6 +106,8 @@ enum Command {
     Audit(Box<audit::Options>),
     /// Serve models and influence graphs over HTTP and gRPC
     Serve(Box<serve::Options>),
+    /// Look at a run or at scores in the browser, and label images
+    View(view::Options),
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
@@ -180,6 +183,7 @@ pub fn main() -> ExitCode {
         Command::Study(options) => study::run(&options, &context),
         Command::Audit(options) => audit::run(&options, &context),
         Command::Serve(options) => serve::run(&options, &context),
+        Command::View(options) => view::run(&options, &context),
         Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),
