@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-deploy test-label-studio
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-deploy test-label-studio test-browser
 .PHONY: peers bless models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,10 @@ test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML rea
 test-label-studio: plugin ## a real Label Studio on loopback takes our tasks, and its export comes back (an environment of its own, 1 GB)
 	python3 -m venv .toolchain/label-studio && .toolchain/label-studio/bin/pip install --quiet label-studio==1.23.2
 	cargo test --release -p isal --test rounds -- --ignored a_real_label_studio
+
+test-browser: plugin ## pages in a real Chromium, by Playwright (an environment of its own, 700 MB where there is no Chromium)
+	toolchain/browser
+	.toolchain/browser/venv/bin/python tests/browser/view.py $(ISAL)
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

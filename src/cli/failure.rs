@@ -192,8 +192,8 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     }
     if let Some(view) = cause.downcast_ref::<ViewError>() {
         return Some(match view {
-            ViewError::Rounds(e) => e,
-            ViewError::Scoring(e) => e,
+            ViewError::Rounds(e) => e.as_ref(),
+            ViewError::Scoring(e) => e.as_ref(),
             ViewError::Scores(e) => e,
             _ => return None,
         });

@@ -82,7 +82,7 @@ async fn guarded(shared: Arc<Shared>, request: Request) -> Response {
         false => asked,
         true => match form(request.into_body()).await {
             Ok(fields) => fields,
-            Err(response) => return response,
+            Err((status, why)) => return problem(status, why),
         },
     };
     let worked = tokio::time::timeout(TIME, worked(Arc::clone(&shared), post, path, given)).await;
@@ -104,11 +104,11 @@ fn let_in(guard: &Guard, token: &str) -> Response {
 }
 
 /// The fields of a form, within limits of size and time.
-async fn form(body: Body) -> Result<Fields, Response> {
+async fn form(body: Body) -> Result<Fields, (StatusCode, &'static str)> {
     match tokio::time::timeout(TIME, to_bytes(body, FORM_BYTES)).await {
         Ok(Ok(bytes)) => Ok(fields(&bytes)),
-        Ok(Err(_)) => Err(problem(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.")),
-        Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "The form did not come.")),
+        Ok(Err(_)) => Err((StatusCode::PAYLOAD_TOO_LARGE, "The form is too large.")),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "The form did not come.")),
     }
 }
 

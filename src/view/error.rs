@@ -67,14 +67,26 @@ pub enum ViewError {
     },
     /// The run.
     #[error(transparent)]
-    Rounds(#[from] RoundsError),
+    Rounds(Box<RoundsError>),
     /// The sweep.
     #[error(transparent)]
-    Scoring(#[from] ScoringError),
+    Scoring(Box<ScoringError>),
     /// The score table.
     #[error(transparent)]
     Scores(#[from] ScoreError),
     /// Writing.
     #[error(transparent)]
     Durable(#[from] DurableError),
+}
+
+impl From<RoundsError> for ViewError {
+    fn from(error: RoundsError) -> ViewError {
+        ViewError::Rounds(Box::new(error))
+    }
+}
+
+impl From<ScoringError> for ViewError {
+    fn from(error: ScoringError) -> ViewError {
+        ViewError::Scoring(Box::new(error))
+    }
 }

@@ -4,6 +4,9 @@
 
 #[path = "../score_pool/digits.rs"]
 #[allow(dead_code, reason = "shared with tests that write whole digits")]
+#[path = "../view/client.rs"]
+#[allow(dead_code, reason = "it is of the tests of pages too")]
+mod client;
 mod digits;
 
 #[path = "../solvers/dense.rs"]

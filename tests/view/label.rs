@@ -108,17 +108,18 @@ impl Drop for Started {
 
 /// `isal view out` as a program, and the address that it prints.
 fn program(place: &Place) -> (Started, String) {
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("isal"))
+    let child = Command::new(assert_cmd::cargo::cargo_bin!("isal"))
         .current_dir(place.path("."))
         .args(["view", "out", "--port", "0", "--json", "-q"])
         .stdout(Stdio::piped())
         .spawn()
         .expect("started");
+    let mut started = Started(child);
     let mut text = String::new();
-    for line in BufReader::new(child.stdout.as_mut().expect("a pipe")).lines() {
+    for line in BufReader::new(started.0.stdout.as_mut().expect("a pipe")).lines() {
         text.push_str(&line.expect("text"));
         if let Ok(said) = serde_json::from_str::<serde_json::Value>(&text) {
-            return (Started(child), said["url"].as_str().expect("an address").to_owned());
+            return (started, said["url"].as_str().expect("an address").to_owned());
         }
     }
     panic!("it ended: {text}");
@@ -128,12 +129,12 @@ fn program(place: &Place) -> (Started, String) {
 fn a_label_that_was_answered_survives_a_kill_and_only_one_server_writes() {
     let place = scored("margin");
     let ids = selected(&place);
-    for at in 0..6 {
+    for (at, id) in ids.iter().enumerate().take(6) {
         let (mut killed, url) = program(&place);
         let client = Client::open(&url);
         let text = client.get("/label").text();
         assert!(text.contains(&format!("{at} of 20 images have a label")), "{text}");
-        assert_eq!(say(&client, at + 1, &ids[at], ("label", &(at % 10).to_string())).0, 303);
+        assert_eq!(say(&client, at + 1, id, ("label", &at.to_string())).0, 303);
         let _ = killed.0.kill();
         let _ = killed.0.wait();
     }

@@ -7,5 +7,6 @@ mod place;
 mod client;
 mod guarded;
 mod label;
+mod million;
 mod pool;
 mod run;
