@@ -4,14 +4,15 @@
 
 #[path = "../score_pool/digits.rs"]
 #[allow(dead_code, reason = "shared with tests that write whole digits")]
-#[path = "../view/client.rs"]
-#[allow(dead_code, reason = "it is of the tests of pages too")]
-mod client;
 mod digits;
 
 #[path = "../solvers/dense.rs"]
 #[allow(dead_code, reason = "shared with tests of the solvers")]
 mod dense;
+
+#[path = "../view/client.rs"]
+#[allow(dead_code, reason = "it is of the tests of pages too")]
+mod client;
 
 mod compose;
 mod detector;

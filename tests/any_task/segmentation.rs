@@ -62,7 +62,10 @@ fn a_pool_is_scored_and_the_report_draws_what_is_believed_over_the_images() {
     let drawn = shown(&address);
     let differing = drawn.pixels().zip(picture.pixels()).filter(|(a, b)| a != b).count();
     // The last digits of a batch of one may decide a pixel between two classes otherwise.
-    assert!(drawn.dimensions() == (SIDE, SIDE) && differing * 100 <= picture.pixels().len(), "{differing} pixels differ");
+    assert!(
+        drawn.dimensions() == (SIDE, SIDE) && differing * 100 <= picture.pixels().len(),
+        "{differing} pixels differ"
+    );
     let alone = shown(&address.replace("&drawn=1", ""));
     assert!(alone.pixels().all(|pixel| pixel.0[0] == pixel.0[1] && pixel.0[1] == pixel.0[2]), "grey");
     let page = client.get("/label").text();
