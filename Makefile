@@ -80,7 +80,9 @@ test-label-studio: plugin ## a real Label Studio on loopback takes our tasks, an
 
 test-browser: plugin ## pages in a real Chromium, by Playwright (an environment of its own, 700 MB where there is no Chromium)
 	toolchain/browser
+	exporters/web/vendor
 	.toolchain/browser/venv/bin/python tests/browser/view.py $(ISAL)
+	.toolchain/browser/venv/bin/python tests/browser/web.py $(ISAL)
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing

