@@ -6,7 +6,7 @@ ISAL := target/release/isal
 OUT ?= out/demo
 
 .PHONY: help setup build plugin demo demo-rounds check test test-all test-clients load-clients test-deploy test-label-studio test-browser
-.PHONY: peers bless models fixtures fuzz clean
+.PHONY: peers bless runtimes models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -86,6 +86,12 @@ test-browser: plugin ## pages in a real Chromium, by Playwright (an environment 
 
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing
+
+runtimes: plugin ## influence graphs in other runtimes (docs/runtimes.md), in an environment of its own (2 GB; npm, some minutes to build)
+	python3 -m venv .toolchain/runtimes/venv && .toolchain/runtimes/venv/bin/pip install --quiet -r tests/runtimes/requirements.txt
+	cp tests/runtimes/node/package.json .toolchain/runtimes && cd .toolchain/runtimes && npm install --silent --ignore-scripts
+	for crate in tract rten; do CARGO_TARGET_DIR=.toolchain/runtimes/target cargo build --release --locked --manifest-path tests/runtimes/$$crate/Cargo.toml; done
+	.toolchain/runtimes/venv/bin/python tests/runtimes/measure.py $(ISAL)
 
 models: setup ## measure the models that others made (docs/MODELS.md); fetches some
 	@toolchain/setup conformance

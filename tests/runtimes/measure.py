@@ -116,7 +116,7 @@ def reason(text):
     """What a runtime says that it cannot do, in a line."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith(("at ", "node:"))]
     wanted = [line for line in lines if re.search(r"error|unsupported|unimplemented|failed|not |no ", line, re.I)] or lines
-    return " ".join((wanted or ["no reason"])[-1].replace("|", "/").replace(str(HOME), "").split())[:200]
+    return " ".join((wanted or ["no reason"])[-1].replace("|", "/").replace(str(HOME), "").split())[:240]
 
 
 def locked(name):
@@ -172,19 +172,21 @@ def measured(place):
 
 TEXT = """# Influence graphs in other runtimes
 
-`make runtimes` writes this page: both forms of the influence graphs of {networks} of the zoo, trained for a short while on real
-digits, over {images} images. An influence graph is an ordinary ONNX model (opset {opset}); what is measured is whether a runtime takes it, and
-what it makes of the last digits. Held against ONNX Runtime's Python package, on {machine}.
+`make runtimes` writes this page: both forms of the influence graphs of {networks}, trained for a short while on real digits, over
+{images} images. An influence graph is an ordinary ONNX model (here of opset {opset}). What is measured is whether a runtime takes it, and how far
+its influences are from those of ONNX Runtime's Python package; on {machine}.
 
-Each cell: the largest deviation of an influence, as a share of the largest influence; then Spearman's rank correlation. A paired graph
-divides the difference of two nearly equal float32 numbers by a small step, so that every runtime has another rounding in it; the tangent
-graph has no step. Where ranks are what is wanted, both do; where a runtime is not ONNX Runtime, the tangent form is the surer one.
+Each cell: the largest deviation as a share of the largest influence, then Spearman's rank correlation. A paired graph divides the
+difference of two nearly equal float32 numbers by a small step, so that every runtime has a rounding of its own in it; a tangent graph has
+no step. Another runtime than ONNX Runtime gives closer numbers in the tangent form.
 
 {tables}
-{cannot}
-OpenVINO is asked for float32 (`INFERENCE_PRECISION_HINT`), which is not its default on every processor: in bfloat16 the paired form is
-noise. ONNX Runtime Web is its WebAssembly with one thread, in Node.js; in Chromium it gives the same ([exporters/web](../exporters/web)).
-`make runtimes` fails where a runtime that takes a graph ranks the images otherwise (under {paired} for paired, {tangent} for tangent).
+{cannot}- burn makes Rust source of a graph when a program is built, instead of loading it: not measured.
+
+OpenVINO is asked for float32 (`INFERENCE_PRECISION_HINT`), which is not its default on every processor. ONNX Runtime Web runs as
+WebAssembly with one thread, here in Node.js; `make test-browser` holds it against `isal score pool` in Chromium
+([exporters/web](../exporters/web)). `make runtimes` fails where a runtime that takes a graph ranks the images otherwise (under {paired} for
+paired, {tangent} for tangent).
 """
 
 
@@ -200,18 +202,18 @@ def page(rows):
         for name, number, _ in RUNTIMES:
             cells = [cell(row) for network in networks for row in rows if row[:3] == (network, form, name)]
             tables += f"| {name} | {number} | {' | '.join(cells)} |\n"
-        tables += "\n"
+        tables += "\n" if form != FORMS[-1] else ""
     reasons = {}
     for network, form, name, deviation, _, why in rows:
         if deviation is None:
             reasons.setdefault((name, why), []).append(f"{network} {form}")
     cannot = "".join(f"- {name}, {', '.join(which)}: `{why}`\n" for (name, why), which in reasons.items())
-    cannot = f"## What each cannot do\n\n{cannot}\n" if cannot else ""
+    cannot = f"## What each cannot do\n\n{cannot}"
     cpu = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     machine = cpu.group(1) if cpu else "one machine"
     from onnx import load
     opset = max(entry.version for entry in load(GRAPH).opset_import if entry.domain in ("", "ai.onnx"))
-    return TEXT.format(networks=len(networks), images=IMAGES, opset=opset, machine=machine, tables=tables.rstrip(), cannot=cannot, **LEAST)
+    return TEXT.format(networks=f"{', '.join(networks[:-1])} and {networks[-1]}", images=IMAGES, opset=opset, machine=machine, tables=tables, cannot=cannot, **LEAST)
 
 
 with tempfile.TemporaryDirectory() as folder:

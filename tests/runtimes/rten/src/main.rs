@@ -9,7 +9,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
     let shape: Vec<usize> = arguments[3].split(',').map(str::parse).collect::<Result<_, _>>()?;
     let bytes = std::fs::read(&arguments[2])?;
-    let values: Vec<f32> = bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
+    let values: Vec<f32> =
+        bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
     let model = Model::load_file(&arguments[1])?;
     let (input, output) = (model.input_ids()[0], model.node_id("influence")?);
     let images = Tensor::from_data(&shape[..], values);
