@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tables that are held at a time: of a person who compares two rounds.
 const HELD: usize = 2;
+/// Signs of an answer to a form.
+const SAID: usize = 600;
 
 /// Everything that pages are made of.
 #[derive(Debug)]
@@ -184,7 +186,7 @@ impl Site {
     pub(super) fn label(&self, fields: &Fields) -> Result<Answer, ViewError> {
         let labels = self.labels()?;
         let at = field(fields, "at").and_then(|text| text.parse::<usize>().ok());
-        let said = field(fields, "said").map(|said| said.chars().take(4_000).collect::<String>());
+        let said = field(fields, "said").map(|said| said.chars().take(SAID).collect::<String>());
         let table = match &labels.offer {
             Ok(offer) => match offer.round {
                 None => self.table(0).ok(),
@@ -218,9 +220,11 @@ impl Site {
             // The page is of another list: what was seen is not what would be labelled.
             return Err(ViewError::Label { reason: "the list has changed since: open it again".to_owned() });
         }
+        // Before the label: with one, the image may be none of the query any more, and nothing comes after it.
+        let after = self.back(fields, &labels, None)?;
         labels.say(&item, say, self.pool())?;
         if !on_list {
-            return Ok(Answer::GoTo(self.back(fields, &labels, None)?));
+            return Ok(Answer::GoTo(after));
         }
         let from = field(fields, "at").and_then(|at| at.parse::<usize>().ok()).unwrap_or(1);
         Ok(Answer::GoTo(format!("/label?at={}", labels.next(from - 1) + 1)))
@@ -269,9 +273,10 @@ impl Site {
                 };
                 format!("The run took {} labels, and {} changed; {next}.", imported.added, imported.changed)
             }
-            Err(ViewError::Label { reason }) => reason,
-            Err(error) => return Err(error),
+            Err(error) => crate::error_chain::in_one_line(&error),
         };
+        // It has to go into an address.
+        let said: String = said.chars().take(SAID).collect();
         let said: String = form_urlencoded::byte_serialize(said.as_bytes()).collect();
         Ok(Answer::GoTo(format!("/label?said={said}")))
     }

@@ -75,9 +75,18 @@ fn labels_go_into_a_list_that_every_command_takes() {
     let labelled = client.get("/pool?labelled=yes").between("<span class=\"id\">", "</span></figcaption>");
     assert_eq!(labelled.len(), 4, "with the one to leave out");
 
+    // Where the query is of images without a label, the next one comes all the same.
+    let links = client.get("/pool?labelled=no").between("<a href=\"/image?", "\"");
+    let page = client.get(&format!("/image?{}", links[0].replace("&amp;", "&")));
+    let row = page.between("name=\"row\" value=\"", "\"")[0].clone();
+    let id = page.between("name=\"id\" value=\"", "\"")[0].clone();
+    let answer = client.post("/label", &[("row", &row), ("id", &id), ("labelled", "no"), ("label", "5")]);
+    assert_eq!(answer.headers["location"], format!("/image?{}", links[1].replace("&amp;", "&")));
+    let undo = || client.post("/label", &[("at", "1"), ("do", "undo")]).headers["location"].clone();
+    undo();
+
     // Undone, the last first; a label that was changed becomes what it was.
     assert_eq!(say(&client, 1, &ids[0], ("label", "1")).0, 303);
-    let undo = || client.post("/label", &[("at", "1"), ("do", "undo")]).headers["location"].clone();
     assert_eq!(undo(), "/label?at=1");
     assert!(lines(&place, "out/view/labels.csv").contains(&(ids[0].clone(), "7".to_owned())));
     undo();
