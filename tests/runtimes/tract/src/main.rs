@@ -9,16 +9,17 @@ fn main() -> TractResult<()> {
     let bytes = std::fs::read(&arguments[2])?;
     let values: Vec<f32> =
         bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect();
-    let model = onnx()
-        .model_for_path(&arguments[1])?
-        .with_output_names(["influence"])?
-        .with_input_fact(0, f32::fact(&shape).into())?
-        .into_optimized()?
-        .into_runnable()?;
+    // The shapes that a graph declares have a symbol for the batch, which would not be that of the images here.
+    let reader = onnx().with_ignore_output_shapes(true).with_ignore_value_info(true);
+    let mut model = reader.model_for_path(&arguments[1])?;
+    let outputs = model.output_outlets()?.to_vec();
+    let influence = outputs.into_iter().find(|outlet| model.outlet_label(*outlet) == Some("influence"));
+    model.select_output_outlets(&[influence.expect("an output of influences")])?;
+    let model = model.with_input_fact(0, f32::fact(&shape).into())?.into_optimized()?.into_runnable()?;
     let outputs = model.run(tvec!(Tensor::from_shape(&shape, &values)?.into()))?;
     let influences = outputs[0].cast_to::<f32>()?;
-    let bytes: Vec<u8> =
-        influences.try_as_plain()?.as_slice::<f32>()?.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let influences = influences.to_plain_array_view::<f32>()?;
+    let bytes: Vec<u8> = influences.iter().flat_map(|value| value.to_le_bytes()).collect();
     std::io::stdout().write_all(&bytes)?;
     Ok(())
 }
