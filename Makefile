@@ -5,8 +5,8 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients test-harvest load-clients test-coco test-deploy test-label-studio test-yolo
-.PHONY: peers bless models fixtures fuzz clean
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients test-harvest load-clients test-coco test-deploy test-label-studio test-yolo test-browser
+.PHONY: peers bless runtimes models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -97,8 +97,20 @@ test-coco: ## figures of detections against pycocotools, in an environment of it
 	python3 -m venv .toolchain/coco && .toolchain/coco/bin/pip install --quiet pycocotools==2.0.11 numpy
 	cargo test --release -p isal --test detection -- --ignored figures
 
+test-browser: plugin ## pages in a real Chromium, by Playwright (an environment of its own, 700 MB where there is no Chromium)
+	toolchain/browser
+	exporters/web/vendor
+	.toolchain/browser/venv/bin/python tests/browser/view.py $(ISAL)
+	.toolchain/browser/venv/bin/python tests/browser/web.py $(ISAL)
+
 bless: setup ## rewrite the list of operators the plugin computes (plugins/tch/ops.txt); docs/MODELS.md: `make models`
 	ISAL_BLESS=1 cargo test --release -p isal-plugin-tch --lib ops::listing
+
+runtimes: plugin ## influence graphs in other runtimes (docs/runtimes.md), in an environment of its own (2 GB; npm, some minutes to build)
+	python3 -m venv .toolchain/runtimes/venv && .toolchain/runtimes/venv/bin/pip install --quiet -r tests/runtimes/requirements.txt
+	cp tests/runtimes/node/package.json .toolchain/runtimes && cd .toolchain/runtimes && npm install --silent --ignore-scripts
+	for crate in tract rten; do CARGO_TARGET_DIR=.toolchain/runtimes/target cargo build --release --locked --manifest-path tests/runtimes/$$crate/Cargo.toml; done
+	.toolchain/runtimes/venv/bin/python tests/runtimes/measure.py $(ISAL)
 
 models: setup ## measure the models that others made (docs/MODELS.md); fetches some
 	@toolchain/setup conformance

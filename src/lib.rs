@@ -36,3 +36,4 @@ pub mod study;
 pub mod sweep;
 pub mod task;
 pub mod train;
+pub mod view;

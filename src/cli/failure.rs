@@ -22,6 +22,7 @@ use crate::study::StudyError;
 use crate::sweep::SweepError;
 use crate::task::{ModelError, TaskError};
 use crate::train::TrainError;
+use crate::view::ViewError;
 use isal_plugin_abi::Status;
 use std::process::ExitCode;
 
@@ -190,6 +191,14 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     if let Some(ClassifierError::Network(e)) = cause.downcast_ref() {
         return Some(e);
     }
+    if let Some(view) = cause.downcast_ref::<ViewError>() {
+        return Some(match view {
+            ViewError::Rounds(e) => e.as_ref(),
+            ViewError::Scoring(e) => e.as_ref(),
+            ViewError::Scores(e) => e,
+            _ => return None,
+        });
+    }
     match cause.downcast_ref::<TrainError>()? {
         TrainError::Model(e) => Some(e),
         TrainError::Annotation(e) => Some(e),
@@ -210,11 +219,11 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let scoring = |e: &ScoringError| {
         use ScoringError::{CurvatureOfPool, NeedsModel, NoClassScores, NoFeatures, NoReference};
-        use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph};
+        use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph, NotScored};
         let alone = matches!(e, NoGradient { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. });
         alone
             || matches!(e, CurvatureOfPool { .. } | NeedsModel { .. } | NoClassScores { .. } | NoFeatures { .. })
-            || matches!(e, NoReference { .. })
+            || matches!(e, NoReference { .. } | NotScored { .. })
             || matches!(e, ScoringError::Joint { source, .. } if *source != JointError::Interrupted)
     };
     let training = |e: &TrainError| {
@@ -280,6 +289,10 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
             e => !matches!(e, ServeError::Listen { .. } | ServeError::Threads(_)),
         })
         || cause.downcast_ref::<HarvestError>().is_some_and(|e| !e.is_failure())
+        || matches!(
+            cause.downcast_ref(),
+            Some(ViewError::Neither { .. } | ViewError::Pool { .. } | ViewError::Labels { .. })
+        )
         || cause.is::<RepositoryError>()
         || cause.downcast_ref::<CompareError>().is_some_and(comparing)
         || cause.downcast_ref::<TrainError>().is_some_and(training)

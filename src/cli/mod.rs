@@ -32,6 +32,7 @@ mod study;
 mod task;
 mod to_label;
 mod train;
+mod view;
 
 pub use failure::{BadRequest, Interrupted, Outcome};
 
@@ -109,6 +110,8 @@ enum Command {
     /// Look at what a server kept for labelling, take it out, or empty it
     #[command(subcommand)]
     Harvest(harvest::Command),
+    /// Look at a run or at scores in the browser, and label images
+    View(view::Options),
     /// Take labels that people gave into a run, or show which are missing
     #[command(subcommand)]
     Label(label::Command),
@@ -185,6 +188,7 @@ pub fn main() -> ExitCode {
         Command::Audit(options) => audit::run(&options, &context),
         Command::Serve(options) => serve::run(&options, &context),
         Command::Harvest(command) => harvest::run(&command, &context),
+        Command::View(options) => view::run(&options, &context),
         Command::Label(command) => label::run(&command, &context),
         Command::Data(command) => data::run(&command, &context),
         Command::Export(command) => export::run(&command, &context),

@@ -144,7 +144,7 @@ impl Source for Files {
 }
 
 /// Reads and decodes one image file; `id` is for messages.
-fn load_file(path: &Path, id: impl Fn() -> String, decoding: &Decoding) -> Result<Image, DataError> {
+pub(crate) fn load_file(path: &Path, id: impl Fn() -> String, decoding: &Decoding) -> Result<Image, DataError> {
     let limits = &decoding.limits;
     let failed = |source| DataError::Decode { id: id(), source };
     let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;

@@ -43,6 +43,7 @@ mod source;
 mod split;
 mod stamp;
 mod svhn;
+mod thumbnail;
 mod tiff_palette;
 mod tiff_tags;
 
@@ -57,11 +58,13 @@ pub use decode::{DecodeError, Decoding, Limits, decode, decode_as};
 pub use error::{DataError, Found, TableProblem};
 pub use export::{Division, ExportError, Exported, export_folder};
 pub(crate) use export::{plain, png};
+pub(crate) use files::load_file;
 pub use image::{Image, ImageShapeError};
 pub use isal_exporters::pickle::PickleError;
 pub use loader::{Batch, Loader, LoaderOptions, Order, Skipped};
 pub use mask::{Mask, MaskError, nearest};
 pub use matlab::MatlabError;
+pub(crate) use names::Names;
 pub use open::{OpenOptions, open};
 pub use pixels::SpoolError;
 pub use preprocess::{
@@ -72,3 +75,4 @@ pub use resample::Filter;
 pub(crate) use seeded::Seeded;
 pub use source::Source;
 pub use split::{HoldOut, Labelled, OnOverlap, Pool, Reference, Role, Served, Split, SplitError, Test};
+pub(crate) use thumbnail::{as_png, packed, rgb, within};

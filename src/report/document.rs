@@ -2,7 +2,8 @@
 
 use super::Summary;
 
-const STYLE: &str = "\
+/// The look of the house.
+pub(crate) const STYLE: &str = "\
 :root{color-scheme:light dark;--text:#1b1f24;--back:#fff;--soft:#57606a;--line:#d0d7de;--panel:#f6f8fa;--pool:#b6c2cf;--chosen:#bc4c00;--warn:#fff8e1;--edge:#d4a72c}\
 @media(prefers-color-scheme:dark){:root{--text:#e6edf3;--back:#0d1117;--soft:#9198a1;--line:#30363d;--panel:#161b22;--pool:#57606a;--chosen:#f0883e;--warn:#2b2410;--edge:#9e6a03}}\
 body{font:16px/1.55 system-ui,sans-serif;max-width:70rem;margin:2.5rem auto;padding:0 1.25rem;color:var(--text);background:var(--back)}\

@@ -75,7 +75,8 @@ impl Histogram {
         count(self.range, value, &mut self.selected);
     }
 
-    pub(super) fn svg(&self) -> String {
+    /// The picture; empty where no value is finite.
+    pub fn svg(&self) -> String {
         self.range.map_or_else(String::new, |(low, high)| svg(low, high, &self.pool, &self.selected))
     }
 }

@@ -10,7 +10,7 @@ mod histogram;
 mod summary;
 
 pub use curve::{Curve, Line};
-pub(crate) use document::{escape, opening, prose, sentences};
+pub(crate) use document::{STYLE, escape, opening, prose, sentences};
 pub use histogram::{Extent, Histogram};
 pub use summary::{Summary, figure, grouped};
 

@@ -22,7 +22,8 @@ mod training;
 pub use config::{Amount, DataPart, Keep, LabelsPart, OracleKind, OraclePart, OutputPart, RunConfig};
 pub use error::RoundsError;
 pub use oracle::{
-    Conflict, ImportOptions, Imported, LabelStatus, Refused, UnknownLabel, Waiting, import_labels, label_status,
+    Conflict, ImportOptions, Imported, LabelList, LabelStatus, Refused, UnknownLabel, Waiting, import_labels,
+    label_list, label_status,
 };
 pub use recorded::{Recorded, recorded};
 pub use setting::{Setting, SettingError};
@@ -114,7 +115,7 @@ fn describe(ended: &Round, rounds: usize) -> String {
 }
 
 /// Labels against what they were worth, as SVG.
-fn picture(run: &Run) -> String {
+pub(crate) fn picture(run: &Run) -> String {
     let point = |round: &Round| match round.test_accuracy {
         Some(accuracy) => Some((round.labeled as f64, 100.0 * accuracy)),
         None => Some((round.labeled as f64, round.test_loss?)),

@@ -2,7 +2,7 @@
 
 use super::state::{self, Layout};
 use super::{Identity, RoundsError, Run};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a folder says of its run.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,13 @@ impl Recorded {
     /// Whether every round has ended.
     pub fn is_finished(&self) -> bool {
         self.run.ended.len() >= self.run.rounds
+    }
+}
+
+impl Recorded {
+    /// Where the scores lie by which a round selected for the next one.
+    pub fn scored(folder: &Path, round: usize) -> PathBuf {
+        Layout(folder).scored(round)
     }
 }
 

@@ -237,6 +237,11 @@ impl Values {
         values
     }
 
+    /// Whether they are numbers to reckon with.
+    pub(super) fn are_numbers(&self) -> bool {
+        matches!(self.data, Data::Double(_) | Data::U32(_))
+    }
+
     pub(super) fn clear(&mut self) {
         self.levels.clear();
         match &mut self.data {
@@ -266,6 +271,36 @@ impl Values {
             _ => return Err(ParquetError::General("a column is of another type than its file says".to_owned())),
         };
         Ok(rows)
+    }
+
+    /// Passes over the next `most` rows of a column.
+    pub(super) fn skip(column: &mut ColumnReader, most: usize) -> Result<usize, ParquetError> {
+        match column {
+            ColumnReader::ByteArrayColumnReader(column) => column.skip_records(most),
+            ColumnReader::DoubleColumnReader(column) => column.skip_records(most),
+            ColumnReader::Int32ColumnReader(column) => column.skip_records(most),
+            ColumnReader::Int64ColumnReader(column) => column.skip_records(most),
+            _ => Err(ParquetError::General("a column is of another type than its file says".to_owned())),
+        }
+    }
+
+    /// Calls `visit` with the number of every row: NaN where there is none, or where it is not known.
+    pub(super) fn each_number(&self, mut visit: impl FnMut(f64)) {
+        let mut numbers: Box<dyn Iterator<Item = f64>> = match &self.data {
+            Data::Double(values) => Box::new(values.iter().copied()),
+            Data::U32(values) => Box::new(values.iter().map(|value| match value.cast_unsigned() {
+                UNKNOWN => f64::NAN,
+                whole => f64::from(whole),
+            })),
+            Data::Text(_) | Data::U64(_) => Box::new(std::iter::empty()),
+        };
+        if !self.optional {
+            numbers.for_each(visit);
+            return;
+        }
+        self.levels
+            .iter()
+            .for_each(|level| visit(if *level == 0 { f64::NAN } else { numbers.next().unwrap_or(f64::NAN) }));
     }
 
     /// Writes all of them.

@@ -1,6 +1,6 @@
 //! Score rows, wherever they are.
 
-use super::columns::{CONTENT, Data, INFLUENCE};
+use super::columns::{CONTENT, Data, ID, INFLUENCE};
 use super::table_file::CHUNK;
 use super::{BeliefColumn, ScoreError, ScoreRow, Stored};
 use crate::data::Content;
@@ -82,6 +82,26 @@ impl<'a> Rows<'a> {
                 while column.read(CHUNK, &mut values)? > 0 {
                     if let Data::Double(influences) = &values.data {
                         influences.iter().copied().for_each(&mut visit);
+                    }
+                    values.clear();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with the id of every row.
+    ///
+    /// # Errors
+    /// [`ScoreError`] from the files.
+    pub fn ids(self, mut visit: impl FnMut(&str)) -> Result<(), ScoreError> {
+        match self {
+            Rows::Memory(_, rows) => rows.iter().for_each(|row| visit(&row.id)),
+            Rows::Files(stored) => {
+                let Some((mut column, mut values)) = stored.column(ID) else { return Ok(()) };
+                while column.read(CHUNK, &mut values)? > 0 {
+                    if let Data::Text(ids) = &values.data {
+                        ids.iter().for_each(|id| visit(id.as_utf8().unwrap_or_default()));
                     }
                     values.clear();
                 }

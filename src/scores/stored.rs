@@ -1,8 +1,8 @@
 //! Score rows that lie in Parquet files: gone through piece by piece, as often as is asked, and never in memory all at once.
 
 use super::columns::{Values, columns};
-use super::table_file::{Chunks, Column, TableFile};
-use super::{BeliefColumn, ScoreError};
+use super::table_file::{CHUNK, Chunks, Column, TableFile};
+use super::{BeliefColumn, ScoreError, ScoreRow};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,40 @@ impl Stored {
         self.rows == 0
     }
 
+    /// One row, by its place among all; `None` past the end. Of the other rows of its group little more than the sizes of pages
+    /// is read.
+    ///
+    /// # Errors
+    /// [`ScoreError`] from the files.
+    pub fn row(&self, place: usize) -> Result<Option<ScoreRow>, ScoreError> {
+        let mut before = 0;
+        for path in &self.files {
+            let file = TableFile::open(path)?;
+            match place - before {
+                within if within < file.rows() => return file.row(within).map(Some),
+                _ => before += file.rows(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The numbers of a column, one a row: NaN where there is none, or where it is not known. `None` where no column of numbers
+    /// is called so.
+    ///
+    /// # Errors
+    /// [`ScoreError`] from the files.
+    pub fn numbers(&self, name: &str) -> Result<Option<Vec<f64>>, ScoreError> {
+        let Some((mut column, mut values)) = self.column(name).filter(|(_, values)| values.are_numbers()) else {
+            return Ok(None);
+        };
+        let mut numbers = Vec::with_capacity(self.rows);
+        while column.read(CHUNK, &mut values)? > 0 {
+            values.each_number(|number| numbers.push(number));
+            values.clear();
+        }
+        Ok(Some(numbers))
+    }
+
     pub(super) fn chunks(&self) -> Chunks<'_> {
         Chunks::of(&self.files, &self.columns, self.rows)
     }
@@ -69,7 +103,7 @@ impl Stored {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Rows, SameAs, ScoreFormat, ScoreRow, ScoreTable, write};
+    use super::super::{Rows, SameAs, ScoreFormat, ScoreTable, write};
     use super::*;
     use crate::data::Content;
 
@@ -167,6 +201,28 @@ mod tests {
         });
         assert_eq!((found.expect("read"), seen), (true, 2_001));
         assert!(!view.any(|row| row.id.is_empty()).expect("read"));
+    }
+
+    #[test]
+    fn single_rows_and_single_columns_are_those_of_a_whole_pass() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // Several row groups in one file, and an empty file before the last.
+        let rows = rows(140_000);
+        let stored = stored(folder.path(), &rows, &[139_000, 0, 1_000]);
+        for place in [0, 1, 1_023, 1_024, 65_535, 65_536, 138_999, 139_000, 139_999] {
+            let row = stored.row(place).expect("read").expect("a row");
+            let bits = |row: &ScoreRow| format!("{row:?}");
+            assert_eq!(bits(&row), bits(&rows[place]), "{place}");
+        }
+        assert_eq!(stored.row(140_000).expect("read"), None);
+        let column = |name: &str| stored.numbers(name).expect("read").expect("a column");
+        let same = |found: Vec<f64>, expected: Vec<f64>| {
+            assert!(found.iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())));
+        };
+        same(column("influence"), rows.iter().map(|row| row.influence.unwrap_or(f64::NAN)).collect());
+        same(column("pseudo_label"), rows.iter().map(|row| row.beliefs[0]).collect());
+        same(column("entropy"), rows.iter().map(|row| row.beliefs[2]).collect());
+        assert_eq!((stored.numbers("id").expect("read"), stored.numbers("size").expect("read")), (None, None));
     }
 
     #[test]

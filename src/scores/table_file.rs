@@ -90,6 +90,33 @@ impl TableFile {
         pairs.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect()
     }
 
+    /// The row at a place of the file.
+    pub(super) fn row(&self, place: usize) -> Result<ScoreRow, ScoreError> {
+        let failed = |source| ScoreError::Parquet { path: self.path.clone(), source };
+        let lost = || failed(ParquetError::General(format!("no row {place}")));
+        let (mut group, mut within) = (0, place);
+        loop {
+            let rows = self.reader.metadata().row_groups().get(group).ok_or_else(lost)?.num_rows();
+            let rows = usize::try_from(rows).map_err(|_| lost())?;
+            if within < rows {
+                break;
+            }
+            (group, within) = (group + 1, within - rows);
+        }
+        let mut rows = [ScoreRow::default()];
+        for (place, spec) in columns(&self.beliefs).iter().enumerate() {
+            let (mut column, mut values) = (self.column(group, place)?, Values::none(spec));
+            let skipped = Values::skip(&mut column, within).map_err(failed)?;
+            let read = values.read(&mut column, 1).map_err(failed)?;
+            if (skipped, read) != (within, 1) {
+                return Err(lost());
+            }
+            values.put(spec, &mut rows).map_err(failed)?;
+        }
+        let [row] = rows;
+        Ok(row)
+    }
+
     /// The column at `place` of the table's in a row group.
     fn column(&self, group: usize, place: usize) -> Result<ColumnReader, ScoreError> {
         let failed = |source| ScoreError::Parquet { path: self.path.clone(), source };

@@ -8,7 +8,7 @@ use super::engines::describe_vector;
 use super::prepared::{Prepared, TASK, provenance, recipe_text};
 use super::{ScoreOptions, ScoringError};
 use crate::data::Recipe;
-use crate::families::{self, Setting};
+use crate::families::{self, Family, Setting};
 use crate::influence::SolvedVector;
 use crate::influence_graph::PREPROCESSING_INSIDE;
 use crate::network::{Network, NetworkError};
@@ -16,6 +16,7 @@ use crate::task::Task;
 use isal_onnx::influence::{InfluenceMetadata, PSEUDO_LABEL, decoded_as};
 use isal_onnx::{Model, ValueInfo};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What an influence graph of this model and vector is to carry. Stored in the *model*, whose metadata every graph built
 /// from it keeps.
@@ -34,7 +35,7 @@ pub(super) fn holds(found: &InfluenceMetadata, wanted: &InfluenceMetadata) -> bo
     compared.iter().all(|key| found.get(key).is_some() && found.get(key) == wanted.get(key))
 }
 
-/// An influence graph, read.
+/// An influence graph, read, for these options.
 pub(super) struct Carried {
     pub(super) prepared: Prepared,
     pub(super) metadata: InfluenceMetadata,
@@ -44,8 +45,36 @@ impl Carried {
     /// Reads an influence graph and all that it carries.
     ///
     /// # Errors
-    /// [`ScoringError::NotAnInfluenceGraph`] with what is missing or contradicts itself.
+    /// As [`Contents::read`].
     pub(super) fn read(path: &Path, options: &ScoreOptions) -> Result<Carried, ScoringError> {
+        let Contents { network, recipe, preprocessing, family, classes, task, metadata } = Contents::read(path)?;
+        let source = ("influence graph", path.display().to_string());
+        let provenance = provenance(source, &network, &task, &preprocessing, options);
+        Ok(Carried { prepared: Prepared { network, recipe, family, classes, provenance }, metadata })
+    }
+}
+
+/// What an influence graph carries.
+pub(super) struct Contents {
+    pub(super) network: Network,
+    pub(super) recipe: Recipe,
+    /// The recipe as the graph has it.
+    preprocessing: String,
+    /// How beliefs are shown.
+    pub(super) family: Arc<dyn Family>,
+    /// Names of the classes.
+    pub(super) classes: Vec<String>,
+    /// The task, in a line.
+    pub(super) task: String,
+    pub(super) metadata: InfluenceMetadata,
+}
+
+impl Contents {
+    /// Reads an influence graph and all that it carries.
+    ///
+    /// # Errors
+    /// [`ScoringError::NotAnInfluenceGraph`] with what is missing or contradicts itself.
+    pub(super) fn read(path: &Path) -> Result<Contents, ScoringError> {
         let refused = |reason: String| ScoringError::NotAnInfluenceGraph { path: path.to_path_buf(), reason };
         let model = Model::read(path).map_err(|source| NetworkError::model(path, source))?;
         let metadata = InfluenceMetadata::of(&model).ok_or_else(|| {
@@ -73,15 +102,13 @@ impl Carried {
                     .to_owned(),
             ));
         }
-        let text = property("preprocessing")?;
-        let recipe: Recipe = serde_json::from_str(text)
+        let preprocessing = property("preprocessing")?.to_owned();
+        let recipe: Recipe = serde_json::from_str(&preprocessing)
             .map_err(|e| refused(format!("has a property `isal.influence.preprocessing` that is no recipe: {e}")))?;
         let resolved = network.recipe(&recipe.spelt_out(), Some(recipe.size))?;
         if resolved != recipe {
             return Err(refused("carries preprocessing that does not fit its own input".to_owned()));
         }
-        let source = ("influence graph", path.display().to_string());
-        let provenance = provenance(source, &network, &task, text, options);
         let believed = network.model.graph.outputs.iter().filter_map(|output| {
             let name = decoded_as(&output.name, PSEUDO_LABEL)?.to_owned();
             Some(ValueInfo { name, ..output.clone() })
@@ -104,6 +131,6 @@ impl Carried {
             recipe: recipe.clone(),
         };
         let family = families::of(families::named_in(&task), setting);
-        Ok(Carried { prepared: Prepared { network, recipe, family, classes, provenance }, metadata })
+        Ok(Contents { network, recipe, preprocessing, family, classes, task, metadata })
     }
 }

@@ -22,6 +22,14 @@ pub enum ScoringError {
     /// The model file, or a graph built from it.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A folder that no finished sweep left.
+    #[error("`{}` is no folder of scores: {reason}", folder.display())]
+    NotScored {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The strategy goes by labelled images.
     #[error("strategy `{strategy}` needs labelled images (`--labeled`): the images the model was trained on")]
     NoLabels {

@@ -1,21 +1,19 @@
 //! Slices of a pool that were scored apart, joined into the table that an unbroken sweep would have written.
 
+use super::folder::recorded_family;
 use super::outcome::{self, Outcome, Written};
-use super::prepared::{JPEG_LEAST_SIDE, TASK};
+use super::prepared::JPEG_LEAST_SIDE;
 use super::shard::{Shard, ShardFacts};
 use super::stages::{Scored, ScoredRows, scores_path};
 use super::tally::Tally;
 use super::{ScoringError, refuse_no_scores};
 use crate::data::{Dataset, OpenOptions};
 use crate::durable::FolderLock;
-use crate::families::{self, Family, Setting};
 use crate::observe::Observer;
 use crate::scores::{Rows, Stored};
 use crate::select::{Duplicates, StrategyOptions, select};
-use crate::task::SINGLE_LABEL;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Provenance that names a file where the slice was scored; machines may call the same file by other names.
 const NAMES: [&str; 2] = ["model", "influence graph"];
@@ -141,9 +139,10 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
     let path = scores_path(options.scores.as_deref(), &options.out)?;
     let scored = Scored::new(provenance, ScoredRows::Files(rows), path, skipped, None);
     scored.keep()?;
-    let family = family(&scored.provenance, &classes, &options.out)?;
-    let written =
-        Written { out: &options.out, pool: pool.as_ref(), classes: &classes, family: family.as_ref(), drawing: None };
+    let family = recorded_family(&scored.provenance, &classes, &options.out)?;
+    let pool_name = options.pool.as_ref().map_or(named, |path| path.display().to_string());
+    let (pool, pool_name, classes, family) = (pool.as_ref(), pool_name.as_str(), classes.as_slice(), family.as_ref());
+    let written = Written { out: &options.out, pool, pool_name, classes, family, drawing: None };
     outcome::write(&written, scored, tally, selection)
 }
 
@@ -225,22 +224,6 @@ fn joined(slices: Vec<Slice>) -> Joined {
         whole.skipped.extend(facts.skipped);
     }
     whole
-}
-
-/// How the beliefs of the slices are shown.
-fn family(
-    provenance: &IndexMap<String, String>,
-    classes: &[String],
-    path: &Path,
-) -> Result<Arc<dyn Family>, ScoringError> {
-    let line = |key: &str, otherwise| provenance.get(key).map_or(otherwise, String::as_str);
-    let recipe = serde_json::from_str(line("preprocessing", "")).map_err(|error| MergeError::NotAShard {
-        path: path.to_path_buf(),
-        reason: format!("its preprocessing is no recipe: {error}"),
-    })?;
-    let setting = Setting { annotations: Vec::new(), classes: classes.to_vec(), class_order: String::new(), recipe };
-    // Slices of earlier versions are of classifiers.
-    Ok(families::of(families::named_in(line(TASK, SINGLE_LABEL)), setting))
 }
 
 /// The pool for the thumbnails: the one given, or where it was, if it is still the same. It is decoded as it was scored.

@@ -13,6 +13,7 @@ mod embedding;
 mod engines;
 mod error;
 mod fit;
+mod folder;
 mod host;
 mod ihvp;
 mod joint;
@@ -21,6 +22,7 @@ mod labelled;
 mod merge;
 mod options;
 mod outcome;
+mod overlay;
 mod prepared;
 mod samples;
 mod shard;
@@ -33,11 +35,13 @@ mod wording;
 pub use curvature::{CurvatureImages, CurvatureOptions};
 pub use embedding::Features;
 pub use error::ScoringError;
+pub use folder::ScoredFolder;
 pub use ihvp::SolveKey;
 pub use labelled::labelled_influences;
 pub use merge::{MergeError, MergeOptions, merge};
 pub use options::{Engine, ModelSource, ReferenceSet, ScoreOptions, Source};
 pub use outcome::Outcome;
+pub use overlay::Overlay;
 pub use samples::{Annotated, Samples};
 pub use shard::Shard;
 pub use usable::NoneUsable;
@@ -90,6 +94,7 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     let written = Written {
         out: &options.out,
         pool: Some(options.pool.dataset()),
+        pool_name: &options.pool_name,
         classes: &prepared.classes,
         family: prepared.family.as_ref(),
         drawing: Some(&drawing),

@@ -4,7 +4,7 @@ use super::prepared::Prepared;
 use super::stages::Scored;
 use super::tally::Tally;
 use super::{ScoreOptions, ScoringError, Shard, wording};
-use crate::data::{Dataset, Image, Loader, LoaderOptions};
+use crate::data::{Dataset, Loader, LoaderOptions, as_png, rgb, within};
 use crate::durable;
 use crate::families::{Family, Fit};
 use crate::influence::Annotations;
@@ -14,7 +14,6 @@ use crate::scores::{SIGN, belief};
 use crate::select::{LeftOut, Selected, Selection};
 use crate::sweep::{Predictor, SweepTimes};
 use crate::task::Task;
-use image::{ExtendedColorType, ImageEncoder as _};
 use indexmap::IndexMap;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use std::collections::{HashMap, HashSet};
@@ -45,8 +44,11 @@ pub struct Outcome {
     pub left_out: Option<LeftOut>,
     /// Where the time of the sweep went; absent when every score was there already.
     pub times: Option<SweepTimes>,
+    /// The pool, where it was read from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PathBuf>,
     /// Names of the classes, in the order of the model's; empty where the task has none.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
     /// The images chosen; a shard chooses none.
     #[serde(skip)]
@@ -58,6 +60,8 @@ pub(super) struct Written<'a> {
     pub(super) out: &'a Path,
     /// The images, for thumbnails.
     pub(super) pool: Option<&'a Dataset>,
+    /// Where they are, as it was named.
+    pub(super) pool_name: &'a str,
     pub(super) classes: &'a [String],
     /// How beliefs are shown.
     pub(super) family: &'a dyn Family,
@@ -141,6 +145,8 @@ fn finish(
     let left_out = selection.as_ref().map(|selection| selection.left_out);
     let schema = "isal-run/1";
     let classes = written.classes.to_vec();
+    // Whoever reads the folder later may stand elsewhere.
+    let pool = std::path::absolute(written.pool_name).ok();
     let outcome = Outcome {
         schema,
         sign: SIGN,
@@ -151,6 +157,7 @@ fn finish(
         skipped,
         left_out,
         times,
+        pool,
         classes,
         selection,
     };
@@ -190,35 +197,9 @@ fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection,
             png: places.get(&chosen.id).and_then(|i| {
                 let image = rgb(&written.pool?.load(*i).ok()?)?;
                 let drawn = believed.get(i).and_then(|believed| written.family.overlay(&image, believed));
-                thumbnail(drawn.unwrap_or(image))
+                as_png(&within(drawn.unwrap_or(image), THUMBNAIL_SIDE))
             }),
         })
         .collect();
     Page { summary, pictures, histogram: tally.histogram, classes, provenance: scored.provenance.clone() }
-}
-
-/// The image in colour, without transparency.
-fn rgb(image: &Image) -> Option<image::RgbImage> {
-    let (width, height) = (u32::try_from(image.width()).ok()?, u32::try_from(image.height()).ok()?);
-    let colour = match image.channels() {
-        1 => image::DynamicImage::ImageLuma8(image::GrayImage::from_raw(width, height, image.pixels().to_vec())?),
-        3 => image::DynamicImage::ImageRgb8(image::RgbImage::from_raw(width, height, image.pixels().to_vec())?),
-        4 => image::DynamicImage::ImageRgba8(image::RgbaImage::from_raw(width, height, image.pixels().to_vec())?),
-        _ => return None,
-    };
-    Some(colour.into_rgb8())
-}
-
-/// The image as PNG, no side longer than [`THUMBNAIL_SIDE`].
-fn thumbnail(image: image::RgbImage) -> Option<Vec<u8>> {
-    let large = image.width().max(image.height()) > THUMBNAIL_SIDE;
-    let small = match large {
-        true => image::DynamicImage::ImageRgb8(image).thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE).into_rgb8(),
-        false => image,
-    };
-    let mut png = Vec::new();
-    image::codecs::png::PngEncoder::new(&mut png)
-        .write_image(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8)
-        .ok()?;
-    Some(png)
 }

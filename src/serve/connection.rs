@@ -1,6 +1,5 @@
 //! Connections: accepted up to a limit, with a time limit on everything that a client may be slow at, and ended in order.
 
-use super::Shared;
 use super::limits::Limits;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -8,7 +7,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// What is spoken on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Spoken {
+pub(crate) enum Spoken {
     /// HTTP/1.1.
     Http,
     /// HTTP/2 from its first byte.
@@ -33,19 +32,28 @@ const HEAD_BYTES: usize = 64 << 10;
 /// A pause after the system refused a connection, for lack of file descriptors say.
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 
-/// Answers at a port until `ending` says so, and then for as long as `drain` what has been taken.
-pub(super) async fn answer(
-    listener: TcpListener,
-    spoken: Spoken,
-    routes: Router,
-    tls: Option<TlsAcceptor>,
-    shared: Arc<Shared>,
-    mut ending: watch::Receiver<bool>,
-    drain: Duration,
-) {
+/// What answers at a port, and how.
+pub(crate) struct Port {
+    /// What is spoken there.
+    pub(crate) spoken: Spoken,
+    /// What answers.
+    pub(crate) routes: Router,
+    /// TLS, where it is spoken.
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// What a client may ask.
+    pub(crate) limits: Limits,
+    /// Connections that are open now.
+    pub(crate) open: Arc<AtomicUsize>,
+    /// How long what has been taken may need once the server ends.
+    pub(crate) drain: Duration,
+}
+
+/// Answers at a port until `ending` says so, and then for as long as [`Port::drain`] what has been taken.
+pub(crate) async fn answer(listener: TcpListener, port: Port, mut ending: watch::Receiver<bool>) {
+    let Port { spoken, routes, tls, limits, open, drain } = port;
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(shared.limits.connections.max(1)));
-    let builder = builder(spoken, &shared.limits);
+    let places = Arc::new(Semaphore::new(limits.connections.max(1)));
+    let builder = builder(spoken, &limits);
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -63,13 +71,14 @@ pub(super) async fn answer(
                 }
             },
         };
-        let (builder, routes, tls, shared) = (builder.clone(), routes.clone(), tls.clone(), Arc::clone(&shared));
+        let (builder, routes, tls) = (builder.clone(), routes.clone(), tls.clone());
+        let (limits, open) = (limits.clone(), Arc::clone(&open));
         let watcher = graceful.watcher();
         tokio::spawn(async move {
             let _place = place;
-            shared.connections.fetch_add(1, Ordering::Relaxed);
-            converse(stream, spoken, &builder, routes, tls, &shared.limits, watcher).await;
-            shared.connections.fetch_sub(1, Ordering::Relaxed);
+            open.fetch_add(1, Ordering::Relaxed);
+            converse(stream, spoken, &builder, routes, tls, &limits, watcher).await;
+            open.fetch_sub(1, Ordering::Relaxed);
         });
     }
     drop(listener);

@@ -12,7 +12,7 @@
 mod batch;
 mod classification;
 mod config;
-mod connection;
+pub(crate) mod connection;
 mod datatype;
 mod grpc;
 mod harvest;
@@ -73,7 +73,7 @@ struct Shared {
     /// SHA-256 of the token that every request must carry, where one is asked for.
     token: Option<[u8; 32]>,
     ending: AtomicBool,
-    connections: AtomicUsize,
+    connections: Arc<AtomicUsize>,
     reload_failures: AtomicUsize,
     requests: AtomicU64,
 }

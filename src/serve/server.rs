@@ -1,6 +1,6 @@
 //! The server as a whole: starts, watches its models, and ends without dropping what it has taken.
 
-use super::connection::{self, Spoken};
+use super::connection::{self, Port, Spoken};
 use super::harvest::{Harvest, HarvestOptions};
 use super::held::Ledger;
 use super::label_studio::{LabelStudio, LabelStudioError, LabelStudioOptions};
@@ -129,13 +129,13 @@ pub fn serve(library: &Library, options: Options) -> Result<Server, ServeError> 
     let shared = Arc::new(Shared {
         registry,
         ledger: Ledger::new(limits.held_bytes),
-        limits,
+        limits: limits.clone(),
         allow_load: options.allow_load,
         harvest,
         label_studio,
         token: options.token.map(|token| Sha256::digest(token.as_bytes()).into()),
         ending: AtomicBool::new(false),
-        connections: AtomicUsize::new(0),
+        connections: Arc::default(),
         reload_failures: AtomicUsize::new(0),
         requests: AtomicU64::new(0),
     });
@@ -156,9 +156,9 @@ pub fn serve(library: &Library, options: Options) -> Result<Server, ServeError> 
         let refused = |source| ServeError::Listen { address, source };
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(refused)?;
         let bound = listener.local_addr().map_err(refused)?;
-        let (shared, ended) = (Arc::clone(&shared), ended.clone());
-        let answer = connection::answer(listener, spoken, routes, tls, shared, ended, options.drain);
-        ports.push(runtime.spawn(answer));
+        let (limits, open, drain) = (limits.clone(), Arc::clone(&shared.connections), options.drain);
+        let port = Port { spoken, routes, tls, limits, open, drain };
+        ports.push(runtime.spawn(connection::answer(listener, port, ended.clone())));
         Ok(Some(bound))
     };
     let http = open(options.http, Spoken::Http, http::routes(Arc::clone(&shared)), tls(b"http/1.1")?)?;

@@ -10,6 +10,10 @@ mod digits;
 #[allow(dead_code, reason = "shared with tests of the solvers")]
 mod dense;
 
+#[path = "../view/client.rs"]
+#[allow(dead_code, reason = "it is of the tests of pages too")]
+mod client;
+
 mod compose;
 mod detector;
 mod hostile;

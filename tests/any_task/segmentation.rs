@@ -1,5 +1,6 @@
 //! One class a pixel: which digit it is of.
 
+use super::client;
 use super::compose::{CLASSES, SIDE};
 use super::place::*;
 use isal::influence::spearman;
@@ -49,6 +50,27 @@ fn a_pool_is_scored_and_the_report_draws_what_is_believed_over_the_images() {
     assert_eq!(place.table("alone").rows, table.rows);
     let again = std::fs::read_to_string(place.path("alone/report.html")).expect("a page");
     assert!(again.contains(data), "the same picture");
+
+    // `isal view` draws it by the influence graph, and the image alone where that is asked for.
+    let address = "127.0.0.1:0".parse().expect("an address");
+    let (folder, pool) = (place.path("out"), Some(place.path("pool")));
+    let server = isal::view::view(isal::view::Options { folder, pool, address, threads: 1, onnxruntime: None });
+    let server = server.expect("started");
+    let client = client::Client::open(server.url());
+    let address = client.get("/pool?selected=yes").between("<img src=\"", "\"")[0].replace("&amp;", "&");
+    let shown = |address: &str| image::load_from_memory(&client.get(address).body).expect("a PNG").into_rgb8();
+    let drawn = shown(&address);
+    let differing = drawn.pixels().zip(picture.pixels()).filter(|(a, b)| a != b).count();
+    // The last digits of a batch of one may decide a pixel between two classes otherwise.
+    assert!(
+        drawn.dimensions() == (SIDE, SIDE) && differing * 100 <= picture.pixels().len(),
+        "{differing} pixels differ"
+    );
+    let alone = shown(&address.replace("&drawn=1", ""));
+    assert!(alone.pixels().all(|pixel| pixel.0[0] == pixel.0[1] && pixel.0[1] == pixel.0[2]), "grey");
+    let page = client.get("/label").text();
+    assert!(page.contains("one class an image is labelled") && !page.contains("<form"), "{page}");
+    server.stop();
 
     // A mask of another set.
     image::GrayImage::from_pixel(SIDE, SIDE, image::Luma([9]))

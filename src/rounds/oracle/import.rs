@@ -6,7 +6,8 @@ use super::super::{RoundsError, config::RunConfig};
 use super::answers::{Answers, Conflict, Wanted};
 use super::asked::{Asked, Progress, Waiting};
 use crate::durable::FolderLock;
-use std::path::Path;
+use indexmap::IndexMap;
+use std::path::{Path, PathBuf};
 
 /// How labels are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +47,36 @@ pub struct LabelStatus {
     pub missing: Vec<String>,
     /// Whether the run can go on.
     pub goes_on: bool,
+}
+
+/// The images of a round that people are asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelList {
+    /// The round, counted from 0.
+    pub round: usize,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// The label of images to leave out.
+    pub skip: String,
+    /// What the run has of each, the most useful first.
+    pub labels: IndexMap<String, Option<String>>,
+    /// The images as files, named by their place in the list.
+    pub folder: PathBuf,
+}
+
+/// The list of the round that a run takes labels for; `None` where it takes none, or where no person labels it.
+///
+/// # Errors
+/// Files that are none of a run.
+pub fn label_list(run: &Path) -> Result<Option<LabelList>, RoundsError> {
+    let labelled = match Labelled::open(run) {
+        Err(RoundsError::NoPeople { .. }) => return Ok(None),
+        opened => opened?,
+    };
+    let Some((round, asked)) = labelled.open_round(None)? else { return Ok(None) };
+    let (classes, skip) = (labelled.classes, labelled.config.oracle.skip);
+    let folder = super::to_label::images(&labelled.layout, round);
+    Ok(Some(LabelList { round, classes, skip, labels: asked.labels().clone(), folder }))
 }
 
 /// A run that people label.

@@ -10,7 +10,7 @@ mod to_label;
 
 pub use answers::{Conflict, Refused, UnknownLabel};
 pub use asked::Waiting;
-pub use import::{ImportOptions, Imported, LabelStatus, import_labels, label_status};
+pub use import::{ImportOptions, Imported, LabelList, LabelStatus, import_labels, label_list, label_status};
 
 pub(super) use answers::{Answers, Wanted};
 

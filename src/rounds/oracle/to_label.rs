@@ -15,19 +15,23 @@ pub(super) fn list(layout: &Layout, round: usize) -> PathBuf {
     layout.round(round).join("to-label.csv")
 }
 
-/// The folder of images.
 const FOLDER: &str = "to-label";
+
+/// The folder of images.
+pub(super) fn images(layout: &Layout, round: usize) -> PathBuf {
+    layout.round(round).join(FOLDER)
+}
 
 /// The files of that folder by their names without endings.
 pub(super) fn files(layout: &Layout, round: usize) -> HashMap<String, PathBuf> {
-    let entries = std::fs::read_dir(layout.round(round).join(FOLDER)).into_iter().flatten().flatten();
+    let entries = std::fs::read_dir(images(layout, round)).into_iter().flatten().flatten();
     let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     entries.filter_map(|entry| Some((stem(&entry.path())?, entry.path()))).collect()
 }
 
 /// Writes the three forms.
 pub(super) fn write(going: &Going, round: usize, ids: &[String]) -> Result<(), RoundsError> {
-    let folder = going.layout().round(round).join(FOLDER);
+    let folder = images(&going.layout(), round);
     state::make_folder(&folder)?;
     let mut table = csv::Writer::from_writer(Vec::new());
     let (mut lines, mut files) = (Vec::new(), Vec::new());

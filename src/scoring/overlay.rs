@@ -1,0 +1,51 @@
+//! What an influence graph believes of single images, drawn over them.
+
+use super::ScoringError;
+use super::carried::Contents;
+use crate::data::{Image, Recipe, rgb};
+use crate::families::Family;
+use crate::runtime::{ExecutionProvider, Library, SessionOptions};
+use crate::sweep::Predictor;
+use image::RgbImage;
+use ndarray::Array4;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Draws beliefs of a task that draws them, such as the classes of pixels.
+#[derive(Debug)]
+pub struct Overlay {
+    recipe: Recipe,
+    family: Arc<dyn Family>,
+    predictor: Predictor,
+}
+
+impl Overlay {
+    /// By the influence graph at `path`, which holds the model and its decode graph, on one thread of the CPU; `None` of a task
+    /// that draws nothing.
+    ///
+    /// # Errors
+    /// [`ScoringError::NotAnInfluenceGraph`]; ONNX Runtime's.
+    pub fn open(path: &Path, onnxruntime: Option<&Path>) -> Result<Option<Overlay>, ScoringError> {
+        let Contents { network, recipe, family, .. } = Contents::read(path)?;
+        if !family.draws() {
+            return Ok(None);
+        }
+        let library = Library::load(onnxruntime)?;
+        let options = SessionOptions { provider: ExecutionProvider::Cpu, threads: 1 };
+        let predictor = Predictor::of(&library, network.model, path, options)?;
+        Ok(Some(Overlay { recipe, family, predictor }))
+    }
+
+    /// The image with what is believed of it; `None` where that draws nothing.
+    ///
+    /// # Errors
+    /// An image that the recipe cannot take; ONNX Runtime's.
+    pub fn draw(&mut self, image: &Image) -> Result<Option<RgbImage>, ScoringError> {
+        let mut seen = Array4::zeros(self.recipe.batch_shape(1));
+        if let Some(values) = seen.as_slice_mut() {
+            self.recipe.apply(image, values)?;
+        }
+        let believed = self.predictor.decode(seen.view())?;
+        Ok(rgb(image).and_then(|image| self.family.overlay(&image, &believed)))
+    }
+}
