@@ -7,7 +7,6 @@ use super::{BadRequest, Context, Interrupted, Outcome, merge};
 use crate::data::{Dataset, Labelled, Pool, Split};
 use crate::families::default_solver;
 use crate::influence::{SOLVERS, SolverOptions};
-use crate::task::ModelOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::observe::Observer as _;
 use crate::report::figure;
@@ -18,6 +17,7 @@ use crate::scoring::{
     Shard, Source, score_pool,
 };
 use crate::select::{Duplicates, Filters, Needs, Rule, STRATEGIES, StrategyOptions, StrategyRow, Target};
+use crate::task::ModelOptions;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use std::fmt::Write as _;

@@ -110,10 +110,12 @@ fn detector(
         }
         heads.push(dims);
     }
-    let image = model.graph.inputs.iter().find_map(image_size).ok_or_else(|| TaskError::ImageSize {
-        inputs: listed(&model.graph.inputs),
-        task: task.name.to_owned(),
-    })?;
+    let image = model
+        .graph
+        .inputs
+        .iter()
+        .find_map(image_size)
+        .ok_or_else(|| TaskError::ImageSize { inputs: listed(&model.graph.inputs), task: task.name.to_owned() })?;
     let graphs = detection::pair(task.name, image, &heads, model.opset())?;
     bind(&model, task.name, graphs, given)
 }

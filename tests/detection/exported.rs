@@ -32,7 +32,8 @@ fn check(name: &str, mut model: Model) {
     let whole = found[&output].to_float64().expect("floats");
     let [rows, locations] = found[&output].dims()[1..] else { panic!("{:?}", found[&output].dims()) };
     let own = |image: usize, row: usize, location: usize| whole[(image * rows + row) * locations + location];
-    let (boxes, scores) = (decoded["boxes"].to_float64().expect("floats"), decoded["scores"].to_float64().expect("floats"));
+    let (boxes, scores) =
+        (decoded["boxes"].to_float64().expect("floats"), decoded["scores"].to_float64().expect("floats"));
     let classes: Vec<i64> = decoded["classes"].to_vec().expect("whole numbers");
     let most = classes.len() / 2;
     let count = classes.iter().filter(|class| **class >= 0).count();
@@ -45,7 +46,12 @@ fn check(name: &str, mut model: Model) {
             let near = corners.iter().zip(&boxes[4 * at..]).all(|(a, b)| (a - b).abs() < BOXES);
             near && (own(image, 4 + class, location) - scores[at]).abs() < SCORES
         };
-        assert!((0..locations).any(same), "{name}: {:?} of class {class} at {}", &boxes[4 * at..4 * at + 4], scores[at]);
+        assert!(
+            (0..locations).any(same),
+            "{name}: {:?} of class {class} at {}",
+            &boxes[4 * at..4 * at + 4],
+            scores[at]
+        );
     }
     println!("{name}: {count} detections");
 }

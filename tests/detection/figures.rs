@@ -1,6 +1,5 @@
 //! Figures of detections against those of pycocotools (`tests/fixtures/detection_figures.py`).
 
-
 use isal::families::{Figures, FoundBox, KnownBox, OfImage};
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -33,7 +33,9 @@ fn networks_are_those_of_torchvision_to_the_last_detection() {
             assert!(worst <= HEADS * scale, "{}: `{name}` {worst} of {scale}", entry.name);
         }
         let shapes: Vec<Vec<Dim>> = ["cls", "reg", "ctr"]
-            .map(|name| [Dim::from("N")].into_iter().chain(heads[name].dims()[1..].iter().map(|d| (*d).into())).collect())
+            .map(|name| {
+                [Dim::from("N")].into_iter().chain(heads[name].dims()[1..].iter().map(|d| (*d).into())).collect()
+            })
             .into();
         let decode = detection::pair(entry.task, [height, width], &shapes, options.opset).expect("graphs").decode;
         let given: Vec<(&str, &Tensor)> = ["cls", "reg", "ctr"].into_iter().map(|name| (name, &heads[name])).collect();

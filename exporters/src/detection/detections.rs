@@ -124,8 +124,8 @@ impl Detections {
         let zero = g.number(0.0);
         let by_class = g.op("Where", [own, by_class, zero]);
         let most = g.whole("most", &[self.most as i64]);
-        let [overlap, least] =
-            [("overlap", self.overlap), ("least", self.score)].map(|(stem, x)| g.constant(stem, Tensor::new([1], &[x])));
+        let [overlap, least] = [("overlap", self.overlap), ("least", self.score)]
+            .map(|(stem, x)| g.constant(stem, Tensor::new([1], &[x])));
         // Image, class, candidate of each that is kept.
         let kept = g.op("NonMaxSuppression", [boxes, by_class, most, overlap, least]);
         let columns = g.whole("columns", &[0, 2]);

@@ -131,8 +131,8 @@ impl Fcos {
         let place = of.places(g);
         // Boxes along the last axis: [N, 1, M].
         let [left, top, right, bottom] = g.four(boxes, 3).map(|side| g.reshape(side, &[0, 1, -1]));
-        let sides = [[place[0], left], [place[1], top], [right, place[0]], [bottom, place[1]]]
-            .map(|pair| g.op("Sub", pair));
+        let sides =
+            [[place[0], left], [place[1], top], [right, place[0]], [bottom, place[1]]].map(|pair| g.op("Sub", pair));
         let (least, largest) = (g.op("Min", sides), g.op("Max", sides));
         let zero = g.number(0.0);
         let mut fits = vec![g.op("Greater", [least, zero])];
@@ -200,7 +200,11 @@ fn begin(role: Role, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Resul
             .iter()
             .map(|(name, dims)| format!("{name} [{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ")))
             .collect();
-        return Err(wrong("heads", found.join(", "), "cls [N, L, C], reg [N, L, 4], ctr [N, L, 1], L and C known".to_owned()));
+        return Err(wrong(
+            "heads",
+            found.join(", "),
+            "cls [N, L, C], reg [N, L, 4], ctr [N, L, 1], L and C known".to_owned(),
+        ));
     };
     let Some(grid) = Grid::of(image, locations) else {
         let expected = format!("as many as levels of doubling strides have on images of {image:?}");

@@ -4,9 +4,9 @@
 //! follow by convolutions with stride 2. All levels share the head: two towers of convolutions with GroupNorm, one for the classes,
 //! one for the distances to the four sides of a box and the centre-ness.
 
+use crate::Result;
 use crate::network::{Conv, Feature, Network};
 use crate::resnet::{self, Layout as Backbone};
-use crate::Result;
 use isal_onnx::{Node, Tensor};
 
 /// What makes one detector of another.
@@ -27,24 +27,10 @@ pub(super) struct Layout {
     scales: bool,
 }
 
-pub(super) const TINY: Layout = Layout {
-    backbone: &resnet::IMAGENET_TINY,
-    skipped: 0,
-    extra: 0,
-    width: 48,
-    convs: 2,
-    groups: 8,
-    scales: true,
-};
-pub(super) const RESNET_18: Layout = Layout {
-    backbone: &resnet::IMAGENET_18,
-    skipped: 1,
-    extra: 2,
-    width: 256,
-    convs: 4,
-    groups: 32,
-    scales: false,
-};
+pub(super) const TINY: Layout =
+    Layout { backbone: &resnet::IMAGENET_TINY, skipped: 0, extra: 0, width: 48, convs: 2, groups: 8, scales: true };
+pub(super) const RESNET_18: Layout =
+    Layout { backbone: &resnet::IMAGENET_18, skipped: 1, extra: 2, width: 256, convs: 4, groups: 32, scales: false };
 pub(super) const RESNET_50: Layout = Layout { backbone: &resnet::IMAGENET_50, ..RESNET_18 };
 
 /// How likely a class is anywhere at first (arXiv 1708.02002, section 3.3), so that the many locations without a box do not

@@ -33,12 +33,7 @@ impl Draft {
     }
 
     /// An empty graph with its inputs that are values of the model, the first of which is [`Draft::outputs`].
-    pub fn of(
-        task: &'static str,
-        role: Role,
-        values: &[(&str, Vec<Dim>)],
-        opset: i64,
-    ) -> Result<(Draft, Vec<Value>)> {
+    pub fn of(task: &'static str, role: Role, values: &[(&str, Vec<Dim>)], opset: i64) -> Result<(Draft, Vec<Value>)> {
         if !OPSETS.contains(&opset) {
             let expected = format!("{} to {}", OPSETS.start(), OPSETS.end());
             return Err(wrong(task, "opset", opset.to_string(), expected));
