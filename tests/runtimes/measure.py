@@ -180,8 +180,8 @@ def measured(place):
 
 TEXT = """# Influence graphs in other runtimes
 
-`make runtimes` writes this page: both forms of the influence graphs of {networks}, trained for a short while on real digits, over
-{images} images. An influence graph is an ordinary ONNX model (here of opset {opset}). What is measured is whether a runtime takes it, and how far
+`make runtimes` writes this page: both forms of the influence graphs of
+{networks}, trained for a short while on real digits, over {images} images. An influence graph is an ordinary ONNX model (here of opset {opset}). What is measured is whether a runtime takes it, and how far
 its influences are from those of ONNX Runtime's Python package; on {machine}.
 
 Each cell: the largest deviation as a share of the largest influence, then Spearman's rank correlation. A paired graph divides the
