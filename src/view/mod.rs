@@ -2,9 +2,9 @@
 //! was chosen, labelling by keyboard, and the curve of a run.
 //!
 //! Pages are made here and hold no more than a little script; nothing is loaded from anywhere else. Of a score table one number or
-//! two an image are held ([`table`](Table)), and whole rows are read from its file as they are shown. Images are those of the pool,
+//! two an image are held, and whole rows are read from its file as they are shown. Images are those of the pool,
 //! decoded and scaled down here; a client names them by their place, never by a path. Whoever has no token gets nothing, and
-//! nothing is written but labels ([`labels`]), each on disk before it is answered.
+//! nothing is written but labels, each on disk before it is answered.
 //!
 //! Not here: labels of tasks other than one class an image.
 
