@@ -213,7 +213,7 @@ fn images_of_sizes_of_their_own_share_batches_with_their_like() {
                     [size.height, size.width],
                     "a size of its own, whatever the batch"
                 );
-                assert!(size.height % 16 == 0 && size.width % 16 == 0);
+                assert!(size.height.is_multiple_of(16) && size.width.is_multiple_of(16));
                 let own = batch.images.slice(ndarray::s![n, .., .., ..]);
                 let expected = of_one(*index);
                 assert_eq!(own, expected.slice(ndarray::s![.., ..size.height, ..size.width]), "{index}");
