@@ -115,7 +115,10 @@ fn coco(images: &[OfImage]) -> Option<[Option<f64>; 12]> {
     let known = COCO::from_dataset(dataset);
     let found = known.load_res_anns(found_boxes).ok()?;
     let mut evaluation = COCOeval::new(known, found, IouType::Bbox);
-    evaluation.run().ok()?;
+    evaluation.evaluate().ok()?;
+    evaluation.accumulate();
+    // `run` would print them.
+    evaluation.summarize_lines();
     let figures: [f64; 12] = evaluation.stats()?.try_into().ok()?;
     // -1 is the protocol's word for nothing to find.
     Some(figures.map(|figure| (figure >= 0.0).then_some(figure)))
