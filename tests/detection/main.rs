@@ -2,6 +2,7 @@
 //! Needs ONNX Runtime (`make setup`).
 
 mod exported;
+mod family;
 mod figures;
 #[path = "../losses/graph.rs"]
 mod graph;
