@@ -20,6 +20,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+# Requests of lowest influence that are kept.
+LOWEST = 50
+
 
 def influence_graph(path):
     """uint8 `[N, 4, 4, 1]` -> `influence` = - the sum of the pixels."""
@@ -43,7 +46,7 @@ def pixels(number):
 
 def started(isal, model, harvest):
     command = [isal, "serve", "--influence", model, "--http-port", "0", "--no-grpc", "--json", "--log", "error"]
-    command += ["--execution-provider", "cpu", "--harvest", harvest, "--harvest-images", "300", "--harvest-sample", "200"]
+    command += ["--execution-provider", "cpu", "--harvest", harvest, "--harvest-images", str(LOWEST), "--harvest-sample", "30"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     text = ""
     for line in process.stdout:
@@ -126,11 +129,13 @@ def main():
             low = sorted(row["influence"] for row in now.values() if row["part"] == "lowest")
             # What was there before is there, or gave way to lower ones.
             for number, row in before.items():
-                there = number in now or row["part"] == "sample" or len(low) == 300 and low[-1] <= row["influence"]
+                there = number in now or row["part"] == "sample" or len(low) == LOWEST and low[-1] <= row["influence"]
                 assert there, f"lost: {row}"
-            assert len(low) == 300 or len(now) >= counted, (len(now), counted)
+            assert len(low) == LOWEST or len(now) >= counted, (len(now), counted)
             before, lowest = now, len(low)
             subprocess.run(["rm", "-r", out], check=True)
+            if (kill + 1) % 10 == 0:
+                print(f"{kill + 1} kills, {total} counted as stored, {len(sent)} sent", file=sys.stderr, flush=True)
         size = os.path.getsize(os.path.join(harvest, "harvest.redb"))
     print(json.dumps({"kills": kills, "requests sent": len(sent), "counted as stored": total, "kept at the end": len(before),
                       "of lowest influence": lowest, "lost": 0, "database MiB": round(size / 2**20, 1)}))
