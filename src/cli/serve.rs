@@ -54,7 +54,9 @@ pub struct Options {
     /// Look for changed models every N seconds; 0: never
     #[arg(long, value_name = "N", default_value_t = 2.0, help_heading = "Model", hide_short_help = true)]
     poll_seconds: f64,
-    /// Keep the requests most worth labelling, of models that give influences, in this folder
+    /// Keep the requests most worth labelling in this folder
+    ///
+    /// Of models that give influences. What is stored, and how much of it, is printed at start.
     #[arg(long, value_name = "FOLDER", help_heading = "Data")]
     harvest: Option<PathBuf>,
     /// Requests of lowest influence that are kept of each model
@@ -69,11 +71,13 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Data", hide_short_help = true)]
     #[arg(requires = "harvest", value_parser = clap::value_parser!(u32).range(1..))]
     harvest_mb: u32,
-    /// Answer Label Studio as its ML backend, and read the images of its tasks inside this folder
+    /// Be Label Studio's ML backend, its images in this folder
+    ///
+    /// Images of tasks are read inside this folder and nowhere else.
     #[arg(long, value_name = "FOLDER", help_heading = "Data")]
     label_studio_files: Option<PathBuf>,
-    /// Answer Label Studio from a score table (.parquet) or the folder of `isal score pool`
-    #[arg(long, value_name = "PATH", help_heading = "Data")]
+    /// Be Label Studio's ML backend, by a score table (.parquet) or the folder of `isal score pool`
+    #[arg(long, value_name = "PATH", help_heading = "Data", hide_short_help = true)]
     label_studio_scores: Option<PathBuf>,
     /// The model that predicts for Label Studio (default: the one that gives influences)
     #[arg(long, value_name = "NAME", help_heading = "Data", hide_short_help = true)]
@@ -108,7 +112,9 @@ pub struct Options {
     /// Where ONNX Runtime runs
     #[arg(long, value_enum, default_value_t, value_name = "NAME", help_heading = "Execution")]
     execution_provider: ExecutionProvider,
-    /// Sessions of a model whose config.pbtxt says nothing; they share the threads
+    /// Sessions of a model; they share the threads
+    ///
+    /// Of a model whose config.pbtxt says nothing.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     #[arg(help_heading = "Execution")]
     instances: u32,

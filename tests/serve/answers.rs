@@ -263,6 +263,7 @@ fn the_description_names_what_answers_and_nothing_else() {
         assert!(!paths.contains_key("/predict"), "Label Studio is not answered");
         for (path, operations) in paths {
             for (method, operation) in operations.as_object().expect("operations") {
+                assert!(operation.get("parameters").is_none_or(serde_json::Value::is_array), "{path}: {operation}");
                 let real = path.replace("{model}", "affine").replace("{version}", "1");
                 // Unloading last would leave nothing to ask.
                 let real = real.replace("affine/unload", "absent/unload");

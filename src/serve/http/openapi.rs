@@ -103,7 +103,8 @@ fn description(shared: &Shared) -> Value {
 fn name_models(paths: &mut Map<String, Value>, shared: &Shared) {
     let Some(version) = shared.registry.all().into_iter().next() else { return };
     for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(|path| path.values_mut()) {
-        for parameter in operation["parameters"].as_array_mut().into_iter().flatten() {
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
             let example = match parameter["name"].as_str() {
                 Some("version") => version.number.to_string(),
                 _ => version.name.clone(),
