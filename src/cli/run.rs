@@ -155,10 +155,13 @@ fn table(run: &Run) -> String {
             "trained on {images} labelled images of the reference set as well, which `labels` does not count"
         );
     }
-    let _ = writeln!(text, "\n round   labels   test accuracy   test loss   training   selection");
-    for Round { round, labeled, test_loss, test_accuracy, train_s, score_s, .. } in &run.ended {
+    let share = run.ended.iter().find_map(Round::share).map_or("accuracy", |(name, _)| name);
+    let heading = format!("test {share}");
+    let _ = writeln!(text, "\n round   labels   {heading:>13}   test loss   training   selection");
+    for ended in &run.ended {
+        let Round { round, labeled, test_loss, train_s, score_s, .. } = ended;
         let or_dash = |figure: Option<String>| figure.unwrap_or_else(|| "-".to_owned());
-        let accuracy = or_dash(test_accuracy.map(|share| format!("{:.2} %", 100.0 * share)));
+        let accuracy = or_dash(ended.share().map(|(_, share)| format!("{:.2} %", 100.0 * share)));
         let loss = or_dash(test_loss.map(|loss| format!("{loss:.4}")));
         let selection = or_dash(score_s.map(|seconds| format!("{seconds:.1} s")));
         let training = format!("{train_s:.1} s");

@@ -6,7 +6,7 @@ use super::saving::saving;
 use super::statistics::{self, Estimate, LEVEL};
 use super::{CompareError, wording};
 use crate::report::Summary;
-use crate::rounds::Round;
+use crate::rounds::{Round, Share};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,6 +20,8 @@ const SCHEMA: &str = "isal-compare/1";
 pub enum Metric {
     /// Share of the test images that is classified rightly; more is better.
     TestAccuracy,
+    /// Another share on the test images; more is better.
+    TestShare(Share),
     /// Mean loss on the test images; less is better.
     TestLoss,
 }
@@ -28,6 +30,9 @@ impl Metric {
     fn of(self, round: &Round) -> Option<f64> {
         match self {
             Metric::TestAccuracy => round.test_accuracy,
+            Metric::TestShare(share) => {
+                round.test_figure.filter(|figure| figure.measure == share).map(|figure| figure.value)
+            }
             Metric::TestLoss => round.test_loss,
         }
         .filter(|value| value.is_finite())
@@ -36,7 +41,7 @@ impl Metric {
     /// A difference turned so that more is better.
     fn turned(self, difference: f64) -> f64 {
         match self {
-            Metric::TestAccuracy => difference,
+            Metric::TestAccuracy | Metric::TestShare(_) => difference,
             Metric::TestLoss => -difference,
         }
     }
@@ -247,11 +252,15 @@ impl Comparison {
     }
 }
 
-/// Accuracy where every round has one, else the loss.
+/// Accuracy where every round has one, or another share, else the loss.
 fn metric(runs: &[Found]) -> Result<Metric, CompareError> {
     let mut rounds = runs.iter().flat_map(|run| run.recorded.run.ended.iter().map(move |round| (run, round)));
     if rounds.clone().all(|(_, round)| Metric::TestAccuracy.of(round).is_some()) {
         return Ok(Metric::TestAccuracy);
+    }
+    let share = rounds.clone().find_map(|(_, round)| round.test_figure).map(|figure| Metric::TestShare(figure.measure));
+    if let Some(metric) = share.filter(|metric| rounds.clone().all(|(_, round)| metric.of(round).is_some())) {
+        return Ok(metric);
     }
     match rounds.find(|(_, round)| Metric::TestLoss.of(round).is_none()) {
         Some((run, round)) => Err(CompareError::NoMetric { folder: run.folder.clone(), round: round.round + 1 }),

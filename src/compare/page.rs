@@ -48,9 +48,10 @@ pub fn section(comparison: &Comparison, heading: &str) -> String {
 
 /// Worth against labels, with intervals as bands.
 pub fn svg(comparison: &Comparison) -> String {
+    let words = comparison.metric.words();
     let (scale, up) = match comparison.metric {
-        Metric::TestAccuracy => (100.0, "test accuracy, %"),
-        Metric::TestLoss => (1.0, "test loss"),
+        Metric::TestAccuracy | Metric::TestShare(_) => (100.0, format!("{words}, %")),
+        Metric::TestLoss => (1.0, words.to_owned()),
     };
     let line = |arm: &Arm| {
         let band = arm.curve.iter().filter_map(|point| {
@@ -67,7 +68,7 @@ pub fn svg(comparison: &Comparison) -> String {
     let with =
         if comparison.arms.iter().any(|arm| arm.seeds.len() > 1) { ", mean and 95 % interval over seeds" } else { "" };
     let title = format!("{}{with}", comparison.metric.words());
-    Curve { title, across: "labels", up, lines: comparison.arms.iter().map(line).collect() }.svg()
+    Curve { title, across: "labels", up: &up, lines: comparison.arms.iter().map(line).collect() }.svg()
 }
 
 /// A table; the first column is text, the others are numbers.

@@ -3,6 +3,7 @@
 use super::comparison::{Against, Arm, Comparison, Metric, Verdict};
 use super::statistics::Estimate;
 use crate::report::Summary;
+use crate::rounds::Share;
 use std::fmt::Write as _;
 
 /// Fewer seeds than this are warned of.
@@ -13,6 +14,9 @@ impl Metric {
     pub(super) fn words(self) -> &'static str {
         match self {
             Metric::TestAccuracy => "test accuracy",
+            Metric::TestShare(Share::AveragePrecision) => "test mAP",
+            Metric::TestShare(Share::MeanIou) => "test mean IoU",
+            Metric::TestShare(Share::F1) => "test F1",
             Metric::TestLoss => "test loss",
         }
     }
@@ -20,7 +24,7 @@ impl Metric {
     /// A value as people write it.
     pub(super) fn value(self, value: f64) -> String {
         match self {
-            Metric::TestAccuracy => format!("{:.2} %", 100.0 * value),
+            Metric::TestAccuracy | Metric::TestShare(_) => format!("{:.2} %", 100.0 * value),
             Metric::TestLoss => format!("{value:.4}"),
         }
     }
@@ -28,7 +32,9 @@ impl Metric {
     /// A mean with its interval.
     pub(crate) fn estimate(self, found: &Estimate) -> String {
         match (self, found.half_width()) {
-            (Metric::TestAccuracy, Some(half)) => format!("{:.2} ± {:.2} %", 100.0 * found.mean, 100.0 * half),
+            (Metric::TestAccuracy | Metric::TestShare(_), Some(half)) => {
+                format!("{:.2} ± {:.2} %", 100.0 * found.mean, 100.0 * half)
+            }
             (Metric::TestLoss, Some(half)) => format!("{:.4} ± {half:.4}", found.mean),
             (_, None) => self.value(found.mean),
         }
@@ -37,7 +43,7 @@ impl Metric {
     /// A difference, in points of a percentage or as it is, with its interval.
     pub(super) fn gain(self, found: &Estimate) -> String {
         let (scale, digits) = match self {
-            Metric::TestAccuracy => (100.0, 2),
+            Metric::TestAccuracy | Metric::TestShare(_) => (100.0, 2),
             Metric::TestLoss => (1.0, 4),
         };
         // An exact zero has no sign.
@@ -49,7 +55,7 @@ impl Metric {
     /// A gain with what it is counted in.
     pub(crate) fn gain_in_words(self, found: &Estimate) -> String {
         match self {
-            Metric::TestAccuracy => format!("{} points", self.gain(found)),
+            Metric::TestAccuracy | Metric::TestShare(_) => format!("{} points", self.gain(found)),
             Metric::TestLoss => format!("{} of loss", self.gain(found)),
         }
     }
@@ -127,11 +133,12 @@ fn scope(comparison: &Comparison) -> String {
     format!("{arms}, {runs}, {}{labels}; {}.", of(comparison.rounds, "round"), metric_in_words(comparison.metric))
 }
 
-fn metric_in_words(metric: Metric) -> &'static str {
-    match metric {
-        Metric::TestAccuracy => "by test accuracy",
-        Metric::TestLoss => "by test loss, of which less is better; gains are turned so that more is better",
-    }
+fn metric_in_words(metric: Metric) -> String {
+    let turned = match metric {
+        Metric::TestAccuracy | Metric::TestShare(_) => "",
+        Metric::TestLoss => ", of which less is better; gains are turned so that more is better",
+    };
+    format!("by {}{turned}", metric.words())
 }
 
 fn warnings(comparison: &Comparison) -> Vec<String> {

@@ -123,6 +123,14 @@ pub enum RoundsError {
         /// Why.
         source: Box<ScoringError>,
     },
+    /// Measuring a model on the test images.
+    #[error("the model of round {} on the test images", round + 1)]
+    Measure {
+        /// The round.
+        round: usize,
+        /// Why.
+        source: Box<ScoringError>,
+    },
     /// A file of the run could not be written or removed.
     #[error("cannot write `{}`", path.display())]
     Write {
@@ -172,7 +180,7 @@ impl RoundsError {
         match self {
             RoundsError::Train { source, .. } => matches!(**source, TrainError::Interrupted { .. }),
             RoundsError::Command { source, .. } => matches!(**source, CommandError::Stopped { .. }),
-            RoundsError::Score { source, .. } => source.is_interruption(),
+            RoundsError::Score { source, .. } | RoundsError::Measure { source, .. } => source.is_interruption(),
             _ => false,
         }
     }

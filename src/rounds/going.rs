@@ -5,7 +5,7 @@ use super::draw::{Purpose, draw};
 use super::oracle::{self, Answers, Begin, Waiting, Wanted};
 use super::sets::Sets;
 use super::state::{self, Identity, Labeled, Layout, Round, SCHEMA};
-use super::training::{Kind, Training, train_by_command, train_ourselves};
+use super::training::{self, Kind, Training, train_by_command, train_ourselves};
 use super::{Execution, RoundsError, selecting};
 use crate::data::{Dataset, Labelled, Preprocess, Split, Test};
 use crate::observe::Observer;
@@ -133,6 +133,7 @@ impl<'a> Going<'a> {
         }
         let labels = self.labels(round)?;
         let Training { test, seconds } = self.train(round, &labels)?;
+        let test_figure = training::figure(self, round)?;
         let mut score_s = None;
         if round + 1 < self.config.rounds && !oracle::is_asked(self, round + 1)? {
             let began = Instant::now();
@@ -146,6 +147,7 @@ impl<'a> Going<'a> {
             reference_labeled: self.trained_reference().map_or(0, Dataset::len),
             test_loss: test.map(|test| test.loss).filter(|loss| loss.is_finite()),
             test_accuracy: test.and_then(|test| test.accuracy),
+            test_figure,
             train_s: seconds,
             score_s,
             skipped: labels.skipped.len(),

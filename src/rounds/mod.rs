@@ -27,7 +27,7 @@ pub use oracle::{
 };
 pub use recorded::{Recorded, recorded};
 pub use setting::{Setting, SettingError};
-pub use state::{Identity, Round};
+pub use state::{Figure, Identity, Round, Share};
 pub use status::{Cost, Next, Stage, State, Status, status};
 pub use training::{CommandError, Kind, Start, TrainPart};
 
@@ -102,8 +102,8 @@ pub fn run(config: &RunConfig, execution: &Execution, observer: &dyn Observer) -
 }
 
 fn describe(ended: &Round, rounds: usize) -> String {
-    let worth = match (ended.test_accuracy, ended.test_loss) {
-        (Some(accuracy), _) => format!("accuracy {:.2} %", 100.0 * accuracy),
+    let worth = match (ended.share(), ended.test_loss) {
+        (Some((name, share)), _) => format!("{name} {:.2} %", 100.0 * share),
         (None, Some(loss)) => format!("loss {loss:.4}"),
         (None, None) => "a loss that is no number".to_owned(),
     };
@@ -116,13 +116,13 @@ fn describe(ended: &Round, rounds: usize) -> String {
 
 /// Labels against what they were worth, as SVG.
 pub(crate) fn picture(run: &Run) -> String {
-    let point = |round: &Round| match round.test_accuracy {
-        Some(accuracy) => Some((round.labeled as f64, 100.0 * accuracy)),
-        None => Some((round.labeled as f64, round.test_loss?)),
+    let share = run.ended.iter().find_map(Round::share).map(|(name, _)| name);
+    let point = |round: &Round| match (share, round.share()) {
+        (Some(_), found) => found.map(|(_, share)| (round.labeled as f64, 100.0 * share)),
+        (None, _) => Some((round.labeled as f64, round.test_loss?)),
     };
-    let accuracy = run.ended.iter().any(|round| round.test_accuracy.is_some());
     let line = Line { points: run.ended.iter().filter_map(point).collect(), ..Line::default() };
-    let worth = if accuracy { "test accuracy, %" } else { "test loss" };
-    Curve { title: format!("{}, seed {}", run.strategy, run.seed), across: "labels", up: worth, lines: vec![line] }
+    let worth = share.map_or_else(|| "test loss".to_owned(), |name| format!("test {name}, %"));
+    Curve { title: format!("{}, seed {}", run.strategy, run.seed), across: "labels", up: &worth, lines: vec![line] }
         .svg()
 }

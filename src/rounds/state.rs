@@ -63,6 +63,52 @@ impl Labeled {
     }
 }
 
+/// What a model is worth where images have not one class each: a share, more of which is better.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Figure {
+    /// What it is.
+    pub measure: Share,
+    /// From 0 to 1.
+    pub value: f64,
+}
+
+/// Measures that are shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Share {
+    /// Of boxes: the mean average precision of COCO's protocol.
+    #[serde(rename = "mAP")]
+    AveragePrecision,
+    /// Of pixels: the mean over the classes of intersection over union.
+    #[serde(rename = "mean IoU")]
+    MeanIou,
+    /// Of any number of classes an image.
+    F1,
+}
+
+impl Share {
+    /// Its name, as a family's measure gives it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Share::AveragePrecision => "mAP",
+            Share::MeanIou => "mean IoU",
+            Share::F1 => "F1",
+        }
+    }
+
+    /// The one of this name.
+    pub(super) fn of(name: &str) -> Option<Share> {
+        [Share::AveragePrecision, Share::MeanIou, Share::F1].into_iter().find(|share| share.name() == name)
+    }
+}
+
+impl Round {
+    /// The share that says how right the model is: accuracy, or another figure; and its name.
+    pub fn share(&self) -> Option<(&'static str, f64)> {
+        let figure = self.test_figure.map(|figure| (figure.measure.name(), figure.value));
+        self.test_accuracy.map(|accuracy| ("accuracy", accuracy)).or(figure)
+    }
+}
+
 /// What a round was worth.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Round {
@@ -77,6 +123,9 @@ pub struct Round {
     pub test_loss: Option<f64>,
     /// Share of the test images that is classified rightly, where images have one class each.
     pub test_accuracy: Option<f64>,
+    /// Another measure of the task, of detectors and others, on the test images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_figure: Option<Figure>,
     /// Wall time of the training, in seconds.
     pub train_s: f64,
     /// Wall time of scoring and selecting, in seconds; absent in the last round, which selects nothing, and of one that was

@@ -3,9 +3,9 @@
 
 use super::prepared::{Prepared, TASK};
 use super::{ScoreOptions, ScoringError, SolveKey};
-use crate::data::{Dataset, Loader, LoaderOptions};
+use crate::data::{Dataset, Loader, LoaderOptions, Recipe};
 use crate::durable;
-use crate::families::{self, Fit};
+use crate::families::{self, Family, Fit};
 use crate::influence::InfluenceError;
 use crate::observe::{Observer, Stage};
 use crate::sweep::Predictor;
@@ -67,18 +67,31 @@ fn measured(
     predictor: &mut Predictor,
     observer: &dyn Observer,
 ) -> Result<Option<Fit>, ScoringError> {
-    let Some(mut measure) = prepared.family.measure() else { return Ok(None) };
-    let loader = LoaderOptions {
-        batch_size: BATCH,
-        threads: (options.threads > 0).then_some(options.threads),
-        ..LoaderOptions::default()
-    };
-    let positions = labelled.spread(IMAGES);
-    let stage = Stage::begin(observer, "checking labelled images", positions.len() as u64, "images");
-    for batch in Loader::over(labelled.clone(), prepared.recipe.clone(), positions, &loader)? {
+    let part = labelled.subset(&labelled.spread(IMAGES))?;
+    let (family, recipe) = (prepared.family.as_ref(), &prepared.recipe);
+    measure("checking labelled images", (&part, recipe), family, predictor, options.threads, observer)
+}
+
+/// How right a model is on annotated images; `None` of a task that has no measure.
+///
+/// # Errors
+/// Annotations that do not fit the model; ONNX Runtime's; that the observer asked to stop.
+pub(crate) fn measure(
+    stage: &'static str,
+    (images, recipe): (&Dataset, &Recipe),
+    family: &dyn Family,
+    predictor: &mut Predictor,
+    threads: usize,
+    observer: &dyn Observer,
+) -> Result<Option<Fit>, ScoringError> {
+    let Some(mut measure) = family.measure() else { return Ok(None) };
+    let threads = (threads > 0).then_some(threads);
+    let loader = LoaderOptions { batch_size: BATCH, threads, ..LoaderOptions::default() };
+    let stage = Stage::begin(observer, stage, images.len() as u64, "images");
+    for batch in Loader::new(images.clone(), recipe.clone(), &loader)? {
         let batch = batch?;
         let refused = |error| InfluenceError::Data(Box::new(error));
-        let known = families::known(prepared.family.as_ref(), labelled, &batch.indices, refused)?;
+        let known = families::known(family, images, &batch.indices, refused)?;
         measure.add(&known, &predictor.believed(batch.images.view())?);
         observer.advance(batch.indices.len() as u64);
         if observer.interrupted() {

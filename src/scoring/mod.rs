@@ -35,6 +35,7 @@ mod wording;
 pub use curvature::{CurvatureImages, CurvatureOptions};
 pub use embedding::Features;
 pub use error::ScoringError;
+pub(crate) use fit::measure;
 pub use folder::ScoredFolder;
 pub use ihvp::SolveKey;
 pub use labelled::labelled_influences;

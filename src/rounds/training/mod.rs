@@ -2,6 +2,7 @@
 
 mod command;
 mod evaluation;
+mod figure;
 mod isal;
 mod lists;
 mod process;
@@ -9,6 +10,7 @@ mod process;
 pub use command::CommandError;
 
 pub(super) use command::train_by_command;
+pub(super) use figure::figure;
 pub(super) use isal::train_ourselves;
 
 use crate::data::{Augment, Labelled, Preprocess, Split, Test};

@@ -31,10 +31,15 @@ pub(in crate::view) fn run(around: &Around, status: &Status, picture: &str, scor
         return around.page(&format!("A run by {}", run.strategy), "/", &body);
     }
     let _ = write!(body, "<div class=\"plot\">{picture}</div>");
-    body += "<table><tr><th class=\"n\">round</th><th class=\"n\">labels</th><th class=\"n\">test accuracy</th>\
-             <th class=\"n\">test loss</th><th>its scores</th></tr>";
-    for Round { round, labeled, test_accuracy, test_loss, .. } in &run.ended {
-        let accuracy = test_accuracy.map_or_else(|| "&ndash;".to_owned(), |share| format!("{:.2} %", 100.0 * share));
+    let share = run.ended.iter().find_map(Round::share).map_or("accuracy", |(name, _)| name);
+    let _ = write!(
+        body,
+        "<table><tr><th class=\"n\">round</th><th class=\"n\">labels</th><th class=\"n\">test {share}</th>\
+         <th class=\"n\">test loss</th><th>its scores</th></tr>"
+    );
+    for ended in &run.ended {
+        let Round { round, labeled, test_loss, .. } = ended;
+        let accuracy = ended.share().map_or_else(|| "&ndash;".to_owned(), |(_, share)| format!("{:.2} %", 100.0 * share));
         let loss = test_loss.map_or_else(|| "&ndash;".to_owned(), |loss| format!("{loss:.4}"));
         let link = match scored.contains(round) {
             true => format!("<a href=\"/pool?round={0}\">the pool after round {0}</a>", round + 1),

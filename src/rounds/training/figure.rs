@@ -1,0 +1,49 @@
+//! What a model of a task other than one class an image is worth on the test images, by ONNX Runtime.
+
+use crate::classifier::class_names;
+use crate::data::{Preprocess, Size};
+use crate::families::{self, Setting};
+use crate::rounds::going::Going;
+use crate::rounds::state::{Figure, Share};
+use crate::rounds::RoundsError;
+use crate::runtime::{Library, SessionOptions};
+use crate::scoring::{ScoringError, measure};
+use crate::sweep::Predictor;
+use crate::task::{self, ModelOptions, TaskModel};
+
+/// The measure of the task of a round's model; `None` where that is accuracy, or no share.
+///
+/// # Errors
+/// A model that does not fit the test images; ONNX Runtime's; that the observer asked to stop.
+pub(in crate::rounds) fn figure(going: &Going, round: usize) -> Result<Option<Figure>, RoundsError> {
+    if going.task.is_single_label() {
+        return Ok(None);
+    }
+    let failed = |source: ScoringError| RoundsError::Measure { round, source: Box::new(source) };
+    on_test_images(going, round).map_err(failed)
+}
+
+fn on_test_images(going: &Going, round: usize) -> Result<Option<Figure>, ScoringError> {
+    let path = going.layout().model(round);
+    let options = ModelOptions { task: task::beside(&path)?, ..ModelOptions::default() };
+    let TaskModel { network, task, classes, .. } = TaskModel::read(&path, &options)?;
+    let test = going.test.dataset();
+    let sample = test.load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
+    let recipe = network.recipe(&Preprocess::beside(&path)?, sample)?;
+    let names = match classes {
+        0 => None,
+        classes => Some(class_names(&network, classes, None, &[test], None)?),
+    };
+    let family = families::of(&task.name, Setting::of(&task, recipe.clone(), names));
+    if family.measure().is_none_or(|measure| Share::of(&measure.fit().measure).is_none()) {
+        return Ok(None);
+    }
+    let test = family.as_the_model_counts(test)?;
+    let library = Library::load(going.execution.onnxruntime.as_deref())?;
+    let session = SessionOptions { provider: going.execution.provider, threads: going.execution.threads };
+    let mut predictor = Predictor::open(&library, &network, &task, session)?;
+    let threads = going.execution.threads;
+    let fit = measure("measuring", (&test, &recipe), family.as_ref(), &mut predictor, threads, going.observer)?;
+    let figure = |fit: families::Fit| Some(Figure { measure: Share::of(&fit.measure)?, value: fit.value? });
+    Ok(fit.and_then(figure))
+}
