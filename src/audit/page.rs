@@ -59,7 +59,7 @@ fn svg(found: &Datamodel) -> String {
     let score = found.score.map_or_else(String::new, |score| format!(", score {score:.2}"));
     let title = format!("reference loss after training on half of the labels{score}");
     let across = "halves, the lowest loss foretold by influence first";
-    Curve { title, across, up: "reference loss", lines: vec![line] }.svg()
+    Curve { title, across, up: "reference loss".to_owned(), lines: vec![line] }.svg()
 }
 
 #[cfg(test)]

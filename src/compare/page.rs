@@ -68,7 +68,7 @@ pub fn svg(comparison: &Comparison) -> String {
     let with =
         if comparison.arms.iter().any(|arm| arm.seeds.len() > 1) { ", mean and 95 % interval over seeds" } else { "" };
     let title = format!("{}{with}", comparison.metric.words());
-    Curve { title, across: "labels", up: &up, lines: comparison.arms.iter().map(line).collect() }.svg()
+    Curve { title, across: "labels", up, lines: comparison.arms.iter().map(line).collect() }.svg()
 }
 
 /// A table; the first column is text, the others are numbers.

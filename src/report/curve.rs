@@ -26,7 +26,7 @@ pub struct Curve {
     /// What runs across.
     pub across: &'static str,
     /// What runs up.
-    pub up: &'static str,
+    pub up: String,
     /// The lines; names make a legend.
     pub lines: Vec<Line>,
 }
@@ -193,7 +193,7 @@ mod tests {
 
     fn curve(points: &[(f64, f64)]) -> String {
         let line = Line { points: points.to_vec(), ..Line::default() };
-        Curve { title: "a < b".to_owned(), across: "labels", up: "accuracy", lines: vec![line] }.svg()
+        Curve { title: "a < b".to_owned(), across: "labels", up: "accuracy".to_owned(), lines: vec![line] }.svg()
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn scattered_points_are_not_joined() {
         let line = Line { points: vec![(1.0, 2.0), (2.0, 1.0)], scattered: true, ..Line::default() };
-        let svg = Curve { title: String::new(), across: "rank", up: "loss", lines: vec![line] }.svg();
+        let svg = Curve { title: String::new(), across: "rank", up: "loss".to_owned(), lines: vec![line] }.svg();
         assert_eq!((svg.matches("<circle").count(), svg.contains("polyline")), (2, false), "{svg}");
     }
 
@@ -226,7 +226,7 @@ mod tests {
             scattered: false,
         };
         let lines = vec![line("random", 60.0), line("a <b>", 70.0)];
-        let svg = Curve { title: String::new(), across: "labels", up: "accuracy", lines }.svg();
+        let svg = Curve { title: String::new(), across: "labels", up: "accuracy".to_owned(), lines }.svg();
         assert_eq!((svg.matches("<polygon").count(), svg.matches("<polyline").count()), (2, 2));
         assert!(svg.contains(">a &lt;b&gt;</text>") && svg.contains("viewBox=\"0 0 640 440\""), "{svg}");
         // Points reach from 50 to 70; bands of 1000 are cut off half of that beyond.

@@ -123,6 +123,6 @@ pub(crate) fn picture(run: &Run) -> String {
     };
     let line = Line { points: run.ended.iter().filter_map(point).collect(), ..Line::default() };
     let worth = share.map_or_else(|| "test loss".to_owned(), |name| format!("test {name}, %"));
-    Curve { title: format!("{}, seed {}", run.strategy, run.seed), across: "labels", up: &worth, lines: vec![line] }
+    Curve { title: format!("{}, seed {}", run.strategy, run.seed), across: "labels", up: worth, lines: vec![line] }
         .svg()
 }

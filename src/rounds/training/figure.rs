@@ -3,13 +3,14 @@
 use crate::classifier::class_names;
 use crate::data::{Preprocess, Size};
 use crate::families::{self, Setting};
+use crate::rounds::RoundsError;
 use crate::rounds::going::Going;
 use crate::rounds::state::{Figure, Share};
-use crate::rounds::RoundsError;
 use crate::runtime::{Library, SessionOptions};
 use crate::scoring::{ScoringError, measure};
 use crate::sweep::Predictor;
-use crate::task::{self, ModelOptions, TaskModel};
+use crate::task::{self, Bindings, ModelOptions, TaskModel, Wanted};
+use std::path::Path;
 
 /// The measure of the task of a round's model; `None` where that is accuracy, or no share.
 ///
@@ -19,17 +20,22 @@ pub(in crate::rounds) fn figure(going: &Going, round: usize) -> Result<Option<Fi
     if going.task.is_single_label() {
         return Ok(None);
     }
+    let path = going.layout().model(round);
+    let task = task::beside(&path)?;
     let failed = |source: ScoringError| RoundsError::Measure { round, source: Box::new(source) };
-    on_test_images(going, round).map_err(failed)
+    on_test_images(going, &path, task).map_err(failed)
 }
 
-fn on_test_images(going: &Going, round: usize) -> Result<Option<Figure>, ScoringError> {
-    let path = going.layout().model(round);
-    let options = ModelOptions { task: task::beside(&path)?, ..ModelOptions::default() };
-    let TaskModel { network, task, classes, .. } = TaskModel::read(&path, &options)?;
+fn on_test_images(
+    going: &Going,
+    path: &Path,
+    task: Option<(Wanted, Bindings)>,
+) -> Result<Option<Figure>, ScoringError> {
+    let options = ModelOptions { task, ..ModelOptions::default() };
+    let TaskModel { network, task, classes, .. } = TaskModel::read(path, &options)?;
     let test = going.test.dataset();
     let sample = test.load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
-    let recipe = network.recipe(&Preprocess::beside(&path)?, sample)?;
+    let recipe = network.recipe(&Preprocess::beside(path)?, sample)?;
     let names = match classes {
         0 => None,
         classes => Some(class_names(&network, classes, None, &[test], None)?),

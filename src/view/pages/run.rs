@@ -39,7 +39,8 @@ pub(in crate::view) fn run(around: &Around, status: &Status, picture: &str, scor
     );
     for ended in &run.ended {
         let Round { round, labeled, test_loss, .. } = ended;
-        let accuracy = ended.share().map_or_else(|| "&ndash;".to_owned(), |(_, share)| format!("{:.2} %", 100.0 * share));
+        let accuracy =
+            ended.share().map_or_else(|| "&ndash;".to_owned(), |(_, share)| format!("{:.2} %", 100.0 * share));
         let loss = test_loss.map_or_else(|| "&ndash;".to_owned(), |loss| format!("{loss:.4}"));
         let link = match scored.contains(round) {
             true => format!("<a href=\"/pool?round={0}\">the pool after round {0}</a>", round + 1),
