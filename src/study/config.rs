@@ -357,9 +357,7 @@ mod tests {
 
     #[test]
     fn the_studies_in_configs_are_studies() {
-        for (name, runs) in
-            [("strategies", 9 * 60), ("honesty", 9 * 60), ("prefilter", 8 * 60), ("honesty-encoder", 10 * 20)]
-        {
+        for (name, runs) in [("strategies", 23 * 60), ("prefilter", 8 * 60), ("honesty-encoder", 10 * 20)] {
             let path = format!("configs/studies/{name}.toml");
             let study = read(Path::new(&path)).unwrap_or_else(|e| panic!("{path}: {e}"));
             let planned = plan(&study, Path::new("out")).unwrap_or_else(|e| panic!("{path}: {e}"));

@@ -1,6 +1,7 @@
 //! `isal run` as a user runs it, on real digits, with the real plugin and ONNX Runtime.
 
 mod command;
+mod detector;
 mod killed;
 mod label_studio;
 mod people;
