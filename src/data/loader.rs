@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use super::augment::Augment;
 use super::decode::DecodeError;
-use super::recipe::Normaliser;
+use super::normaliser::Normaliser;
 use super::seeded::Seeded;
 use super::{Content, DataError, Dataset, Image, Recipe, RecipeError, Size};
 

@@ -6,7 +6,10 @@
 use ndarray::{Array4, ArrayView4, Axis, s};
 
 use super::Image;
-use super::preprocess::{Alpha, Channels, Filling, Layout, Pad, Preprocess, Range, Resize, Size};
+use super::geometry::{Geometry, between, geometry, largest, shorter};
+use super::normaliser::Normaliser;
+use super::placement::Placement;
+use super::preprocess::{Alpha, Channels, Layout, Pad, Preprocess, Range, Resize, Size};
 use super::resample::{self, Filter, Window};
 
 /// Every step from a decoded image to the floats that a model takes, with nothing left open.
@@ -38,52 +41,6 @@ pub struct Recipe {
     pub std: Vec<f32>,
     /// What becomes of transparency.
     pub alpha: Alpha,
-}
-
-/// Where the pixels of an image come to lie in the model's input: `x * scale + offset` of a coordinate, which counts from the left
-/// or top edge of the first pixel.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Placement {
-    /// Across and down; negative where the image is mirrored.
-    pub scale: [f64; 2],
-    /// Across and down, in pixels of the input.
-    pub offset: [f64; 2],
-    /// Of the image as it is stored.
-    pub stored: Size,
-    /// Of the input.
-    pub size: Size,
-}
-
-impl Placement {
-    /// Corners `[left, top, right, bottom]` of the stored image in the input.
-    pub fn seen(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
-        let ([across, down], [x, y]) = (self.scale, self.offset);
-        let (left, right) = if across < 0.0 { (right, left) } else { (left, right) };
-        [left * across + x, top * down + y, right * across + x, bottom * down + y]
-    }
-
-    /// Corners in the input back in the stored image.
-    pub fn stored(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
-        let ([across, down], [x, y]) = (self.scale, self.offset);
-        let (left, right) = if across < 0.0 { (right, left) } else { (left, right) };
-        [(left - x) / across, (top - y) / down, (right - x) / across, (bottom - y) / down]
-    }
-
-    /// The same of the image mirrored left and right before it is filled up.
-    pub fn mirrored(&self) -> Placement {
-        let ([across, down], [x, y]) = (self.scale, self.offset);
-        // What a crop leaves of an image is mirrored as a whole; what fills it up stays where it is.
-        let (first, last) = (x.max(0.0), (x + across * self.stored.width as f64).min(self.size.width as f64));
-        Placement { scale: [-across, down], offset: [first + last - x, y], ..*self }
-    }
-}
-
-/// Corners within an image of this size; `None` where nothing is left of them.
-pub fn clipped([left, top, right, bottom]: [f64; 4], size: Size) -> Option<[f64; 4]> {
-    let (width, height) = (size.width as f64, size.height as f64);
-    let corners = [left.clamp(0.0, width), top.clamp(0.0, height), right.clamp(0.0, width), bottom.clamp(0.0, height)];
-    let [left, top, right, bottom] = corners;
-    (right > left && bottom > top).then_some(corners)
 }
 
 /// A recipe that contradicts itself or the model, or an image that it cannot take.
@@ -190,7 +147,7 @@ pub enum RecipeError {
 }
 
 /// Longest side that a recipe may ask for.
-const MAX_SIDE: usize = 16_384;
+pub(super) const MAX_SIDE: usize = 16_384;
 
 impl Recipe {
     /// The recipe for a model whose input has these dims (`None` is free).
@@ -464,191 +421,6 @@ impl Recipe {
     }
 }
 
-/// What every 8-bit sample becomes, by channel of the model.
-pub(crate) struct Normaliser {
-    channels: Channels,
-    layout: Layout,
-    size: Size,
-    pad: Option<Pad>,
-    len: usize,
-    tables: Vec<[f32; 256]>,
-}
-
-impl Normaliser {
-    pub(crate) fn apply(&self, pixels: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
-        match self.pad {
-            Some(pad) if pixels.height() < self.size.height || pixels.width() < self.size.width => {
-                self.padded(pixels, &pad, out)
-            }
-            _ => self.whole(pixels, out),
-        }
-    }
-
-    /// Floats of an image that is filled up to a size of its own.
-    pub(crate) fn own_size(&self, pixels: &Image, size: Size) -> Result<Vec<f32>, RecipeError> {
-        let len = size.height * size.width * self.channels.count();
-        let mut floats = vec![0.0; len];
-        Normaliser { size, len, tables: self.tables.clone(), ..*self }.apply(pixels, &mut floats)?;
-        Ok(floats)
-    }
-
-    /// What fills an image up in a channel of the model's.
-    fn filling(&self, channel: usize) -> f32 {
-        match self.pad.map(|pad| pad.value) {
-            Some(Filling::Sample(sample)) => self.tables.get(channel).map_or(0.0, |table| table[usize::from(sample)]),
-            _ => 0.0,
-        }
-    }
-
-    /// An image that is smaller than the input, within what fills it up.
-    fn padded(&self, pixels: &Image, pad: &Pad, out: &mut [f32]) -> Result<(), RecipeError> {
-        let refused = || RecipeError::Buffer { found: out.len(), expected: self.len };
-        let (channels, small) = (self.channels.count(), Size { height: pixels.height(), width: pixels.width() });
-        let room = small.height <= self.size.height && small.width <= self.size.width;
-        if out.len() != self.len || !room || pixels.channels() != channels {
-            return Err(refused());
-        }
-        let mut inner = vec![0.0; small.height * small.width * channels];
-        let own = Normaliser { size: small, pad: None, len: inner.len(), tables: self.tables.clone(), ..*self };
-        own.whole(pixels, &mut inner)?;
-        let (top, left) = (pad.before(small.height, self.size.height), pad.before(small.width, self.size.width));
-        match self.layout {
-            Layout::Nchw => {
-                let planes = out.chunks_exact_mut(self.size.height * self.size.width).enumerate();
-                for ((channel, plane), inner) in planes.zip(inner.chunks_exact(small.height * small.width)) {
-                    plane.fill(self.filling(channel));
-                    put_rows(plane, self.size.width, inner, small.width, top, left);
-                }
-            }
-            Layout::Nhwc => {
-                for pixel in out.chunks_exact_mut(channels) {
-                    pixel.iter_mut().enumerate().for_each(|(channel, to)| *to = self.filling(channel));
-                }
-                let (wide, narrow) = (self.size.width * channels, small.width * channels);
-                put_rows(out, wide, &inner, narrow, top, left * channels);
-            }
-        }
-        Ok(())
-    }
-
-    fn whole(&self, pixels: &Image, out: &mut [f32]) -> Result<(), RecipeError> {
-        let fits = out.len() == self.len && pixels.pixels().len() == self.len;
-        if !fits || pixels.channels() != self.channels.count() {
-            return Err(RecipeError::Buffer { found: out.len(), expected: self.len });
-        }
-        match (self.tables.as_slice(), self.channels) {
-            ([r, g, b], Channels::Rgb) => self.colour(pixels, [(0, r), (1, g), (2, b)], out),
-            ([b, g, r], Channels::Bgr) => self.colour(pixels, [(2, b), (1, g), (0, r)], out),
-            ([table], _) => {
-                for (to, sample) in out.iter_mut().zip(pixels.pixels()) {
-                    *to = table[usize::from(*sample)];
-                }
-            }
-            _ => return Err(RecipeError::Buffer { found: out.len(), expected: self.len }),
-        }
-        Ok(())
-    }
-
-    /// `from[c]` is the sample of a pixel that the model's channel `c` takes, and its table.
-    fn colour(&self, pixels: &Image, from: [(usize, &[f32; 256]); 3], out: &mut [f32]) {
-        let (pixels, _) = pixels.pixels().as_chunks::<3>();
-        match self.layout {
-            Layout::Nchw => {
-                for (plane, (sample, table)) in out.chunks_exact_mut(pixels.len().max(1)).zip(from) {
-                    for (to, pixel) in plane.iter_mut().zip(pixels) {
-                        *to = table[usize::from(pixel[sample])];
-                    }
-                }
-            }
-            Layout::Nhwc => {
-                for (to, pixel) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
-                    *to = from.map(|(sample, table)| table[usize::from(pixel[sample])]);
-                }
-            }
-        }
-    }
-}
-
-/// Copies the rows of a small array of floats into a larger one.
-fn put_rows(to: &mut [f32], stride: usize, from: &[f32], narrow: usize, top: usize, left: usize) {
-    for (to, from) in to.chunks_exact_mut(stride).skip(top).zip(from.chunks_exact(narrow)) {
-        to.iter_mut().skip(left).zip(from).for_each(|(to, from)| *to = *from);
-    }
-}
-
-/// How an image is brought to the size of the input.
-struct Geometry {
-    resize: Resize,
-    crop: Option<Size>,
-    pad: Option<Pad>,
-    size: Size,
-}
-
-/// Resize, crop, pad and final size, from what was written and what the model wants.
-fn geometry(preprocess: &Preprocess, model: Option<Size>, sample: Option<Size>) -> Result<Geometry, RecipeError> {
-    let letterbox = matches!(preprocess.resize, Some(Resize::Letterbox(_)));
-    let pad = preprocess.pad.or(letterbox.then_some(Pad::LETTERBOX));
-    let (resize, crop) = match (preprocess.resize, preprocess.crop, model) {
-        _ if pad.is_some() => (preprocess.resize, preprocess.crop),
-        (Some(Resize::ShorterSide { .. }), None, Some(model)) => (preprocess.resize, Some(model)),
-        (None, None, Some(model)) => (Some(Resize::Exact(model)), None),
-        (resize, crop, _) => (resize, crop),
-    };
-    let resize = resize.unwrap_or(Resize::NONE);
-    let sides = match resize {
-        Resize::None(_) => vec![],
-        Resize::Exact(size) => vec![size.height, size.width],
-        Resize::ShorterSide { shorter_side } => vec![shorter_side],
-        Resize::Sides { shorter_side, longer_side } => vec![shorter_side, longer_side],
-        Resize::Within { within } => vec![within.height, within.width],
-        Resize::Letterbox(_) => vec![],
-    };
-    let cropped = crop.iter().flat_map(|size| [size.height, size.width]);
-    for (key, side) in sides.into_iter().map(|side| ("resize", side)).chain(cropped.map(|side| ("crop", side))) {
-        if side == 0 {
-            return Err(RecipeError::ZeroSide { key });
-        }
-        if side > MAX_SIDE {
-            return Err(RecipeError::SideTooLong { key, side, limit: MAX_SIDE });
-        }
-    }
-    let keeps_aspect = matches!(resize, Resize::Sides { .. } | Resize::Within { .. } | Resize::Letterbox(_));
-    if crop.is_some() && pad.is_some() {
-        return Err(RecipeError::CropAndPad);
-    }
-    if keeps_aspect && crop.is_none() && pad.is_none() {
-        return Err(RecipeError::Pad);
-    }
-    let divisor = pad.and_then(|pad| pad.divisor);
-    if divisor == Some(0) {
-        return Err(RecipeError::ZeroSide { key: "pad" });
-    }
-    let up = |Size { height, width }: Size| {
-        let up = |side: usize| side.next_multiple_of(divisor.unwrap_or(1));
-        Size { height: up(height), width: up(width) }
-    };
-    let size = match (crop, resize) {
-        (Some(crop), _) => crop,
-        (None, Resize::Exact(size)) if pad.is_none() => size,
-        (None, Resize::Within { within }) => model.unwrap_or(up(within)),
-        (None, Resize::Letterbox(_)) => model.ok_or(RecipeError::SizeUnknown)?,
-        // No image comes out larger, however it stands.
-        (None, Resize::Sides { shorter_side, longer_side }) => {
-            let most = longer_side.max(shorter_side);
-            model.unwrap_or(up(Size { height: most, width: most }))
-        }
-        (None, Resize::Exact(size)) => model.unwrap_or(size),
-        (None, Resize::None(_)) => model.or(sample).ok_or(RecipeError::SizeUnknown)?,
-        (None, Resize::ShorterSide { shorter_side }) => match (pad, model) {
-            (Some(_), Some(model)) => model,
-            // Nothing says how long the longer side may become.
-            (Some(pad), None) if pad.divisor.is_some() => return Err(RecipeError::SizeUnknown),
-            _ => shorter(sample.ok_or(RecipeError::SizeUnknown)?, shorter_side),
-        },
-    };
-    Ok(Geometry { resize, crop, pad, size })
-}
-
 fn per_channel(
     key: &'static str,
     given: Option<&[f32]>,
@@ -666,33 +438,6 @@ fn per_channel(
         Some(&value) => Err(RecipeError::Number { key, value }),
         None => Ok(values),
     }
-}
-
-fn shorter(size: Size, side: usize) -> Size {
-    let Size { height, width } = size;
-    if width <= height {
-        Size { height: side * height / width.max(1), width: side }
-    } else {
-        Size { height: side, width: side * width / height.max(1) }
-    }
-}
-
-/// The shorter side at `least`, or the longer one at `most`, whichever is smaller: torchvision's detectors, whose scale is a float32.
-fn between(size: Size, least: usize, most: usize) -> Size {
-    let Size { height, width } = size;
-    let ratio = |side: usize, of: usize| side as f32 / of.max(1) as f32;
-    let scale = f64::from(ratio(least, height.min(width)).min(ratio(most, height.max(width))));
-    let scaled = |side: usize| ((side as f64 * scale).floor() as usize).max(1);
-    Size { height: scaled(height), width: scaled(width) }
-}
-
-/// The largest size of the same aspect within another, rounded as Python rounds.
-fn largest(size: Size, within: Size) -> Size {
-    let Size { height, width } = size;
-    let ratio = |side: usize, of: usize| side as f64 / of.max(1) as f64;
-    let scale = ratio(within.height, height).min(ratio(within.width, width));
-    let scaled = |side: usize, most: usize| ((side as f64 * scale).round_ties_even() as usize).clamp(1, most.max(1));
-    Size { height: scaled(height, within.height), width: scaled(width, within.width) }
 }
 
 /// Grey or RGB without alpha.
