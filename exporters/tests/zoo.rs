@@ -142,6 +142,17 @@ fn impossible_options_are_refused_by_name() {
         (ModelOptions { classes: 0, ..lenet.clone() }, "classes"),
         (ModelOptions { opset: 8, ..lenet.clone() }, "opset"),
     ];
+    let fcos = ModelOptions { input: [3, 64, 64], ..lenet.clone() };
+    for (name, wrong, expected) in [
+        ("fcos-tiny", ModelOptions { input: [3, 64, 72], ..fcos.clone() }, "input"),
+        ("fcos-resnet18", ModelOptions { input: [3, 64, 80], ..fcos.clone() }, "input"),
+        ("fcos-tiny", ModelOptions { opset: 12, ..fcos.clone() }, "opset"),
+    ] {
+        match build(name, &wrong) {
+            Err(Error::Option { option, .. }) => assert_eq!(option, expected, "{name}"),
+            other => panic!("{name}, {wrong:?} gave {other:?}"),
+        }
+    }
     let vit = ModelOptions { input: [3, 224, 225], ..lenet.clone() };
     assert!(matches!(build("vit-tiny", &vit), Err(Error::Option { option: "input", .. })));
     for (options, expected) in cases {
@@ -154,6 +165,7 @@ fn impossible_options_are_refused_by_name() {
     assert_eq!(
         error,
         "no model `resnet21` in the zoo; there are `lenet`, `resnet8`, `resnet20`, `resnet56`, `resnet18`, \
-         `resnet18-imagenet`, `resnet34-imagenet`, `resnet50-imagenet`, `mobilenetv2`, `vit-tiny`"
+         `resnet18-imagenet`, `resnet34-imagenet`, `resnet50-imagenet`, `mobilenetv2`, `vit-tiny`, \
+         `fcos-tiny`, `fcos-resnet18`, `fcos-resnet50`"
     );
 }

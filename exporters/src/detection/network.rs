@@ -4,6 +4,7 @@
 //! follow by convolutions with stride 2. All levels share the head: two towers of convolutions with GroupNorm, one for the classes,
 //! one for the distances to the four sides of a box and the centre-ness.
 
+use super::DETECTION_OPSETS;
 use crate::Result;
 use crate::network::{Conv, Feature, Network};
 use crate::resnet::{self, Layout as Backbone};
@@ -41,6 +42,7 @@ const DEVIATION: f32 = 0.01;
 
 /// The raw heads: `cls` `[N, L, C]`, `reg` `[N, L, 4]` (left, top, right, bottom, in strides), `ctr` `[N, L, 1]`.
 pub(super) fn heads(network: &mut Network, images: Feature, layout: &Layout) -> Result<Vec<(&'static str, Feature)>> {
+    network.since(*DETECTION_OPSETS.start(), "as the loss of a detector")?;
     let stages = layout.backbone.stages() - layout.skipped;
     let coarsest = 4usize << (layout.backbone.stages() - 1);
     if images.shape[1..].iter().any(|side| side % coarsest != 0) {
