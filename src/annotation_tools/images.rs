@@ -1,7 +1,7 @@
 //! The images to label as files of one folder: links to where they lie, or PNG files where they lie in an archive.
 
 use super::AnnotationToolError;
-use crate::data::{DataError, Dataset, plain, png};
+use crate::data::{DataError, Dataset, plain, png, symlink};
 use crate::durable;
 use crate::scores::belief;
 use crate::select::{Selected, Selection};
@@ -125,15 +125,4 @@ pub(crate) fn write_png(images: &Dataset, position: usize, path: &Path) -> Resul
         source: std::io::Error::other(error.to_string()),
     })?;
     Ok(durable::write_bytes(path, &bytes)?)
-}
-
-#[cfg(unix)]
-fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-/// Links need rights elsewhere that copies do not.
-#[cfg(not(unix))]
-fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
-    std::fs::copy(target, link).map(drop)
 }

@@ -133,7 +133,7 @@ fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOpti
     let pool = pool.subset(&pool.spread(given.images as usize))?;
     let source = ModelSource {
         model: given.model.clone(),
-        preprocess: given.recipe.preprocess(&given.model)?,
+        preprocess: given.recipe.preprocess(&given.model, &task)?,
         task: task.clone(),
         class_names: None,
         labelled: Some(Split::<Labelled>::new(open(&given.labeled, "--labeled")?)?),

@@ -138,9 +138,11 @@ pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
 fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Outcome> {
     check(given)?;
     let sample = given.sample.as_deref();
+    let task = given.about.options(&given.model, given.expected_top_k)?;
     let options = ExportOptions {
         model: given.model.clone(),
-        task: given.about.options(&given.model, given.expected_top_k)?,
+        preprocess: given.recipe.preprocess(&given.model, &task)?,
+        task,
         class_names: given.class_names.clone(),
         vectors: given.vectors.clone(),
         form: given.form.or(given.asks_for_tangent().then_some(ExportForm::Tangent)),
@@ -152,7 +154,6 @@ fn influence(given: &InfluenceArguments, context: &Context) -> anyhow::Result<Ou
         step: given.step,
         unproven: super::score::unproven(given.unproven),
         sample: sample.map(|path| given.recipe.open(path, "--sample")).transpose()?,
-        preprocess: given.recipe.preprocess(&given.model)?,
         per_class: given.per_class,
         embedding: given.embedding,
         with_preprocessing: given.with_preprocessing,

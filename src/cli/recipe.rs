@@ -44,8 +44,8 @@ impl RecipeOptions {
         open_data_with(path, &format!("{option} {}", path.display()), &task.opening(options))
     }
 
-    /// The recipe beside the model, or the one named, with overrides.
-    pub(super) fn preprocess(&self, model: &Path) -> anyhow::Result<Preprocess> {
+    /// The recipe beside the model of this task, or the one named, with overrides.
+    pub(super) fn preprocess(&self, model: &Path, task: &ModelOptions) -> anyhow::Result<Preprocess> {
         let mut preprocess = match &self.recipe {
             Some(path) => {
                 let text =
@@ -54,7 +54,9 @@ impl RecipeOptions {
             }
             None => match Preprocess::beside(model)? {
                 // A detector as its training program exported it says how large its images are, in its own way.
-                nothing if nothing == Preprocess::default() => as_exported(model).unwrap_or(nothing),
+                nothing if !task.is_single_label() && nothing == Preprocess::default() => {
+                    as_exported(model).unwrap_or(nothing)
+                }
                 beside => beside,
             },
         };

@@ -430,7 +430,7 @@ fn model_source(given: &PoolOptions, context: &Context) -> anyhow::Result<ModelS
     let task = given.about.options(&model, given.expected_top_k)?;
     let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option, given.strict);
     Ok(ModelSource {
-        preprocess: given.recipe.preprocess(&model)?,
+        preprocess: given.recipe.preprocess(&model, &task)?,
         task: task.clone(),
         model,
         class_names: given.class_names.clone(),

@@ -161,12 +161,12 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
     Ok(TrainOptions {
         freeze: given.freeze.clone(),
         model: given.model.clone(),
+        preprocess: given.recipe.preprocess(&given.model, &task)?,
         task,
         class_names: given.class_names.clone(),
         train,
         test,
         evaluate: Evaluate::EachEpoch,
-        preprocess: given.recipe.preprocess(&given.model)?,
         augment: Augment { pad_crop: given.pad_crop, horizontal_flip: given.flip, seed: given.seed },
         schedule: Schedule { base: given.learning_rate, epochs: given.epochs, warm_up: given.warm_up, shape },
         momentum: given.momentum,

@@ -60,7 +60,7 @@ pub use dataset::{Dataset, common_classes};
 pub use decode::{DecodeError, Decoding, Limits, decode, decode_as};
 pub use error::{DataError, Found, TableProblem};
 pub use export::{Division, ExportError, Exported, export_folder};
-pub(crate) use export::{plain, png};
+pub(crate) use export::{plain, png, symlink};
 pub(crate) use files::load_file;
 pub use image::{Image, ImageShapeError};
 pub use isal_exporters::pickle::PickleError;

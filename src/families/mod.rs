@@ -194,7 +194,7 @@ fn joined<E: From<InfluenceError>>(
 /// in what they read of the model (overlaps of boxes), whose Gauss-Newton matrix is indefinite, on the empirical Fisher matrix.
 pub fn default_solver(task: Option<&str>) -> &'static str {
     match task {
-        Some(name) if isal_exporters::detection::tasks().iter().any(|task| task.name == name) => "cg-fisher",
+        Some(name) if isal_exporters::detection::task(name).is_some() => "cg-fisher",
         _ => DEFAULT_SOLVER,
     }
 }

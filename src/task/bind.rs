@@ -43,7 +43,7 @@ pub struct Bound {
 /// # Errors
 /// [`TaskError`]: no such task, a value that is not there or has a shape that the task does not take.
 pub fn built_in(model: &Model, name: &str, given: &[(String, String)]) -> Result<(Task, Vec<Bound>), TaskError> {
-    if let Some(task) = detection::tasks().iter().find(|task| task.name == name) {
+    if let Some(task) = detection::task(name) {
         return detector(model, task, given);
     }
     let entry = losses::find(name)?;

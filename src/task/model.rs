@@ -124,7 +124,7 @@ impl TaskModel {
 fn classes(task: &Task) -> usize {
     let dims = |t: &ValueType| t.shape.clone().filter(|dims| dims.len() > 1);
     let read = task.graphs.decode.graph.inputs.first().and_then(|input| dims(input.value_type.as_ref()?));
-    let detects = detection::tasks().iter().find(|known| known.name == task.name);
+    let detects = detection::task(&task.name);
     let of_classes = losses::find(&task.name).is_ok_and(|entry| entry.defaults.has_classes());
     let axis = |dims: Vec<Dim>| dims.get(detects.map_or(1, |task| task.class_axis)).cloned();
     read.filter(|_| of_classes || detects.is_some()).and_then(axis).and_then(|dim| dim.known()).unwrap_or(0)

@@ -27,35 +27,38 @@ impl Draft {
 
     /// `(right - left) (bottom - top)`.
     pub(super) fn area(&mut self, of: &Corners) -> Value {
-        let [width, height] = [[of.right, of.left], [of.bottom, of.top]].map(|pair| self.op("Sub", pair));
-        self.op("Mul", [width, height])
+        let sides = self.sides_of(of);
+        self.op("Mul", sides)
     }
 
-    /// Area in both boxes, in either, and of the box around both.
-    fn areas(&mut self, a: &Corners, b: &Corners) -> [Value; 3] {
-        let most = |g: &mut Self, x, y| g.op("Max", [x, y]);
-        let least = |g: &mut Self, x, y| g.op("Min", [x, y]);
-        let within = Corners {
-            left: most(self, a.left, b.left),
-            top: most(self, a.top, b.top),
-            right: least(self, a.right, b.right),
-            bottom: least(self, a.bottom, b.bottom),
-        };
-        let around = Corners {
-            left: least(self, a.left, b.left),
-            top: least(self, a.top, b.top),
-            right: most(self, a.right, b.right),
-            bottom: most(self, a.bottom, b.bottom),
-        };
-        let [width, height] = [[within.right, within.left], [within.bottom, within.top]].map(|pair| {
-            let side = self.op("Sub", pair);
-            self.op("Relu", [side])
-        });
-        let both = self.op("Mul", [width, height]);
-        let [of_a, of_b] = [a, b].map(|of| self.area(of));
-        let sum = self.op("Add", [of_a, of_b]);
-        let either = self.op("Sub", [sum, both]);
-        [both, either, self.area(&around)]
+    /// Corners by one choice of two for left and top, by another for right and bottom.
+    fn corners_by(&mut self, [near, far]: [&str; 2], a: &Corners, b: &Corners) -> Corners {
+        Corners {
+            left: self.op(near, [a.left, b.left]),
+            top: self.op(near, [a.top, b.top]),
+            right: self.op(far, [a.right, b.right]),
+            bottom: self.op(far, [a.bottom, b.bottom]),
+        }
+    }
+
+    /// The box around both.
+    fn around(&mut self, a: &Corners, b: &Corners) -> Corners {
+        self.corners_by(["Min", "Max"], a, b)
+    }
+
+    /// Width and height.
+    fn sides_of(&mut self, of: &Corners) -> [Value; 2] {
+        [[of.right, of.left], [of.bottom, of.top]].map(|pair| self.op("Sub", pair))
+    }
+
+    /// Area in both boxes, and in either.
+    fn areas(&mut self, a: &Corners, b: &Corners) -> [Value; 2] {
+        let within = self.corners_by(["Max", "Min"], a, b);
+        let sides = self.sides_of(&within).map(|side| self.op("Relu", [side]));
+        let both = self.op("Mul", sides);
+        let of_each = [a, b].map(|of| self.area(of));
+        let sum = self.op("Add", of_each);
+        [both, self.op("Sub", [sum, both])]
     }
 
     fn share(&mut self, part: Value, whole: Value) -> Value {
@@ -66,13 +69,15 @@ impl Draft {
 
     /// Area in both boxes as a share of that in either.
     pub(super) fn overlap(&mut self, a: &Corners, b: &Corners) -> Value {
-        let [both, either, _] = self.areas(a, b);
+        let [both, either] = self.areas(a, b);
         self.share(both, either)
     }
 
     /// The overlap less the share of the box around both that is in neither: generalised IoU (arXiv 1902.09630).
     pub(super) fn generalised_overlap(&mut self, a: &Corners, b: &Corners) -> Value {
-        let [both, either, around] = self.areas(a, b);
+        let [both, either] = self.areas(a, b);
+        let around = self.around(a, b);
+        let around = self.area(&around);
         let neither = self.op("Sub", [around, either]);
         let (overlap, empty) = (self.share(both, either), self.share(neither, around));
         self.op("Sub", [overlap, empty])
@@ -84,11 +89,8 @@ impl Draft {
         let overlap = self.overlap(a, b);
         let tiny = self.number(TINY);
         let square = |g: &mut Self, x: Value| g.op("Mul", [x, x]);
-        let around = [(a.left, b.left, a.right, b.right), (a.top, b.top, a.bottom, b.bottom)].map(|(l, m, r, s)| {
-            let (low, high) = (self.op("Min", [l, m]), self.op("Max", [r, s]));
-            let side = self.op("Sub", [high, low]);
-            square(self, side)
-        });
+        let around = self.around(a, b);
+        let around = self.sides_of(&around).map(|side| square(self, side));
         let diagonal = self.op("Add", around);
         let diagonal = self.op("Add", [diagonal, tiny]);
         let apart = [(a.left, a.right, b.left, b.right), (a.top, a.bottom, b.top, b.bottom)].map(|(l, r, m, s)| {
@@ -101,7 +103,7 @@ impl Draft {
         let apart = self.op("Mul", [apart, quarter]);
         let apart = self.op("Div", [apart, diagonal]);
         let angles = [a, b].map(|of| {
-            let [width, height] = [[of.right, of.left], [of.bottom, of.top]].map(|pair| self.op("Sub", pair));
+            let [width, height] = self.sides_of(of);
             let height = self.op("Add", [height, tiny]);
             let shape = self.op("Div", [width, height]);
             self.op("Atan", [shape])

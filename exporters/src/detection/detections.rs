@@ -117,8 +117,7 @@ impl Detections {
 
     /// The scores `[N, K]`, zero where a better candidate of the same class overlaps.
     fn apart(&self, g: &mut Draft, boxes: Value, score: Value, class: Value, classes: usize) -> Value {
-        let numbers: Vec<i64> = (0..classes as i64).collect();
-        let numbers = g.constant("class_numbers", Tensor::new([1, classes, 1], &numbers));
+        let numbers = g.class_numbers("class_numbers", classes, &[1, classes, 1]);
         let [of_class, by_class] = [class, score].map(|x| g.unsqueeze(x, 1));
         let own = g.op("Equal", [of_class, numbers]);
         let zero = g.number(0.0);

@@ -7,13 +7,15 @@
 
 use super::boxes::{Corners, annotations, held_at};
 use super::detections::Located;
-use super::{DETECTION_OPSETS, Detections, Grid};
+use super::heads::Shapes;
+use super::{Detections, Grid};
+use crate::Result;
 use crate::losses::Pair;
 use crate::losses::draft::{Draft, Role};
-use crate::{Error, Result};
-use isal_onnx::{DataType, Dim, Model, Tensor, Value};
+use isal_onnx::{DataType, Dim, Tensor, Value};
 
 pub(super) const NAME: &str = "fcos";
+pub(super) const HEADS: &[&str] = &["cls", "reg", "ctr"];
 
 /// Share of the focal loss that a class has where it is, and its exponent.
 const ALPHA: f32 = 0.25;
@@ -62,15 +64,19 @@ impl Fcos {
     /// # Errors
     /// [`Error::LossOption`] for other shapes, and an opset before 13.
     pub fn pair(&self, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<Pair> {
-        let graph = |role| -> Result<Model> {
-            let (mut g, heads) = begin(role, image, heads, opset)?;
-            match role {
-                Role::Loss => self.loss(&mut g, &heads),
-                Role::Decode => self.decode(&mut g, &heads),
-            }
-            Ok(g.finish())
+        let shapes = Shapes::of(NAME, HEADS, heads, opset)?;
+        let sizes = (shapes.known(0, 1), shapes.known(0, 2), shapes.known(1, 2), shapes.known(2, 2));
+        let (Some(locations), Some(classes @ 1..), Some(4), Some(1)) = sizes else {
+            return Err(shapes.wrong_shapes("cls [N, L, C], reg [N, L, 4], ctr [N, L, 1], L and C known"));
         };
-        Ok(Pair { loss: graph(Role::Loss)?, decode: graph(Role::Decode)? })
+        let grid = shapes.grid(image, locations)?;
+        shapes.pair(|g, heads| {
+            let of = Heads { cls: heads[0], reg: heads[1], ctr: heads[2], grid: grid.clone(), classes };
+            match g.role {
+                Role::Loss => self.loss(g, &of),
+                Role::Decode => self.decode(g, &of),
+            }
+        })
     }
 
     fn decode(&self, g: &mut Draft, of: &Heads) {
@@ -87,7 +93,7 @@ impl Fcos {
         let (boxes, labels) = annotations(g);
         let (found, target, label) = self.assigned(g, of, boxes, labels);
 
-        let classes = focal(g, of, found, label);
+        let classes = focal(g, of, label);
         let place = of.places(g);
         let here = g.unsqueeze(found, 2);
         let one = g.number(1.0);
@@ -126,7 +132,7 @@ impl Fcos {
         g.give_loss(loss);
     }
 
-    /// Whether a location has a box, `[N, L]`; its box, `[N, L, 4]`; the label of that, `[N, L]`.
+    /// Whether a location has a box, `[N, L]`; its box, `[N, L, 4]`; the label of that, -1 of none, `[N, L]`.
     fn assigned(&self, g: &mut Draft, of: &Heads, boxes: Value, labels: Value) -> (Value, Value, Value) {
         let place = of.places(g);
         // Boxes along the last axis: [N, 1, M].
@@ -135,7 +141,7 @@ impl Fcos {
             [[place[0], left], [place[1], top], [right, place[0]], [bottom, place[1]]].map(|pair| g.op("Sub", pair));
         let (least, largest) = (g.op("Min", sides), g.op("Max", sides));
         let zero = g.number(0.0);
-        let mut fits = vec![g.op("Greater", [least, zero])];
+        let mut fits = g.op("Greater", [least, zero]);
         if let Some(radius) = self.centre {
             let half = g.number(0.5);
             let off = [[left, right, place[0]], [top, bottom, place[1]]].map(|[a, b, place]| {
@@ -147,15 +153,16 @@ impl Fcos {
             let off = g.op("Max", off);
             let (radius, stride) = (g.number(radius), of.stride(g));
             let reach = g.op("Mul", [radius, stride]);
-            fits.push(g.op("Less", [off, reach]));
+            let near = g.op("Less", [off, reach]);
+            fits = g.op("And", [fits, near]);
         }
         let [low, high] = of.grid.ranges().map(|range| g.constant("range", range));
-        fits.push(g.op("Greater", [largest, low]));
-        fits.push(g.op("Less", [largest, high]));
         let row = g.unsqueeze(labels, 1);
         let none = g.constant("none", Tensor::scalar(-1i64));
-        fits.push(g.op("Greater", [row, none]));
-        let fits = fits.into_iter().reduce(|a, b| g.op("And", [a, b])).unwrap_or(row);
+        for pair in [[largest, low], [high, largest], [row, none]] {
+            let above = g.op("Greater", pair);
+            fits = g.op("And", [fits, above]);
+        }
         let area = g.area(&Corners { left, top, right, bottom });
         let never = g.number(NEVER);
         let cost = g.op("Where", [fits, area, never]);
@@ -186,34 +193,6 @@ impl Heads {
     }
 }
 
-fn begin(role: Role, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<(Draft, Heads)> {
-    let wrong = |option, found: String, expected: String| Error::LossOption { task: NAME, option, found, expected };
-    if !DETECTION_OPSETS.contains(&opset) {
-        let expected = format!("{} to {}", DETECTION_OPSETS.start(), DETECTION_OPSETS.end());
-        return Err(wrong("opset", opset.to_string(), expected));
-    }
-    let named: Vec<(&str, Vec<Dim>)> = ["cls", "reg", "ctr"].into_iter().zip(heads.iter().cloned()).collect();
-    let known = |head: usize, axis: usize| heads.get(head)?.get(axis)?.known();
-    let sizes = (known(0, 1), known(0, 2), known(1, 2), known(2, 2));
-    let (Some(locations), Some(classes @ 1..), Some(4), Some(1)) = sizes else {
-        let found: Vec<String> = named
-            .iter()
-            .map(|(name, dims)| format!("{name} [{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ")))
-            .collect();
-        return Err(wrong(
-            "heads",
-            found.join(", "),
-            "cls [N, L, C], reg [N, L, 4], ctr [N, L, 1], L and C known".to_owned(),
-        ));
-    };
-    let Some(grid) = Grid::of(image, locations) else {
-        let expected = format!("as many as levels of doubling strides have on images of {image:?}");
-        return Err(wrong("locations", locations.to_string(), expected));
-    };
-    let (g, values) = Draft::of(NAME, role, &named, opset)?;
-    Ok((g, Heads { cls: values[0], reg: values[1], ctr: values[2], grid, classes }))
-}
-
 /// Left, top, right and bottom distance of the places from the sides of boxes of `rank`.
 fn sides(g: &mut Draft, place: [Value; 2], boxes: Value, rank: usize) -> [Value; 4] {
     let [left, top, right, bottom] = g.four(boxes, rank);
@@ -235,13 +214,10 @@ fn around_zero(g: &mut Draft, [l, t, r, b]: [Value; 4]) -> Corners {
     Corners { left: g.op("Neg", [l]), top: g.op("Neg", [t]), right: r, bottom: b }
 }
 
-/// The focal loss of every location and class, `[N, L, C]`.
-fn focal(g: &mut Draft, of: &Heads, found: Value, label: Value) -> Value {
-    let none = g.constant("none", Tensor::scalar(-1i64));
-    let label = g.op("Where", [found, label, none]);
+/// The focal loss of every location and class, `[N, L, C]`; a location without a box has the label -1.
+fn focal(g: &mut Draft, of: &Heads, label: Value) -> Value {
     let label = g.unsqueeze(label, 2);
-    let numbers: Vec<i64> = (0..of.classes as i64).collect();
-    let numbers = g.constant("class_numbers", Tensor::new([1, 1, of.classes], &numbers));
+    let numbers = g.class_numbers("class_numbers", of.classes, &[1, 1, of.classes]);
     let hit = g.op("Equal", [label, numbers]);
     // Of a class that is there the loss is that of its score, of one that is not that of the score turned round.
     let (one, against) = (g.number(1.0), g.number(-1.0));

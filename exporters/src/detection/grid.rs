@@ -37,17 +37,19 @@ impl Grid {
         self.counts().iter().sum()
     }
 
-    /// A number of every location, `[1, L, 1]`.
-    fn of_each(&self, number: impl Fn(usize, [usize; 2]) -> f32) -> Tensor {
+    /// A number of every location.
+    fn numbers(&self, number: impl Fn(usize, [usize; 2]) -> f32) -> Vec<f32> {
         let number = &number;
-        let numbers: Vec<f32> = self
-            .strides
-            .iter()
-            .flat_map(|stride| {
-                let [height, width] = self.size(*stride);
-                (0..height).flat_map(move |y| (0..width).map(move |x| number(*stride, [x, y])))
-            })
-            .collect();
+        let of_level = |stride: &usize| {
+            let ([height, width], stride) = (self.size(*stride), *stride);
+            (0..height).flat_map(move |y| (0..width).map(move |x| number(stride, [x, y])))
+        };
+        self.strides.iter().flat_map(of_level).collect()
+    }
+
+    /// The same, `[1, L, 1]`.
+    fn of_each(&self, number: impl Fn(usize, [usize; 2]) -> f32) -> Tensor {
+        let numbers = self.numbers(number);
         Tensor::new([1, numbers.len(), 1], &numbers)
     }
 
@@ -63,12 +65,10 @@ impl Grid {
 
     /// The middle of each location's cell, in pixels to the right and down, `[1, 1, L]` each.
     pub(super) fn middles(&self) -> [Tensor; 2] {
-        let along = |t: Tensor| Tensor::new([1, 1, t.len()], &t.to_vec::<f32>().expect("float32"));
         let middle = |stride: usize, cell: usize| (cell as f32 + 0.5) * stride as f32;
-        [
-            along(self.of_each(|stride, [x, _]| middle(stride, x))),
-            along(self.of_each(|stride, [_, y]| middle(stride, y))),
-        ]
+        let (across, down) =
+            (self.numbers(|stride, [x, _]| middle(stride, x)), self.numbers(|stride, [_, y]| middle(stride, y)));
+        [across, down].map(|numbers| Tensor::new([1, 1, numbers.len()], &numbers))
     }
 
     /// The stride of each location's level, `[1, L, 1]`.

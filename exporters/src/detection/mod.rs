@@ -13,6 +13,7 @@ mod boxes;
 mod detections;
 mod fcos;
 mod grid;
+mod heads;
 mod network;
 mod yolo;
 
@@ -93,13 +94,13 @@ const TASKS: &[Task] = &[
     Task {
         name: fcos::NAME,
         description: "boxes, raw heads cls [N, L, C], reg [N, L, 4], ctr [N, L, 1]: focal loss, generalised IoU, centre-ness",
-        heads: &["cls", "reg", "ctr"],
+        heads: fcos::HEADS,
         class_axis: 2,
     },
     Task {
         name: yolo::NAME,
         description: "boxes, raw heads cls [N, C, L], box [N, 4 R, L] of YOLOv8 and later: task-aligned, complete IoU, distances as distributions",
-        heads: &["cls", "box"],
+        heads: yolo::HEADS,
         class_axis: 1,
     },
 ];
@@ -107,6 +108,11 @@ const TASKS: &[Task] = &[
 /// Every built-in task of detection.
 pub fn tasks() -> &'static [Task] {
     TASKS
+}
+
+/// The built-in task of detection of this name.
+pub fn task(name: &str) -> Option<&'static Task> {
+    TASKS.iter().find(|task| task.name == name)
 }
 
 /// Builds the two graphs of a detection task for a model that sees images of `[height, width]` and has heads of these shapes, in the

@@ -10,13 +10,15 @@
 
 use super::boxes::{Corners, annotations, held_at};
 use super::detections::Located;
-use super::{DETECTION_OPSETS, Detections, Grid};
+use super::heads::Shapes;
+use super::{Detections, Grid};
+use crate::Result;
 use crate::losses::Pair;
 use crate::losses::draft::{Draft, Role};
-use crate::{Error, Result};
-use isal_onnx::{DataType, Dim, Model, Tensor, Value};
+use isal_onnx::{DataType, Dim, Tensor, Value};
 
 pub(super) const NAME: &str = "yolo";
+pub(super) const HEADS: &[&str] = &["cls", "box"];
 
 /// Values without a derivative.
 const TARGETS: &str = "targets";
@@ -69,15 +71,23 @@ impl Yolo {
     /// # Errors
     /// [`Error::LossOption`] for other shapes, and an opset before 13.
     pub fn pair(&self, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<Pair> {
-        let graph = |role| -> Result<Model> {
-            let (mut g, raw) = begin(role, image, heads, opset)?;
-            match role {
-                Role::Loss => self.loss(&mut g, &raw),
-                Role::Decode => self.decode(&mut g, &raw),
-            }
-            Ok(g.finish())
+        let shapes = Shapes::of(NAME, HEADS, heads, opset)?;
+        let sizes = (shapes.known(0, 1), shapes.known(1, 1), shapes.known(0, 2));
+        let (Some(classes @ 1..), Some(rows), Some(locations)) = sizes else {
+            return Err(shapes.wrong_shapes("cls [N, C, L], box [N, 4 R, L], all but N known"));
         };
-        Ok(Pair { loss: graph(Role::Loss)?, decode: graph(Role::Decode)? })
+        if rows % 4 != 0 || rows < 8 {
+            return Err(shapes.wrong("box", rows.to_string(), "four times at least 2 numbers of each side"));
+        }
+        let (grid, bins) = (shapes.grid(image, locations)?, rows / 4);
+        shapes.pair(|g, heads| {
+            let distances = g.reshape(heads[1], &[0, 4, bins as i64, locations as i64]);
+            let of = Raw { cls: heads[0], distances, grid: grid.clone(), classes, bins };
+            match g.role {
+                Role::Loss => self.loss(g, &of),
+                Role::Decode => self.decode(g, &of),
+            }
+        })
     }
 
     fn decode(&self, g: &mut Draft, of: &Raw) {
@@ -102,8 +112,7 @@ impl Yolo {
         let (zero, one) = (g.number(0.0), g.number(1.0));
         let weight = g.op("Mul", [quality, any]);
         let weight = g.node("Identity", [weight]).outputs([TARGETS]).value();
-        let numbers: Vec<i64> = (0..of.classes as i64).collect();
-        let numbers = g.constant("class_numbers", Tensor::new([1, of.classes, 1], &numbers));
+        let numbers = g.class_numbers("class_numbers", of.classes, &[1, of.classes, 1]);
         let [row, label] = [weight, label].map(|x| g.unsqueeze(x, 1));
         let hit = g.op("Equal", [label, numbers]);
         let wanted = g.op("Where", [hit, row, zero]);
@@ -137,12 +146,15 @@ impl Yolo {
         });
         let total = g.sum(weight, 1, false);
         let total = g.op("Max", [total, one]);
-        let parts = [of_boxes, of_classes, of_distances].into_iter().zip(self.gains).map(|(part, gain)| {
-            let gain = g.number(gain);
-            g.op("Mul", [part, gain])
-        });
-        let parts: Vec<Value> = parts.collect();
-        let sum = parts.into_iter().reduce(|a, b| g.op("Add", [a, b])).unwrap_or(total);
+        let [of_boxes, of_classes, of_distances] = {
+            let [boxes, classes, distances] = self.gains;
+            [(of_boxes, boxes), (of_classes, classes), (of_distances, distances)].map(|(part, gain)| {
+                let gain = g.number(gain);
+                g.op("Mul", [part, gain])
+            })
+        };
+        let sum = g.op("Add", [of_boxes, of_classes]);
+        let sum = g.op("Add", [sum, of_distances]);
         let loss = g.op("Div", [sum, total]);
         g.hold(&[TARGETS, WEIGHT_OF_SHAPES]);
         g.give_loss(loss);
@@ -299,32 +311,4 @@ fn numbers_of_boxes(g: &mut Draft, labels: Value) -> Value {
     let [zero, one] = [0i64, 1].map(|n| g.constant("number", Tensor::scalar(n)));
     let numbers = g.op("Range", [zero, most, one]);
     g.reshape(numbers, &[1, -1, 1])
-}
-
-fn begin(role: Role, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<(Draft, Raw)> {
-    let wrong = |option, found: String, expected: String| Error::LossOption { task: NAME, option, found, expected };
-    if !DETECTION_OPSETS.contains(&opset) {
-        let expected = format!("{} to {}", DETECTION_OPSETS.start(), DETECTION_OPSETS.end());
-        return Err(wrong("opset", opset.to_string(), expected));
-    }
-    let known = |head: usize, axis: usize| heads.get(head)?.get(axis)?.known();
-    let (Some(classes @ 1..), Some(bins), Some(locations)) = (known(0, 1), known(1, 1), known(0, 2)) else {
-        let found: Vec<String> = heads
-            .iter()
-            .map(|dims| format!("[{}]", dims.iter().map(Dim::to_string).collect::<Vec<_>>().join(", ")))
-            .collect();
-        let expected = "cls [N, C, L], box [N, 4 R, L], all but N known".to_owned();
-        return Err(wrong("heads", found.join(", "), expected));
-    };
-    if bins % 4 != 0 || bins < 8 {
-        return Err(wrong("box", bins.to_string(), "four times at least 2 numbers of each side".to_owned()));
-    }
-    let Some(grid) = Grid::of(image, locations) else {
-        let expected = format!("as many as levels of doubling strides have on images of {image:?}");
-        return Err(wrong("locations", locations.to_string(), expected));
-    };
-    let named: Vec<(&str, Vec<Dim>)> = ["cls", "box"].into_iter().zip(heads.iter().cloned()).collect();
-    let (mut g, values) = Draft::of(NAME, role, &named, opset)?;
-    let distances = g.reshape(values[1], &[0, 4, bins as i64 / 4, locations as i64]);
-    Ok((g, Raw { cls: values[0], distances, grid, classes, bins: bins / 4 }))
 }

@@ -140,10 +140,10 @@ impl Draft {
         self.b.constant(stem, Tensor::new(dims, values))
     }
 
-    /// The numbers of the classes, along axis 1 of 4.
-    pub fn class_numbers(&mut self, classes: usize) -> Value {
+    /// The numbers of the classes, of these dims.
+    pub fn class_numbers(&mut self, stem: &str, classes: usize, dims: &[usize]) -> Value {
         let numbers: Vec<i64> = (0..classes as i64).collect();
-        self.b.constant("classes", Tensor::new([1, classes, 1, 1], &numbers))
+        self.b.constant(stem, Tensor::new(dims, &numbers))
     }
 
     pub fn cast(&mut self, x: Value, to: DataType) -> Value {

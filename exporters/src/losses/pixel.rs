@@ -54,7 +54,7 @@ impl PixelCrossEntropy {
 
     fn loss(&self, g: &mut Draft, shape: Vec<Dim>, classes: usize) {
         let labels = g.annotation(LABELS, DataType::Int64, shape);
-        let numbers = g.class_numbers(classes);
+        let numbers = g.class_numbers("classes", classes, &[1, classes, 1, 1]);
         let labels = g.unsqueeze(labels, 1);
         let hits = g.op("Equal", [labels, numbers]);
         let mut weights = g.cast(hits, DataType::Float);

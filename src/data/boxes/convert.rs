@@ -18,7 +18,7 @@ use quick_xml::escape::escape;
 use serde_json::json;
 
 use super::{MarkedBox, in_pixels, kept};
-use crate::data::export::plain;
+use crate::data::export::{plain, symlink};
 use crate::data::{DataError, Dataset, Size};
 
 /// A form of files of boxes.
@@ -303,15 +303,4 @@ fn make_parent(path: &Path) -> Result<(), ConvertError> {
 
 fn write(path: &Path) -> impl FnOnce(std::io::Error) -> ConvertError + '_ {
     move |source| ConvertError::Write { path: path.to_path_buf(), source }
-}
-
-#[cfg(unix)]
-fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
-}
-
-/// Links need rights elsewhere that copies do not.
-#[cfg(not(unix))]
-fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
-    std::fs::copy(target, link).map(drop)
 }

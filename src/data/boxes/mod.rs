@@ -20,7 +20,9 @@ pub(super) mod yolo;
 pub use convert::{BoxForm, ConvertError, Converted, convert};
 pub use problem::{BoxProblem, Dropped, DroppedBox, Malformed};
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -231,6 +233,18 @@ fn drop_box(
         dropped.first.push(found);
     }
     Ok(())
+}
+
+/// A file of text of at most so many bytes.
+fn text_of(path: &Path, limit: u64) -> Result<String, DataError> {
+    let refused = |problem| DataError::Boxes { path: path.to_path_buf(), problem };
+    let file = File::open(path).map_err(DataError::io(path))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(DataError::io(path))?;
+    if bytes.len() as u64 > limit {
+        return Err(refused(BoxProblem::TooLarge { limit }));
+    }
+    String::from_utf8(bytes).map_err(|error| refused(BoxProblem::Syntax(format!("it is no UTF-8: {error}"))))
 }
 
 /// Class names that are their numbers.

@@ -6,15 +6,13 @@
 //! of VOC are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 use rayon::prelude::*;
 
-use super::{BoxFlags, BoxProblem, Boxed, Dropped, Table, Units, drop_box, kept, malformed};
+use super::{BoxFlags, BoxProblem, Boxed, Dropped, Table, Units, drop_box, kept, malformed, text_of};
 use crate::data::files::{Files, Labels, Listing};
 use crate::data::folder::has_image_ending;
 use crate::data::names::Names;
@@ -71,7 +69,7 @@ fn lists(folder: &Path) -> Result<Vec<String>, DataError> {
 
 /// The first words of the lines of a list.
 fn listed(path: &Path) -> Result<Vec<String>, DataError> {
-    let text = text_of(path)?;
+    let text = text_of(path, MAX_BYTES)?;
     let words = text.lines().filter_map(|line| line.split_whitespace().next());
     Ok(words.map(str::to_owned).collect())
 }
@@ -88,17 +86,6 @@ fn files_by_stem(folder: &Path) -> Result<BTreeMap<String, String>, DataError> {
         }
     }
     Ok(files)
-}
-
-fn text_of(path: &Path) -> Result<String, DataError> {
-    let refused = |problem| DataError::Boxes { path: path.to_path_buf(), problem };
-    let file = File::open(path).map_err(DataError::io(path))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(DataError::io(path))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(refused(BoxProblem::TooLarge { limit: MAX_BYTES }));
-    }
-    String::from_utf8(bytes).map_err(|error| refused(BoxProblem::Syntax(format!("it is no UTF-8: {error}"))))
 }
 
 /// Reads the annotations of the images of these names. One without its file is an image of which nothing is said.
@@ -123,7 +110,7 @@ fn read(
                 return Ok(None);
             }
             let refused = |problem| DataError::Boxes { path: path.clone(), problem };
-            annotation(&text_of(&path)?).map(Some).map_err(refused)
+            annotation(&text_of(&path, MAX_BYTES)?).map(Some).map_err(refused)
         };
         let read: Vec<Result<Option<Annotation>, DataError>> = chunk.par_iter().map(of_file).collect();
         for (stem, read) in chunk.iter().zip(read) {

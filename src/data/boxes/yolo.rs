@@ -6,8 +6,6 @@
 //! its trainers have it, unless no image has one.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -235,17 +233,9 @@ fn labels_of(image: &Path) -> PathBuf {
     parts.iter().enumerate().map(named).collect::<PathBuf>().with_extension("txt")
 }
 
+/// A file of text without the mark that editors put before it.
 fn text_of(path: &Path) -> Result<String, DataError> {
-    let refused = |problem| DataError::Boxes { path: path.to_path_buf(), problem };
-    let file = File::open(path).map_err(DataError::io(path))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(DataError::io(path))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(refused(BoxProblem::TooLarge { limit: MAX_BYTES }));
-    }
-    let text =
-        String::from_utf8(bytes).map_err(|error| refused(BoxProblem::Syntax(format!("it is no UTF-8: {error}"))))?;
-    Ok(text.trim_start_matches('\u{feff}').to_owned())
+    Ok(super::text_of(path, MAX_BYTES)?.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Reads the labels of the images at `paths` below `root`; `described` is what people gave.
