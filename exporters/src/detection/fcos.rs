@@ -62,7 +62,7 @@ impl Fcos {
     /// The two graphs, for a model that sees images of `[height, width]` and gives `cls`, `reg` and `ctr` of these shapes.
     ///
     /// # Errors
-    /// [`Error::LossOption`] for other shapes, and an opset before 13.
+    /// [`Error::LossOption`](crate::Error::LossOption) for other shapes, and an opset before 13.
     pub fn pair(&self, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<Pair> {
         let shapes = Shapes::of(NAME, HEADS, heads, opset)?;
         let sizes = (shapes.known(0, 1), shapes.known(0, 2), shapes.known(1, 2), shapes.known(2, 2));

@@ -69,7 +69,7 @@ impl Yolo {
     /// The two graphs, for a model that sees images of `[height, width]` and gives `cls` and `box` of these shapes.
     ///
     /// # Errors
-    /// [`Error::LossOption`] for other shapes, and an opset before 13.
+    /// [`Error::LossOption`](crate::Error::LossOption) for other shapes, and an opset before 13.
     pub fn pair(&self, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<Pair> {
         let shapes = Shapes::of(NAME, HEADS, heads, opset)?;
         let sizes = (shapes.known(0, 1), shapes.known(1, 1), shapes.known(0, 2));
