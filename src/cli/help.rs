@@ -17,9 +17,8 @@ pub(super) fn arranged(command: Command) -> Command {
     let help = help.help("Print help").help_heading(HEADING).display_order(BEHIND_OWN + 10);
     let version = version.help("Print version").help_heading(HEADING).display_order(BEHIND_OWN + 11);
     // The same options as `score pool` has, but for this default.
-    let command = command.mut_subcommand("select", |select| {
-        select.mut_arg("strategy", |strategy| strategy.default_value(super::select::DEFAULT_STRATEGY))
-    });
+    let command =
+        command.mut_subcommand("select", |select| select.mut_arg("strategy", super::select::default_strategy));
     pointing_to_all(command.disable_help_flag(true).disable_version_flag(true).arg(help).arg(version), "isal")
 }
 

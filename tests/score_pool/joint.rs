@@ -384,15 +384,24 @@ fn near_duplicates_are_passed_over() {
 }
 
 #[test]
-fn select_chooses_by_influence_in_batches_unless_told_otherwise() {
+fn select_goes_by_the_reference_set_with_its_labels_where_it_is_given_and_else_by_batches() {
     let place = with_reference();
-    let request =
-        ["select", "--model", "model.onnx", "--labeled", "labeled", "--pool", "pool", "--reference", "reference"];
-    let mut select = place.isal(&request);
-    select.args(["--budget", "20", "--batch-size", "8", "--threads", "1", "-o", "next"]).assert().success();
-    place.score(&["--strategy", "influence-batch", "--reference", "reference", "-o", "out"]).assert().success();
-    assert_eq!(selected(&place, "next"), selected(&place, "out"));
-    assert_eq!(place.json("next/selection.json")["strategy"]["strategy"], "influence-batch");
+    let data = ["select", "--model", "model.onnx", "--labeled", "labeled", "--pool", "pool"];
+    for (more, strategy) in [
+        (&["--reference", "reference"][..], "influence-kernel"),
+        (&["--target", "reference/"], "influence-batch"),
+        (&["--reference", "reference", "--target", "pool"], "influence-batch"),
+        (&[], "influence-batch"),
+    ] {
+        let mut select = place.isal(&[&data, more].concat());
+        select.args(["--budget", "20", "--batch-size", "8", "--threads", "1", "-o", "next"]).assert().success();
+        assert_eq!(place.json("next/selection.json")["strategy"]["strategy"], strategy, "{more:?}");
+        place.score(&[&["--strategy", strategy, "-o", "out"], more].concat()).assert().success();
+        assert_eq!(selected(&place, "next"), selected(&place, "out"), "{more:?}");
+        for folder in ["next", "out"] {
+            fs::remove_dir_all(place.path(folder)).expect("it is there");
+        }
+    }
 }
 
 #[test]

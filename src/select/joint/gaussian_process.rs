@@ -1,4 +1,4 @@
-//! Influence on the reference set with a Gaussian process in the place of a linear head: for features that are good already.
+//! Influence on the reference set with a Gaussian process in the place of a linear head, weighed by the reference labels.
 //!
 //! Of features of unit length, `k(a, b) = exp(-|a - b|^2 / r^2)`, `r` twice the least distance between labelled images of
 //! different classes. Given what is labelled and chosen, the next image is the one that lowers the targets' variance most,
@@ -8,7 +8,8 @@
 //! design for squared loss.
 //!
 //! Cost: features and beliefs; a multiplication a candidate for every target, labelled and chosen image, for each image that is
-//! chosen. When not to use: with features of a network that was trained on few labels from scratch.
+//! chosen. When not to use: without labels of the targets on features of a network trained on few labels, where `influence-batch`
+//! did as well or better (docs/results.md).
 
 use super::distances::unit_rows;
 use super::posterior::Process;
@@ -21,7 +22,7 @@ use ndarray::Array2;
 
 pub(in crate::select) const ROW: StrategyRow = StrategyRow {
     name: "influence-kernel",
-    about: "chosen jointly for the reference set by distances between good features, as of a frozen encoder",
+    about: "chosen jointly for the reference set by distances between features, weighed by its labels",
     needs: Needs::Embedding,
     options: || StrategyOptions::InfluenceKernel(InfluenceKernel::default()),
 };
