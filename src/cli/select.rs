@@ -15,10 +15,10 @@ pub(super) fn default_strategy(strategy: Arg) -> Arg {
 
 const ABOUT: &str = "\
 By default images are chosen jointly, so that together they are expected to lower the model's loss most: with --reference by \
-influence-kernel, which no strategy was ahead of in the study on imbalanced, redundant and standard pools (docs/results.md) and \
-which weighs the reference images by their labels; else by influence-batch, which needs no labels, for the images of --target or \
-for the pool itself. The model's features and beliefs are all it takes: no plugin and no solving. `isal score pool` gives every \
-image of the pool its influence instead.";
+influence-kernel, which weighs the reference images by their labels and led the study on imbalanced and redundant pools \
+(docs/results.md); else by influence-batch, which needs no labels, for the images of --target or for the pool itself. The model's \
+features and beliefs are all it takes: no plugin and no solving. `isal score pool` gives every image of the pool its influence \
+instead.";
 
 const EXAMPLE: &str = "\
 Example: isal select --model model.onnx --labeled labeled/ --pool pool/ --reference ref/ --budget 100 -o next";
