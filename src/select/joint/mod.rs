@@ -7,6 +7,7 @@
 
 mod badge;
 mod beliefs;
+mod conditioned;
 mod core_set;
 mod cover;
 mod design;
@@ -14,6 +15,7 @@ mod distances;
 mod embedded;
 mod epig;
 mod error;
+mod factor;
 mod fisher;
 mod flqmi;
 mod gaussian_process;

@@ -2,17 +2,18 @@
 //!
 //! With prior covariances `k` and labels of variance `noise`, a label of the point `u` changes the covariance of `a` and `b`
 //! by `-cov(a, u) cov(u, b) / (var(u) + noise)`. What is kept: covariances of candidates with targets, `[N, T]` in float32;
-//! variances of the candidates; and for each known point a row of the Cholesky factor over the candidates, in float32, by
-//! which covariances among candidates are had one row at a time. Labelled points are taken in by blocks. Bounded by `4 N (T +
-//! labelled + chosen)` bytes.
+//! variances of the candidates; and for each known point a column of the Cholesky factor over the candidates, in float32, which
+//! gives covariances among candidates. Labelled points are taken in by blocks. Bounded by `4 N (T + labelled + chosen)` bytes,
+//! and `6 KB` a candidate for what is computed ahead.
 
-use super::linear::{BLOCK, add_product, dot, product};
+use super::conditioned::Conditioned;
+use super::factor::Factor;
+use super::linear::{BLOCK, add_product, product};
 use super::{Chosen, JointError, chosen_one, largest, small};
 use crate::observe::Observer;
 use crate::select::filters::Gate;
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
-use rayon::slice::ParallelSliceMut as _;
 
 /// Labelled points that are taken in at a time.
 const AT_ONCE: usize = 128;
@@ -36,19 +37,18 @@ impl Process<'_> {
         budget: usize,
         (gate, observer): (&mut Gate, &dyn Observer),
     ) -> Result<Vec<Chosen>, JointError> {
-        let mut given = self.given(candidates, labelled, targets, observer)?;
-        given.weigh(weights, self.noise);
+        let mut given = self.given((candidates, labelled, targets), weights, observer)?;
         let mut chosen = Vec::new();
         while chosen.len() < budget {
-            let Some((row, gain)) = largest(given.gains.iter().copied()) else { break };
-            let place = given.places[row];
+            let Some((row, gain)) = largest(given.gains()) else { break };
+            let place = given.place(row);
             if !gate.admits(place) {
                 given.close(row);
                 continue;
             }
             chosen.push(Chosen { place, gain });
             if chosen.len() < budget {
-                given.condition(self, candidates, row, weights);
+                given.condition(row);
             }
             chosen_one(observer)?;
         }
@@ -67,13 +67,12 @@ impl Process<'_> {
     }
 
     /// The posterior given the labelled points.
-    fn given(
-        &self,
-        candidates: &Array2<f64>,
-        labelled: &Array2<f64>,
-        targets: &Array2<f64>,
+    fn given<'a>(
+        &'a self,
+        (candidates, labelled, targets): (&'a Array2<f64>, &Array2<f64>, &Array2<f64>),
+        weights: &'a [f64],
         observer: &dyn Observer,
-    ) -> Result<Given, JointError> {
+    ) -> Result<Conditioned<'a>, JointError> {
         let first = candidates.nrows();
         let last = first + labelled.nrows();
         let points = concatenate(Axis(0), &[candidates.view(), labelled.view(), targets.view()]).unwrap_or_default();
@@ -120,149 +119,10 @@ impl Process<'_> {
             }
             rows.zip_mut_with(&with, |to, from| *to = *from as f32);
         }
-        let rows_of = |factor: &Array2<f32>| {
-            factor.axis_iter(Axis(1)).map(|column| column.slice(s![..first]).to_vec()).collect::<Vec<Vec<f32>>>()
-        };
-        Ok(Given {
-            places: (0..first).collect(),
-            squares: candidates.axis_iter(Axis(0)).map(|x| x.dot(&x)).collect(),
-            covariance,
-            variance,
-            factors: factors.iter().flat_map(rows_of).collect(),
-            gains: vec![0.0; first],
-            closed: 0,
-        })
+        let of_candidates = |factor: &Array2<f32>| factor.slice(s![..first, ..]).to_owned();
+        let factor = Factor::new(factors.iter().map(of_candidates).collect());
+        Ok(Conditioned::new((self, candidates, weights), covariance, variance, factor))
     }
-}
-
-/// Covariances given the points whose labels are known.
-struct Given {
-    /// Which candidates the rows are.
-    places: Vec<usize>,
-    /// Their squared lengths.
-    squares: Vec<f64>,
-    /// With every target, `[N, T]`.
-    covariance: Array2<f32>,
-    variance: Vec<f64>,
-    /// For each known point its row of the Cholesky factor: what a further covariance loses by it.
-    factors: Vec<Vec<f32>>,
-    /// What each lowers the weighted variance by; negative infinity of those that are closed.
-    gains: Vec<f64>,
-    /// How many these are.
-    closed: usize,
-}
-
-impl Given {
-    /// The gains as they are.
-    fn weigh(&mut self, weights: &[f64], noise: f64) {
-        let rows = self.covariance.axis_iter_mut(Axis(0)).into_par_iter().zip(&self.variance).zip(&mut self.gains);
-        let none = vec![0.0; weights.len()];
-        rows.for_each(|((mut covariance, variance), gain)| {
-            if let Some(covariance) = covariance.as_slice_mut() {
-                *gain = less(covariance, 0.0, &none, weights) / (variance.max(0.0) + noise);
-            }
-        });
-    }
-
-    /// The candidate at a row is never the next again.
-    fn close(&mut self, row: usize) {
-        self.gains[row] = f64::NEG_INFINITY;
-        self.closed += 1;
-    }
-
-    /// Makes the label of the candidate at a row known, and computes the gains after it.
-    fn condition(&mut self, process: &Process, candidates: &Array2<f64>, row: usize, weights: &[f64]) {
-        let Process { kernel, noise } = *process;
-        let (point, square) = (candidates.row(self.places[row]).to_vec(), self.squares[row]);
-        let total = self.variance[row].max(0.0) + noise;
-        let to_targets: Vec<f64> = self.covariance.row(row).iter().map(|x| f64::from(*x)).collect();
-        let own: Vec<f64> = self.factors.iter().map(|factor| f64::from(factor[row])).collect();
-        self.close(row);
-        let (places, squares, factors) = (&self.places, &self.squares, &self.factors);
-        let mut factor = vec![0.0_f32; places.len()];
-        let blocks = self.covariance.axis_chunks_iter_mut(Axis(0), BLOCK).into_par_iter();
-        let blocks = blocks.zip(self.variance.par_chunks_mut(BLOCK)).zip(self.gains.par_chunks_mut(BLOCK));
-        blocks.zip(factor.par_chunks_mut(BLOCK)).enumerate().for_each(
-            |(block, (((mut rows, variance), gains), factor))| {
-                let start = block * BLOCK;
-                let of_block = places[start..start + gains.len()].iter().zip(&squares[start..]);
-                let prior = of_block.map(|(place, other)| match candidates.row(*place).as_slice() {
-                    Some(other_point) => kernel(dot(&point, other_point), square, *other),
-                    None => f64::NAN,
-                });
-                let mut with: Vec<f64> = prior.collect();
-                for (factor, own) in factors.iter().zip(&own) {
-                    take(&mut with, *own, &factor[start..start + gains.len()]);
-                }
-                let of_block = rows.axis_iter_mut(Axis(0)).zip(&with).zip(variance).zip(gains.iter_mut().zip(factor));
-                for (((mut covariance, with), variance), (gain, factor)) in of_block {
-                    let share = with / total;
-                    *variance -= share * with;
-                    *factor = (with / total.sqrt()) as f32;
-                    if let (Some(covariance), true) = (covariance.as_slice_mut(), *gain > f64::NEG_INFINITY) {
-                        *gain = less(covariance, share, &to_targets, weights) / (variance.max(0.0) + noise);
-                    }
-                }
-            },
-        );
-        self.factors.push(factor);
-        if self.closed > BLOCK.max(self.places.len() / 8) {
-            self.forget();
-        }
-    }
-
-    /// Gives up those that are closed.
-    fn forget(&mut self) {
-        let still: Vec<usize> = (0..self.places.len()).filter(|row| self.gains[*row] > f64::NEG_INFINITY).collect();
-        fn of<T: Copy>(all: &mut Vec<T>, still: &[usize]) {
-            *all = still.iter().map(|row| all[*row]).collect();
-        }
-        of(&mut self.places, &still);
-        of(&mut self.squares, &still);
-        of(&mut self.variance, &still);
-        of(&mut self.gains, &still);
-        self.factors.par_iter_mut().for_each(|factor| of(factor, &still));
-        // In its own place, since it is large.
-        for (to, from) in still.iter().enumerate() {
-            if to < *from {
-                let (mut above, below) = self.covariance.view_mut().split_at(Axis(0), *from);
-                above.row_mut(to).assign(&below.row(0));
-            }
-        }
-        self.covariance.slice_collapse(s![..still.len(), ..]);
-        self.closed = 0;
-    }
-}
-
-/// `with -= own * factor`.
-#[multiversion::multiversion(targets = "simd")]
-fn take(with: &mut [f64], own: f64, factor: &[f32]) {
-    for (with, factor) in with.iter_mut().zip(factor) {
-        *with -= own * f64::from(*factor);
-    }
-}
-
-/// `covariance -= share * to`, and the weighted sum of the squares of what it is then.
-#[multiversion::multiversion(targets = "simd")]
-fn less(covariance: &mut [f32], share: f64, to: &[f64], weights: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let mut rest = 0.0;
-    let wide = covariance.len() / LANES * LANES;
-    let (with, last) = covariance.split_at_mut(wide);
-    let lanes = with.chunks_exact_mut(LANES).zip(to.chunks_exact(LANES)).zip(weights.chunks_exact(LANES));
-    for ((covariance, to), weights) in lanes {
-        for lane in 0..LANES {
-            let now = (f64::from(covariance[lane]) - share * to[lane]) as f32;
-            covariance[lane] = now;
-            sums[lane] += weights[lane] * f64::from(now) * f64::from(now);
-        }
-    }
-    for ((covariance, to), weight) in last.iter_mut().zip(&to[wide..]).zip(&weights[wide..]) {
-        *covariance = (f64::from(*covariance) - share * to) as f32;
-        rest += weight * f64::from(*covariance) * f64::from(*covariance);
-    }
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
@@ -289,6 +149,67 @@ mod tests {
         let own = of(known, known) + DMatrix::identity(known.nrows(), known.nrows()) * noise;
         let posterior = &prior - &cross * own.try_inverse().expect("positive definite") * cross.transpose();
         weights.iter().enumerate().map(|(n, w)| w * posterior[(n, n)]).sum()
+    }
+
+    /// The greedy choice with the whole posterior covariance of candidates and targets written out in float64, changed after
+    /// every step.
+    fn step_by_step(process: &Process, sets: [&Array2<f64>; 3], weights: &[f64], budget: usize) -> Vec<Chosen> {
+        let [candidates, labelled, targets] = sets;
+        let images = candidates.nrows();
+        let points = concatenate(Axis(0), &[candidates.view(), targets.view(), labelled.view()]).expect("rows");
+        let mut covariance = Array2::from_shape_fn((points.nrows(), points.nrows()), |(i, j)| {
+            let (a, b) = (points.row(i), points.row(j));
+            (process.kernel)(a.dot(&b), a.dot(&a), b.dot(&b))
+        });
+        let know = |covariance: &mut Array2<f64>, point: usize| {
+            let own = covariance.row(point).to_owned();
+            let total = own[point] + process.noise;
+            for (mut row, share) in covariance.axis_iter_mut(Axis(0)).zip(&own) {
+                row.scaled_add(-share / total, &own);
+            }
+        };
+        (images + targets.nrows()..points.nrows()).for_each(|point| know(&mut covariance, point));
+        let mut chosen: Vec<Chosen> = Vec::new();
+        for _ in 0..budget {
+            let gain = |place: usize| {
+                let of_targets = covariance.row(place).slice_move(s![images..images + targets.nrows()]);
+                let moment: f64 = of_targets.iter().zip(weights).map(|(c, w)| w * c * c).sum();
+                moment / (covariance[[place, place]] + process.noise)
+            };
+            let open = |place: usize| !chosen.iter().any(|chosen| chosen.place == place);
+            let gains = (0..images).map(|place| if open(place) { gain(place) } else { f64::NEG_INFINITY });
+            let (place, gain) = largest(gains).expect("a candidate");
+            chosen.push(Chosen { place, gain });
+            know(&mut covariance, place);
+        }
+        chosen
+    }
+
+    /// Through several settlings, givings up and columns that are computed ahead and given up again; with every third candidate
+    /// twice, of which the first comes first.
+    #[test]
+    fn the_choice_is_that_of_a_posterior_written_out_and_of_copies_the_first() {
+        for (seed, width, images, budget) in [(11, 2, 700, 420), (12, 6, 500, 300), (13, 24, 400, 399)] {
+            let mut candidates = rows(seed, images, width);
+            for copy in (3..images).step_by(3) {
+                let of = candidates.row(copy - 2).to_owned();
+                candidates.row_mut(copy).assign(&of);
+            }
+            let (labelled, targets) = (rows(seed + 10, 150, width), rows(seed + 20, 300, width));
+            let weights: Vec<f64> = rows(seed + 30, 300, 1).iter().map(|x| x.abs()).collect();
+            let radius = width as f64 / 3.0;
+            let gaussian = move |product: f64, a: f64, b: f64| (-(a + b - 2.0 * product).max(0.0) / radius).exp();
+            let process = Process { kernel: &gaussian, noise: 0.1 };
+            let found = process
+                .choose(&candidates, &labelled, &targets, &weights, budget, (&mut Gate::open(), &Unobserved))
+                .expect("chosen");
+            let expected = step_by_step(&process, [&candidates, &labelled, &targets], &weights, budget);
+            for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert_eq!(found.place, expected.place, "seed {seed}, step {step}: {found:?} {expected:?}");
+                // Covariances and rows of the factor are kept in float32.
+                assert!((found.gain - expected.gain).abs() < 1e-6 + 1e-4 * expected.gain, "{found:?} {expected:?}");
+            }
+        }
     }
 
     /// Many labelled points and many choices: blocks of the ones, and others given up on the way.
