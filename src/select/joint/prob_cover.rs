@@ -3,8 +3,8 @@
 //!
 //! Balls are of one radius in features of unit length. Where it is not given it is the largest of 0.2, 0.4, ..., 2 at which the
 //! balls of 95 % of the images stay within one cluster, of as many clusters as there are classes among the labelled images.
-//! Cost: features; the distance of every two candidates. When not to use: as `typiclust`, past the first rounds and on features
-//! that show no clusters.
+//! Cost: features; the distance of every two candidates, and a bit of memory for it. When not to use: as `typiclust`, past the
+//! first rounds and on features that show no clusters.
 
 use super::distances::{between, unit_rows};
 use super::k_means::clusters;
@@ -13,7 +13,7 @@ use super::{Chosen, JointError, Rule, Sets, Shortlist, chosen_one, largest};
 use crate::observe::Observer;
 use crate::select::filters::Gate;
 use crate::select::strategy::{Needs, StrategyOptions, StrategyRow};
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array2, Axis, concatenate, s};
 use std::collections::BTreeSet;
 
 pub(in crate::select) const ROW: StrategyRow = StrategyRow {
@@ -73,20 +73,15 @@ impl Rule for ProbCover {
             None => self.pure_radius(sets, &candidates, &labelled, observer)?,
         };
         let mut covered = vec![false; candidates.nrows()];
-        for row in 0..labelled.nrows() {
-            for place in within(labelled.slice(s![row..=row, ..]), &candidates, radius) {
-                covered[place] = true;
+        for block in labelled.axis_chunks_iter(Axis(0), BLOCK) {
+            for apart in between(block, candidates.view()).axis_iter(Axis(0)) {
+                covered.iter_mut().zip(apart).for_each(|(covered, d)| *covered |= *d <= radius * radius);
             }
         }
+        let balls = Balls::of(&candidates, radius, observer)?;
         // How many images that are not covered each ball holds.
-        let mut counts = vec![0_usize; candidates.nrows()];
-        for start in (0..candidates.nrows()).step_by(BLOCK) {
-            let block = candidates.slice(s![start..(start + BLOCK).min(candidates.nrows()), ..]);
-            for (row, apart) in between(block, candidates.view()).axis_iter(Axis(0)).enumerate() {
-                let inside = apart.iter().zip(&covered).filter(|(d, covered)| **d <= radius * radius && !**covered);
-                counts[start + row] = inside.count();
-            }
-        }
+        let mut counts: Vec<usize> =
+            (0..candidates.nrows()).map(|place| balls.within(place).filter(|other| !covered[*other]).count()).collect();
         let mut taken = vec![false; candidates.nrows()];
         let mut chosen = Vec::new();
         while chosen.len() < budget {
@@ -97,11 +92,9 @@ impl Rule for ProbCover {
                 continue;
             }
             chosen.push(Chosen { place, gain });
-            for newly in within(candidates.slice(s![place..=place, ..]), &candidates, radius) {
+            for newly in balls.within(place) {
                 if !std::mem::replace(&mut covered[newly], true) {
-                    for ball in within(candidates.slice(s![newly..=newly, ..]), &candidates, radius) {
-                        counts[ball] -= 1;
-                    }
+                    balls.within(newly).for_each(|ball| counts[ball] -= 1);
                 }
             }
             chosen_one(observer)?;
@@ -110,10 +103,47 @@ impl Rule for ProbCover {
     }
 }
 
-/// Places of the rows within the radius of one.
-fn within(of: ArrayView2<f64>, rows: &Array2<f64>, radius: f64) -> Vec<usize> {
-    let apart = between(of, rows.view());
-    apart.iter().enumerate().filter(|(_, d)| **d <= radius * radius).map(|(place, _)| place).collect()
+/// Which images lie within the radius of each, a bit for every two.
+struct Balls {
+    /// Words a row.
+    words: usize,
+    bits: Vec<u64>,
+}
+
+impl Balls {
+    fn of(candidates: &Array2<f64>, radius: f64, observer: &dyn Observer) -> Result<Balls, JointError> {
+        let words = candidates.nrows().div_ceil(64);
+        let mut bits = vec![0; words * candidates.nrows()];
+        // Both ways, so that rounding leaves no image in the ball of another that is not in its own.
+        for (number, block) in candidates.axis_chunks_iter(Axis(0), BLOCK).enumerate() {
+            if observer.interrupted() {
+                return Err(JointError::Interrupted);
+            }
+            let first = number * BLOCK;
+            let apart = between(block, candidates.slice(s![first.., ..]));
+            for ((row, column), d) in apart.indexed_iter() {
+                let (a, b) = (first + row, first + column);
+                if *d <= radius * radius {
+                    bits[a * words + b / 64] |= 1 << (b % 64);
+                    bits[b * words + a / 64] |= 1 << (a % 64);
+                }
+            }
+        }
+        Ok(Balls { words, bits })
+    }
+
+    /// Places of the images within the radius of one.
+    fn within(&self, place: usize) -> impl Iterator<Item = usize> {
+        let row = &self.bits[place * self.words..(place + 1) * self.words];
+        row.iter().enumerate().flat_map(|(word, bits)| {
+            let mut left = *bits;
+            std::iter::from_fn(move || {
+                let bit = left.checked_ilog2()?;
+                left ^= 1 << bit;
+                Some(word * 64 + bit as usize)
+            })
+        })
+    }
 }
 
 impl ProbCover {
