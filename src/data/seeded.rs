@@ -43,6 +43,13 @@ impl Seeded {
         (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// A standard normal number (Box and Muller, 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        // In (0, 1], so that the logarithm is finite.
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
     /// Either with probability one half.
     pub(crate) fn coin(&mut self) -> bool {
         self.0.next_u64() >> 63 == 1

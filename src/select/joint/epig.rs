@@ -5,12 +5,13 @@
 //! it over an ensemble; here there is one model, and `heads` last layers are drawn from Laplace's posterior of it (heads.rs),
 //! whose joint predictions of both labels are summed over all pairs of classes. The paper labels one image at a time. For a
 //! batch, each next image is worth what it tells once those before it are labelled: their information joins the posterior and
-//! the heads follow, about the model's own beliefs, since no label is known yet. With `greedy = false` the batch is the top of
-//! the first scores, which takes near-duplicates together.
+//! the heads follow, about the model's own beliefs, since no label is known yet. A budget beyond `passes` is taken by several
+//! images at a time, the best of one pass over the candidates; with `greedy = false` it is the top of the first pass. Those of
+//! a pass do not know of each other, so near-duplicates may be taken together.
 //!
-//! Cost: features and beliefs; for each chosen image (once without `greedy`) `C^2 heads` multiplications and `C^2` logarithms
-//! for every pair of a candidate and a target. When not to use: with many classes or thousands of targets, and where few heads
-//! cannot tell images apart: the estimate has a floor of its own noise.
+//! Cost: features and beliefs; for each pass `C^2 heads` multiplications and `C^2` logarithms for every pair of a candidate and a
+//! target. When not to use: with many classes or thousands of targets, and where few heads cannot tell images apart: the
+//! estimate has a floor of its own noise.
 
 use super::heads::{Heads, mutual_information};
 use super::last_layer::{Factors, LastLayer, Reading};
@@ -42,6 +43,8 @@ pub struct Epig {
     pub heads: usize,
     /// Whether each next image is worth what it tells beside those chosen before it.
     pub greedy: bool,
+    /// How often candidates are looked at, at most: a larger budget is taken by several at a time.
+    pub passes: usize,
     /// The candidates.
     pub shortlist: Shortlist,
 }
@@ -55,6 +58,7 @@ impl Default for Epig {
             dimension: 2048,
             heads: 100,
             greedy: true,
+            passes: 32,
             shortlist: Shortlist::default(),
         }
     }
@@ -84,6 +88,11 @@ impl Rule for Epig {
             let found = self.heads.to_string();
             return Err(JointError::Option { option: "heads", found, expected: "at least 2" });
         }
+        if self.passes == 0 {
+            let found = self.passes.to_string();
+            return Err(JointError::Option { option: "passes", found, expected: "at least 1" });
+        }
+        let passes = if self.greedy { self.passes } else { 1 };
         let reading = Reading { damping: self.damping, dimension: self.dimension, calibrate: false };
         let LastLayer { candidates, labelled, target } = LastLayer::of(sets, reading)?;
         let mut heads = Heads::draw(&labelled, self.damping, self.heads, self.seed)?;
@@ -104,8 +113,11 @@ impl Rule for Epig {
             }
             chosen.push(Chosen { place, gain });
             chosen_one(observer)?;
-            if self.greedy && chosen.len() < budget {
-                heads.label(&candidates, place);
+            if chosen.len() == budget || passes == 1 {
+                continue;
+            }
+            heads.label(&candidates, place);
+            if chosen.len().is_multiple_of(budget.div_ceil(passes)) {
                 let still: Vec<usize> = (0..places.len()).filter(|row| gains[*row] > f64::NEG_INFINITY).collect();
                 places = still.iter().map(|row| places[*row]).collect();
                 open = open.of(&still);
@@ -147,14 +159,14 @@ mod tests {
         let sets = Sets { candidates: &candidates, labelled: &labelled, target: Some(&target) };
         let reading = Reading { damping: 1.0, dimension: 2048, calibrate: false };
         let read = LastLayer::of(&sets, reading).expect("read");
-        let scores = |before: &[usize]| {
+        let of_heads = |before: &[usize]| {
             let mut heads = Heads::draw(&read.labelled, 1.0, 50, 0).expect("drawn");
             before.iter().for_each(|place| heads.label(&read.candidates, *place));
             mutual_information(&heads.predict(&read.candidates), &heads.predict(&read.target), 3)
         };
         let mut before = Vec::new();
         for Chosen { place, gain } in choose(rule, &candidates, 6) {
-            let scores = scores(&before);
+            let scores = of_heads(&before);
             let open = (0..20).filter(|n| !before.contains(n));
             let best = open.max_by(|a, b| scores[*a].total_cmp(&scores[*b])).expect("candidates");
             assert_eq!(place, best);
@@ -162,12 +174,22 @@ mod tests {
             assert!((gain - scores[best]).abs() < 1e-6, "{gain} {}", scores[best]);
             before.push(place);
         }
-        let scores = scores(&[]);
+        let scores = of_heads(&[]);
         let mut order: Vec<usize> = (0..20).collect();
         order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
         let top: Vec<usize> = choose(Epig { greedy: false, ..rule }, &candidates, 6).iter().map(|c| c.place).collect();
         assert_eq!(top, order[..6]);
         assert_ne!(top, before);
+        // Two at a time: the best two of each pass, once those of the passes before are labelled.
+        let in_passes: Vec<usize> =
+            choose(Epig { passes: 3, ..rule }, &candidates, 6).iter().map(|c| c.place).collect();
+        for pass in 0..3 {
+            let before = &in_passes[..2 * pass];
+            let mut open: Vec<usize> = (0..20).filter(|n| !before.contains(n)).collect();
+            let scores = of_heads(before);
+            open.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+            assert_eq!(in_passes[2 * pass..2 * pass + 2], open[..2]);
+        }
     }
 
     #[test]

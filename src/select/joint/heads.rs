@@ -5,28 +5,32 @@
 //! scores are the model's own plus `h' w`. An image that is labelled adds its `V V'` to `A`; by Matheron's rule the same heads
 //! become draws of that posterior, `w - U (I + V' U)^-1 (V' w + e)`, `U = A^-1 V`, `e` standard normal.
 
-use super::JointError;
 use super::last_layer::{Factors, Sizes};
+use super::linear::{add_product, inverse_of_positive, product};
+use super::{JointError, small};
 use crate::data::Seeded;
-use nalgebra::{Cholesky, DMatrix, Dyn};
+use nalgebra::DMatrix;
 use ndarray::linalg::general_mat_mul;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 use rayon::slice::ParallelSlice as _;
 
 /// Images whose predictions are computed at a time.
 const BLOCK: usize = 64;
 
+/// Labelled images whose part in `A^-1` is taken from it at once.
+const PUT_OFF: usize = 64;
+
 /// Heads, and the posterior that they are drawn from.
 pub(super) struct Heads {
     sizes: Sizes,
     count: usize,
-    /// Of `A` as it was at first.
-    factor: Cholesky<f64, Dyn>,
-    /// For each image that was labelled since: `Y`, by which `A^-1` lost `Y Y'`.
-    since: Vec<DMatrix<f64>>,
+    /// `A^-1`, but for what the images in `since` take from it.
+    inverse: Array2<f64>,
+    /// For each of these images `Y`, by which `A^-1` loses `Y Y'`: `[C d, C]`.
+    since: Vec<Array2<f64>>,
     /// What is added to the weights, `[C d, K]`.
-    w: DMatrix<f64>,
+    w: Array2<f64>,
     random: Seeded,
 }
 
@@ -35,34 +39,47 @@ impl Heads {
     pub(super) fn draw(labelled: &Factors, damping: f64, count: usize, seed: u64) -> Result<Heads, JointError> {
         let sizes = labelled.sizes();
         let a = labelled.precision(damping);
+        let singular = || labelled.singular(damping);
+        let inverse = inverse_of_positive(&a).ok_or_else(singular)?;
         let a = DMatrix::from_row_slice(a.nrows(), a.ncols(), a.as_slice().unwrap_or_default());
-        let factor = a.cholesky().ok_or_else(|| labelled.singular(damping))?;
+        let factor = a.cholesky().ok_or_else(singular)?;
         let mut random = Seeded::new("heads", &[seed]);
-        let normal = DMatrix::from_fn(sizes.classes * sizes.width, count, |_, _| normal(&mut random));
+        let normal = DMatrix::from_fn(sizes.classes * sizes.width, count, |_, _| random.normal());
         // L^-T e has the covariance (L L')^-1.
-        let w = factor.l_dirty().tr_solve_lower_triangular(&normal).ok_or_else(|| labelled.singular(damping))?;
-        Ok(Heads { sizes, count, factor, since: Vec::new(), w, random })
+        let w = factor.l_dirty().tr_solve_lower_triangular(&normal).ok_or_else(singular)?;
+        let w = Array2::from_shape_fn(w.shape(), |at| w[at]);
+        Ok(Heads { sizes, count, inverse, since: Vec::new(), w, random })
     }
 
     /// Makes them draws of the posterior with this image labelled as well.
     pub(super) fn label(&mut self, factors: &Factors, image: usize) {
         let Sizes { classes, width } = self.sizes;
         let (h, p) = (factors.h.row(image), factors.p.row(image));
-        let v = DMatrix::from_fn(classes * width, classes, |row, column| {
+        let v = Array2::from_shape_fn((classes * width, classes), |(row, column)| {
             let own = if row / width == column { 1.0 } else { 0.0 };
             (own - p[row / width]) * p[column].sqrt() * h[row % width]
         });
-        let mut u = self.factor.solve(&v);
+        let mut u = product(self.inverse.view(), v.view());
         for y in &self.since {
-            u -= y * (y.tr_mul(&v));
+            u -= &y.dot(&y.t().dot(&v));
         }
-        let k = v.tr_mul(&u) + DMatrix::identity(classes, classes);
+        let k = v.t().dot(&u) + Array2::<f64>::eye(classes);
+        let mut l: Vec<f64> = k.iter().copied().collect();
         // Rounding alone can make it fail, of an image that tells nothing any more.
-        let Some(k) = k.cholesky() else { return };
-        let noise = DMatrix::from_fn(classes, self.count, |_, _| normal(&mut self.random));
-        self.w -= &u * k.solve(&(v.tr_mul(&self.w) + noise));
-        let y = k.l().solve_lower_triangular(&u.transpose()).map(|y| y.transpose());
-        self.since.extend(y);
+        if !small::cholesky(&mut l, classes) {
+            return;
+        }
+        let back = Array2::from_shape_vec((classes, classes), small::inverse_of_lower(&l, classes)).unwrap_or_default();
+        let noise = Array2::from_shape_fn((classes, self.count), |_| self.random.normal());
+        let y = u.dot(&back.t());
+        self.w -= &y.dot(&back.dot(&(v.t().dot(&self.w) + noise)));
+        self.since.push(y);
+        if self.since.len() == PUT_OFF {
+            let since: Vec<ArrayView2<f64>> = self.since.iter().map(|y| y.view()).collect();
+            let since = concatenate(Axis(1), &since).unwrap_or_default();
+            add_product(-1.0, since.view(), since.t(), &mut self.inverse);
+            self.since.clear();
+        }
     }
 
     /// What each head believes of every image, `[N C, K]`: image by image, in it class by class.
@@ -70,7 +87,7 @@ impl Heads {
         let Sizes { classes, width } = self.sizes;
         let columns = classes * self.count;
         let w = Array2::from_shape_fn((width, columns), |(feature, column)| {
-            self.w[((column / self.count) * width + feature, column % self.count)] as f32
+            self.w[[(column / self.count) * width + feature, column % self.count]] as f32
         });
         let h = factors.h.mapv(|x| x as f32);
         let mut out = Array2::zeros((factors.len(), columns));
@@ -104,13 +121,6 @@ fn softmax(scores: &mut [f32], p: &[f64], count: usize) {
         }
         scores[head..].iter_mut().step_by(count).for_each(|score| *score /= sum);
     }
-}
-
-/// A standard normal number (Box and Muller, 1958).
-fn normal(random: &mut Seeded) -> f64 {
-    // In (0, 1], so that the logarithm is finite.
-    let radius = (-2.0 * (1.0 - random.unit()).ln()).sqrt();
-    radius * (std::f64::consts::TAU * random.unit()).cos()
 }
 
 /// Mean mutual information of each candidate's label with the targets' labels, in nats, from what the heads believe of both
@@ -168,11 +178,11 @@ pub(super) mod tests {
         let size = precision.nrows();
         let inverse = DMatrix::from_fn(size, size, |i, j| precision[[i, j]]).try_inverse().expect("positive definite");
         let count = heads.count as f64;
-        let found = &heads.w * heads.w.transpose() / count;
+        let found = heads.w.dot(&heads.w.t()) / count;
         let error = |i, j| {
             // Of the products of two normal numbers.
             let spread: f64 = inverse[(i, i)] * inverse[(j, j)] + inverse[(i, j)] * inverse[(i, j)];
-            ((found[(i, j)] - inverse[(i, j)]) / (spread / count).sqrt()).abs()
+            ((found[[i, j]] - inverse[(i, j)]) / (spread / count).sqrt()).abs()
         };
         (0..size).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|(i, j)| error(i, j)).fold(0.0, f64::max)
     }
@@ -202,7 +212,7 @@ pub(super) mod tests {
         // Beliefs of one head from its own class scores.
         let believed = |set: &Factors, image: usize, head: usize| -> Vec<f64> {
             let score = |c: usize| {
-                let own: f64 = (0..4).map(|f| set.h[[image, f]] * heads.w[(c * 4 + f, head)]).sum();
+                let own: f64 = (0..4).map(|f| set.h[[image, f]] * heads.w[[c * 4 + f, head]]).sum();
                 set.p[[image, c]] * own.exp()
             };
             let sum: f64 = (0..4).map(score).sum();
