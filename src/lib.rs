@@ -17,6 +17,7 @@ pub mod durable;
 mod error_chain;
 pub mod families;
 pub mod graphs;
+mod hex;
 pub mod influence;
 pub mod influence_graph;
 mod lowest;

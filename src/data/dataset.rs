@@ -1,5 +1,6 @@
 //! A source, or part of one, under the positions that batches and scores speak of.
 
+use crate::hex::hex;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -258,7 +259,7 @@ impl Dataset {
                 }
             }
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finalize())
     }
 }
 

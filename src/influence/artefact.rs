@@ -18,6 +18,7 @@ use super::difference::{Difference, differences, list};
 use super::engine::Parameter;
 use super::solver::SolveReport;
 use crate::durable::{self, DurableError};
+use crate::hex::hex;
 use crate::scores::SIGN;
 
 /// What the metadata calls the format.
@@ -297,7 +298,7 @@ impl SolvedVector {
             hash.update(parameter.name.as_bytes());
         }
         hash.update(bytemuck::cast_slice::<f32, u8>(&self.s));
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finalize())
     }
 
     /// Each parameter with its entries of `joined`.

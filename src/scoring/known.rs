@@ -7,6 +7,7 @@ use super::prepared::{Prepared, data_sha256};
 use super::{ReferenceSet, ScoreOptions, ScoringError, Source};
 use crate::data::{Content, Dataset, Loader, LoaderOptions, Split};
 use crate::durable;
+use crate::hex::hex;
 use crate::observe::{Observer, Stage};
 use crate::scores::{KnownImages, SameAs};
 use crate::sweep::SweepError;
@@ -127,6 +128,6 @@ pub(super) fn describe(known: &KnownImages) -> Option<String> {
         hash.update(set.name());
         contents.iter().for_each(|content| hash.update(content.bits().to_le_bytes()));
     }
-    let digest: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&hash.finalize()[..8]);
     (!counts.is_empty()).then(|| format!("{} different ones, hash {digest}", counts.join(", ")))
 }

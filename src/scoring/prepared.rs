@@ -5,6 +5,7 @@ use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
 use crate::classifier::{class_names, names_of_fields};
 use crate::data::{Dataset, Image, Recipe, Size, Split};
 use crate::families::{self, Family, Setting};
+use crate::hex::hex;
 use crate::network::Network;
 use crate::observe::Observer;
 use crate::scores::SIGN;
@@ -113,6 +114,5 @@ pub(super) fn recipe_text(recipe: &Recipe) -> String {
 
 /// Hash of a data set together with the preprocessing it is seen through.
 pub(super) fn data_sha256(dataset: &Dataset, recipe: &Recipe) -> String {
-    let digest = Sha256::new().chain_update(dataset.fingerprint()).chain_update(recipe_text(recipe)).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::new().chain_update(dataset.fingerprint()).chain_update(recipe_text(recipe)).finalize())
 }

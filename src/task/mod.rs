@@ -10,6 +10,7 @@ mod error;
 mod exported;
 mod model;
 
+use crate::hex::hex;
 pub use beside::{Wanted, beside};
 pub(crate) use bind::shown;
 pub use bind::{Bound, Found, built_in, own};
@@ -126,6 +127,6 @@ impl Task {
             hash.update((value.len() as u64).to_le_bytes());
             hash.update(value);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(hash.finalize())
     }
 }

@@ -5,9 +5,9 @@ use super::answer::{Shared, routes};
 use super::folder::Folder;
 use super::guard::Guard;
 use super::site::Site;
+use crate::hex::hex;
 use crate::serve::Limits;
 use crate::serve::connection::{self, Port, Spoken};
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,12 +45,7 @@ pub struct Server {
 
 /// A text that nobody guesses.
 fn secret() -> String {
-    let bytes: [u8; 16] = rand::random();
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(rand::random::<[u8; 16]>())
 }
 
 /// Starts a server. It answers when this returns.

@@ -12,6 +12,7 @@ mod npy;
 mod pool;
 mod store;
 
+use crate::hex::hex;
 pub use image::image;
 pub use npy::npy;
 pub(super) use pool::{HarvestPool, is_harvest};
@@ -111,7 +112,7 @@ impl Hash {
 /// The first sixteen hexadecimal digits.
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0[..8]))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{FILE, Form, Graph, HarvestError, Hash, Part, Row, corrupt, database};
 use redb::{
     Builder, ConcurrencyMode, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase as _,
-    ReadableTable as _, TableDefinition, TableError, WriteTransaction,
+    ReadableTable, TableDefinition, TableError, WriteTransaction,
 };
 use std::path::{Path, PathBuf};
 
@@ -270,10 +270,14 @@ impl View {
     /// # Errors
     /// [`HarvestError::Database`].
     pub fn clears(&self) -> Result<u64, HarvestError> {
-        let table = self.transaction.open_table(ABOUT).map_err(database(&self.path))?;
-        let value = table.get(ABOUT_CLEARS).map_err(database(&self.path))?;
-        Ok(value.and_then(|value| value.value().parse().ok()).unwrap_or(0))
+        clears(&self.transaction.open_table(ABOUT).map_err(database(&self.path))?, &self.path)
     }
+}
+
+/// How often somebody cleared, by the table that says it.
+fn clears(about: &impl ReadableTable<&'static str, &'static str>, path: &Path) -> Result<u64, HarvestError> {
+    let value = about.get(ABOUT_CLEARS).map_err(database(path))?;
+    Ok(value.and_then(|value| value.value().parse().ok()).unwrap_or(0))
 }
 
 /// A change on its way into a harvest.
@@ -288,9 +292,7 @@ impl Change<'_> {
     /// # Errors
     /// [`HarvestError::Database`].
     pub fn clears(&self) -> Result<u64, HarvestError> {
-        let table = self.transaction.open_table(ABOUT).map_err(database(self.path))?;
-        let value = table.get(ABOUT_CLEARS).map_err(database(self.path))?;
-        Ok(value.and_then(|value| value.value().parse().ok()).unwrap_or(0))
+        clears(&self.transaction.open_table(ABOUT).map_err(database(self.path))?, self.path)
     }
 
     /// Adds a request with its bytes, or puts another row in the place of its own.

@@ -6,6 +6,7 @@
 use super::ScoringError;
 use crate::data::{Dataset, Source};
 use crate::durable::{self, DurableError};
+use crate::hex::hex;
 use ndarray::Array2;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -47,7 +48,7 @@ impl Kept {
     /// In a folder of its own under `folder` for what reads so many `values`, as `reading` says. Files that are broken are left
     /// alone and not read.
     pub(super) fn open(folder: &Path, reading: &str, values: usize) -> Result<Kept, ScoringError> {
-        let name: String = Sha256::digest(reading).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&Sha256::digest(reading)[..8]);
         let folder = folder.join(name);
         let io = |doing, source| DurableError::Io { doing, path: folder.clone(), source };
         durable::make_folder(&folder)?;
@@ -81,7 +82,7 @@ impl Kept {
             return Ok(());
         }
         let digest = Sha256::digest(rows.keys.iter().flat_map(|key| key.to_le_bytes()).collect::<Vec<u8>>());
-        let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name = hex(&digest[..8]);
         let path = self.folder.join(format!("{name}.safetensors"));
         let keys: Vec<u8> = rows.keys.iter().flat_map(|key| key.to_le_bytes()).collect();
         let mut tensors = vec![(KEYS.to_owned(), Dtype::U8, vec![rows.keys.len(), 16], keys)];

@@ -1,6 +1,7 @@
 //! A score table, by the ids of its images.
 
 use super::Known;
+use crate::hex::hex;
 use crate::scores::{Rows, ScoreError, Stored, belief};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
@@ -29,8 +30,7 @@ impl Scored {
             Ok::<(), ScoreError>(())
         })?;
         let refused = |e: std::io::Error| ScoreError::Content { path: file.clone(), reason: e.to_string() };
-        let hash = Sha256::digest(std::fs::read(&file).map_err(refused)?);
-        let sha256 = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex(Sha256::digest(std::fs::read(&file).map_err(refused)?));
         Ok(Scored { known, sha256 })
     }
 
