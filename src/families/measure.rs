@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 
 /// Adds up, batch by batch, how right a model is.
 pub trait Measure {
+    /// What is measured: `accuracy`, `mean IoU`.
+    fn name(&self) -> &'static str;
+
     /// Annotations of a batch, and what the model believes they are; both padded.
     fn add(&mut self, known: &Annotations, believed: &Annotations);
 
@@ -17,7 +20,7 @@ pub trait Measure {
 pub struct Fit {
     /// Images looked at.
     pub images: usize,
-    /// What is measured: `accuracy`, `mean IoU`.
+    /// What is measured, as [`Measure::name`] has it.
     pub measure: String,
     /// What it came to; `None` of no images.
     pub value: Option<f64>,

@@ -139,6 +139,10 @@ impl Precision {
 }
 
 impl Measure for Precision {
+    fn name(&self) -> &'static str {
+        "mAP"
+    }
+
     fn add(&mut self, known: &Annotations, believed: &Annotations) {
         let of = |n| Some((known_boxes(known, n)?, detected(believed, n, placement(known, n)?)?));
         self.images.extend((0..known.images().min(believed.images())).filter_map(of));
@@ -168,7 +172,7 @@ impl Measure for Precision {
         details.insert("VOC AP50 by class".to_owned(), by_class.into());
         Fit {
             images,
-            measure: "mAP".to_owned(),
+            measure: self.name().to_owned(),
             value,
             finding: both.filter(|_| !poor).map(|(value, half)| said(value, half)),
             warning: both.filter(|_| poor).map(|(value, half)| {

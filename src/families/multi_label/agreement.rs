@@ -16,6 +16,10 @@ pub(super) struct Agreement {
 }
 
 impl Measure for Agreement {
+    fn name(&self) -> &'static str {
+        "F1"
+    }
+
     fn add(&mut self, known: &Annotations, believed: &Annotations) {
         let first = |annotations: &Annotations| match annotations.arrays().first() {
             Some((_, Annotation::Float(array))) => Some(array.clone()),
@@ -55,7 +59,7 @@ impl Measure for Agreement {
         );
         Fit {
             images,
-            measure: "F1".to_owned(),
+            measure: self.name().to_owned(),
             value: measured.then_some(f1),
             finding: (measured && !worse).then_some(said),
             warning: worse.then(|| {

@@ -55,6 +55,10 @@ struct Squares {
 }
 
 impl Measure for Squares {
+    fn name(&self) -> &'static str {
+        "root mean squared error"
+    }
+
     fn add(&mut self, known: &Annotations, believed: &Annotations) {
         for ((_, known), (_, believed)) in known.arrays().iter().zip(believed.arrays()) {
             let (Annotation::Float(known), Annotation::Float(believed)) = (known, believed) else { continue };
@@ -84,7 +88,7 @@ impl Measure for Squares {
         let worse = self.numbers > 1 && error >= spread;
         Fit {
             images: self.images,
-            measure: "root mean squared error".to_owned(),
+            measure: self.name().to_owned(),
             value,
             finding: value.filter(|_| !worse).map(|_| said.clone()),
             warning: worse.then(|| {

@@ -33,6 +33,10 @@ impl Overlap {
 }
 
 impl Measure for Overlap {
+    fn name(&self) -> &'static str {
+        "mean IoU"
+    }
+
     fn add(&mut self, known: &Annotations, believed: &Annotations) {
         for ((_, known), (_, believed)) in known.arrays().iter().zip(believed.arrays()) {
             let (Annotation::Whole(known), Annotation::Whole(believed)) = (known, believed) else { continue };
@@ -66,7 +70,7 @@ impl Measure for Overlap {
         let said = |value: f64| format!("The model's mean IoU is {value:.3} on {} labelled images.", self.images);
         Fit {
             images: self.images,
-            measure: "mean IoU".to_owned(),
+            measure: self.name().to_owned(),
             value,
             finding: value.filter(|_| !worse).map(said),
             warning: value.filter(|_| worse).map(|value| {

@@ -43,6 +43,10 @@ pub(super) struct Confusion {
 type Counts = IndexMap<(usize, usize), usize>;
 
 impl Measure for Confusion {
+    fn name(&self) -> &'static str {
+        "accuracy"
+    }
+
     fn add(&mut self, known: &Annotations, believed: &Annotations) {
         let (Some(known), Some(believed)) = (known.rows(CLASS_WEIGHTS), believed.rows(CLASS_WEIGHTS)) else { return };
         let best = |row: ndarray::ArrayView1<f32>| {
@@ -58,7 +62,7 @@ impl Measure for Confusion {
         let details = json!({ "right": accuracy.right, "classes": accuracy.classes, "order": accuracy.order, "fitting": accuracy.fitting });
         Fit {
             images: accuracy.images,
-            measure: "accuracy".to_owned(),
+            measure: self.name().to_owned(),
             value: (accuracy.images > 0).then(|| accuracy.right as f64 / accuracy.images as f64),
             finding: accuracy.finding(),
             warning: accuracy.warning(),

@@ -41,7 +41,7 @@ fn on_test_images(
         classes => Some(class_names(&network, classes, None, &[test], None)?),
     };
     let family = families::of(&task.name, Setting::of(&task, recipe.clone(), names));
-    if family.measure().is_none_or(|measure| Share::of(&measure.fit().measure).is_none()) {
+    if family.measure().is_none_or(|measure| Share::of(measure.name()).is_none()) {
         return Ok(None);
     }
     let test = family.as_the_model_counts(test)?;
