@@ -140,6 +140,77 @@ fn a_killed_audit_is_finished_by_the_same_command() {
     assert_eq!(told(&killed), told(&whole));
 }
 
+/// A run of two rounds of which the first labels 60 images of the pool.
+fn run(place: &Place) {
+    digits::write(&place.path("test"), 75, 4);
+    let config = format!(
+        r#"
+rounds = 2
+model = "untrained.onnx"
+data = {{ pool = "pool", reference = "reference", test = "test" }}
+labels = {{ initial = 60, balanced = true, budget = 20 }}
+select = {{ strategy = "random" }}
+influence = {{ scope = "fc3.*" }}
+solver = {{ solver = "cg-gauss-newton", damping = {{ fixed = 0.02 }} }}
+[train]
+{TRAINING}"#
+    );
+    fs::write(place.path("run.toml"), config).expect("written");
+    place.isal(&["run", "run.toml", "-o", "run"]).assert().success();
+}
+
+#[test]
+fn a_round_of_a_run_is_audited_as_if_all_of_it_were_spelt_out() {
+    let place = Place::new();
+    run(&place);
+    let bytes = fs::read(place.path("run/round-00/labeled.json")).expect("a file");
+    let labeled: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let labeled: Vec<&str> = labeled["ids"].as_array().expect("ids").iter().filter_map(Value::as_str).collect();
+    for class in fs::read_dir(place.path("pool")).expect("classes") {
+        let class = class.expect("a class").file_name().into_string().expect("a name");
+        for image in fs::read_dir(place.path("pool").join(&class)).expect("images") {
+            let name = image.expect("an image").file_name().into_string().expect("a name");
+            let id = format!("{class}/{name}");
+            let part = if labeled.contains(&id.as_str()) { "first" } else { "rest" };
+            fs::create_dir_all(place.path(part).join(&class)).expect("made");
+            fs::copy(place.path("pool").join(&id), place.path(part).join(&id)).expect("copied");
+        }
+    }
+    let audited = |out: &str, what: &[&str]| -> Value {
+        let mut command = place.isal(&["audit", "--json", "--threads", "1", "-o", out, "--seed", "4"]);
+        command.args(["--halves", "6", "--trainings", "1", "--time", "0.001s"]).args(what);
+        let output = command.output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let of_run = audited("of-run", &["--run", "run", "--round", "1"]);
+    let mut spelt = vec!["--model", "run/round-00/trained/model.onnx", "--labeled", "first", "--pool", "rest"];
+    spelt.extend(["--reference", "reference", "--scope", "fc3.*", "--damping", "0.02"]);
+    spelt.extend(["--initial", "untrained.onnx", "--training", "training.toml"]);
+    let spelt_out = audited("spelt-out", &spelt);
+    assert_eq!((&of_run["images"], &of_run["labelled"]), (&90.into(), &60.into()));
+    for part in ["images", "labelled", "reference", "variants", "halves"] {
+        assert_eq!(of_run[part], spelt_out[part], "{part}");
+    }
+    assert_eq!(of_run["datamodel"]["halves"], spelt_out["datamodel"]["halves"]);
+
+    // The last round, unless another is asked for: 80 images are labelled there.
+    let last = audited("last", &["--run", "run"]);
+    assert_eq!((&last["images"], &last["labelled"]), (&70.into(), &80.into()));
+    let refused = |more: &[&str], expected: &str| {
+        let output = place.isal(&["audit", "-o", "none", "--run"]).args(more).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(expected), "{more:?}: {said}");
+    };
+    refused(&["run", "--pool", "pool"], "--pool");
+    refused(&["pool"], "holds no run");
+    fs::remove_file(place.path("run/round-00/trained/model.onnx")).expect("removed");
+    refused(&["run", "--round", "1"], "no model of round 1; those of these rounds are there: 2");
+    fs::write(place.path("pool/3/one-more.png"), fs::read(place.path("pool").join(labeled[0])).expect("an image"))
+        .expect("written");
+    refused(&["run"], "its pool is not the one given");
+}
+
 #[test]
 fn what_cannot_be_audited_is_refused_by_name() {
     let place = Place::new();

@@ -5,9 +5,10 @@ use super::recipe::RecipeOptions;
 use super::score::{check_reference, solver, solver_help};
 use super::{BadRequest, Context, Interrupted, Outcome};
 use crate::audit::{self, AuditOptions, Retraining};
-use crate::data::{Labelled, Pool, Split};
+use crate::data::{Dataset, Labelled, Pool, Split};
 use crate::influence_graph::{PairedDifference, Unproven};
-use crate::rounds::{Kind, TrainPart};
+use crate::observe::Observer as _;
+use crate::rounds::{self, Execution, Kind, RoundSource, TrainPart};
 use crate::runtime::ExecutionProvider;
 use crate::scoring::{CurvatureOptions, Engine, Features, ModelSource, ReferenceSet, ScoreOptions, Source};
 use crate::select::{Duplicates, Filters, STRATEGIES, StrategyOptions};
@@ -20,17 +21,24 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
 pub struct Options {
+    /// A run of `isal run`: the model, the images and the settings of one of its rounds, in the place of the options that say
+    /// them
+    #[arg(long, value_name = "FOLDER", help_heading = "Run", conflicts_with_all = SAID_BY_RUN)]
+    run: Option<PathBuf>,
+    /// Which of its rounds, counted from 1 (default: the last that has ended and has its model)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "run", help_heading = "Run")]
+    round: Option<u32>,
     /// The trained model
-    #[arg(long, value_name = "FILE.onnx", help_heading = "Model")]
-    model: PathBuf,
+    #[arg(long, value_name = "FILE.onnx", required_unless_present = "run", help_heading = "Model")]
+    model: Option<PathBuf>,
     #[command(flatten)]
     about: ModelArguments,
     /// The labelled images it was trained on
-    #[arg(long, alias = "labelled", value_name = "DATA", help_heading = "Data")]
-    labeled: PathBuf,
+    #[arg(long, alias = "labelled", value_name = "DATA", required_unless_present = "run", help_heading = "Data")]
+    labeled: Option<PathBuf>,
     /// The images whose order is looked at
-    #[arg(long, value_name = "DATA", help_heading = "Data")]
-    pool: PathBuf,
+    #[arg(long, value_name = "DATA", required_unless_present = "run", help_heading = "Data")]
+    pool: Option<PathBuf>,
     /// How many of them, spread evenly over the pool
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(10..))]
     #[arg(help_heading = "Data", hide_short_help = true)]
@@ -88,6 +96,29 @@ pub struct Options {
     output: PathBuf,
 }
 
+/// Options that a run says.
+const SAID_BY_RUN: [&str; 19] = [
+    "model",
+    "task",
+    "loss",
+    "decode",
+    "bind",
+    "class_scores",
+    "inputs",
+    "labeled",
+    "pool",
+    "reference",
+    "reference_fraction",
+    "recipe",
+    "set",
+    "jpeg_least_side",
+    "scope",
+    "solver",
+    "damping",
+    "initial",
+    "training",
+];
+
 const ABOUT: &str = "\
 Says how well s was solved; whether the order of the pool stands under another solver, a tenth and ten times the damping, \
 another curvature and either half of the reference images; and whether influences are true: of random halves of the labelled \
@@ -100,6 +131,7 @@ Example: isal audit --model model.onnx --labeled labeled/ --pool pool/ --initial
 
 const EXAMPLES: &str = "\
 Examples:
+  isal audit --run runs/birds --round 3 -o audit
   isal audit --model model.onnx --labeled labeled/ --reference reference/ --pool pool/ --initial untrained.onnx -o audit
   isal audit --model model.onnx --labeled labeled/ --pool pool/ --training run.toml --time 1h -o audit";
 
@@ -124,37 +156,25 @@ pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome>
     Ok(Outcome::Done)
 }
 
+/// What is audited, and how its model was trained.
+struct Audited {
+    source: ModelSource,
+    pool: Dataset,
+    pool_name: String,
+    initial: PathBuf,
+    numbers: TrainPart,
+}
+
 fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOptions> {
-    check_reference(given.reference.as_deref(), given.reference_fraction)?;
-    let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
-    let task = given.about.options(&given.model, 1)?;
-    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option, false);
-    let pool = given.recipe.open(&given.pool, "--pool")?;
-    let pool = pool.subset(&pool.spread(given.images as usize))?;
-    let source = ModelSource {
-        model: given.model.clone(),
-        preprocess: given.recipe.preprocess(&given.model, &task)?,
-        task: task.clone(),
-        class_names: None,
-        labelled: Some(Split::<Labelled>::new(open(&given.labeled, "--labeled")?)?),
-        reference: match &given.reference {
-            Some(path) => ReferenceSet::Given(open(path, "--reference")?),
-            None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
-        },
-        solver: solver(given.solver.as_deref(), &task, &given.damping)?,
-        curvature: CurvatureOptions::default(),
-        scope,
-        engine: Some(Engine::Native),
-        difference: PairedDifference::Auto,
-        unproven: Unproven::Used,
-        tangent_rank: None,
-        device: given.device.clone(),
-        plugin: context.global.plugin.clone(),
+    let Audited { source, pool, pool_name, initial, numbers } = match &given.run {
+        Some(run) => of_run(run, given, context)?,
+        None => of_options(given, context)?,
     };
+    let pool = pool.subset(&pool.spread(given.images as usize))?;
     let score = ScoreOptions {
         source: Source::Model(Box::new(source.clone())),
         pool: Split::<Pool>::new(pool)?,
-        pool_name: given.pool.display().to_string(),
+        pool_name,
         jpeg_least_side: given.recipe.jpeg_least_side,
         shard: None,
         budget: 1,
@@ -175,15 +195,89 @@ fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOpti
     };
     let retraining = match given.time.is_zero() {
         true => None,
-        false => Some(Retraining {
-            initial: given.initial.clone().unwrap_or_else(|| given.model.clone()),
-            numbers: numbers(given.training.as_deref())?,
-            time: given.time,
-            halves: given.halves as usize,
-            trainings: given.trainings as usize,
-        }),
+        false => {
+            check(&numbers, given)?;
+            let (halves, trainings) = (given.halves as usize, given.trainings as usize);
+            Some(Retraining { initial, numbers, time: given.time, halves, trainings })
+        }
     };
     Ok(AuditOptions { source, score, seed: given.seed, retraining, out: given.output.clone() })
+}
+
+/// A round of a run.
+fn of_run(folder: &Path, given: &Options, context: &Context) -> anyhow::Result<Audited> {
+    let execution = Execution {
+        out: folder.to_path_buf(),
+        provider: given.execution_provider,
+        device: given.device.clone(),
+        threads: context.global.threads,
+        plugin: context.global.plugin.clone(),
+        onnxruntime: context.global.onnxruntime.clone(),
+    };
+    let round = given.round.map(|round| round as usize - 1);
+    let RoundSource { round, config, source, unlabelled } = rounds::round_source(&execution, round, &context.progress)?;
+    if unlabelled.is_empty() {
+        let folder = folder.display();
+        let text =
+            format!("round {} of `{folder}` has labelled the whole pool: there is no order to look at", round + 1);
+        return Err(BadRequest(text).into());
+    }
+    context.progress.say(&format!(
+        "round {} of `{}`, {} images without a label",
+        round + 1,
+        folder.display(),
+        unlabelled.len()
+    ));
+    let source = ModelSource { engine: Some(Engine::Native), unproven: Unproven::Used, ..source };
+    Ok(Audited {
+        pool: unlabelled,
+        pool_name: config.data.pool.display().to_string(),
+        // Not the weights of the round before, which may have seen the images that a half leaves out.
+        initial: config.model.unwrap_or_else(|| source.model.clone()),
+        // The reference images are among the labelled ones then, and a part of all of them is held out.
+        numbers: TrainPart { with_reference: false, ..config.train },
+        source,
+    })
+}
+
+/// What the options say.
+fn of_options(given: &Options, context: &Context) -> anyhow::Result<Audited> {
+    let said = |path: &Option<PathBuf>, option: &str| {
+        path.clone().ok_or_else(|| BadRequest(format!("`{option}` is missing, or `--run`")))
+    };
+    let (model, labelled, pool) =
+        (said(&given.model, "--model")?, said(&given.labeled, "--labeled")?, said(&given.pool, "--pool")?);
+    check_reference(given.reference.as_deref(), given.reference_fraction)?;
+    let scope = given.scope.parse().map_err(|e| BadRequest(format!("`--scope {}`: {e}", given.scope)))?;
+    let task = given.about.options(&model, 1)?;
+    let open = |path: &Path, option: &str| given.recipe.open_for(&task, path, option, false);
+    let source = ModelSource {
+        preprocess: given.recipe.preprocess(&model, &task)?,
+        task: task.clone(),
+        class_names: None,
+        labelled: Some(Split::<Labelled>::new(open(&labelled, "--labeled")?)?),
+        reference: match &given.reference {
+            Some(path) => ReferenceSet::Given(open(path, "--reference")?),
+            None => ReferenceSet::HeldOut { fraction: given.reference_fraction, seed: given.seed },
+        },
+        solver: solver(given.solver.as_deref(), &task, &given.damping)?,
+        curvature: CurvatureOptions::default(),
+        scope,
+        engine: Some(Engine::Native),
+        difference: PairedDifference::Auto,
+        unproven: Unproven::Used,
+        tangent_rank: None,
+        device: given.device.clone(),
+        plugin: context.global.plugin.clone(),
+        model: model.clone(),
+    };
+    Ok(Audited {
+        source,
+        pool: given.recipe.open(&pool, "--pool")?,
+        pool_name: pool.display().to_string(),
+        initial: given.initial.clone().unwrap_or(model),
+        numbers: numbers(given.training.as_deref())?,
+    })
 }
 
 /// The numbers of a training: those of a run's configuration, or of a file that holds nothing else.
@@ -192,25 +286,28 @@ fn numbers(path: Option<&Path>) -> anyhow::Result<TrainPart> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let named = |error: toml::de::Error| BadRequest(format!("`{}`: {error}", path.display()));
     let table: toml::Table = toml::from_str(&text).map_err(named)?;
-    let numbers: TrainPart = match table.contains_key("train") {
+    Ok(match table.contains_key("train") {
         true => toml::from_str::<WithTraining>(&text).map_err(named)?.train,
         false => toml::from_str(&text).map_err(named)?,
+    })
+}
+
+/// That an audit can train by these numbers.
+fn check(numbers: &TrainPart, given: &Options) -> anyhow::Result<()> {
+    let from = given.training.as_ref().or(given.run.as_ref());
+    let bad = |problem: String| match from {
+        Some(path) => Err(BadRequest(format!("`{}`: {problem}", path.display())).into()),
+        None => Err(BadRequest(problem).into()),
     };
     if numbers.kind == Kind::Command {
-        let path = path.display();
-        return Err(BadRequest(format!("`{path}`: train.kind is \"command\", and an audit trains by itself")).into());
+        return bad("train.kind is \"command\", and an audit trains by itself; `--time 0` trains nothing".to_owned());
     }
     if numbers.with_reference {
-        let path = path.display();
-        return Err(BadRequest(format!(
-            "`{path}`: train.with-reference trains on the images that an audit measures the loss on: leave it out"
-        ))
-        .into());
+        return bad(
+            "train.with-reference trains on the images that an audit measures the loss on: leave it out".to_owned()
+        );
     }
-    match numbers.problem() {
-        Some(problem) => Err(BadRequest(format!("`{}`: {problem}", path.display())).into()),
-        None => Ok(numbers),
-    }
+    numbers.problem().map_or(Ok(()), bad)
 }
 
 /// `90`, `90s`, `10m` or `2h`.

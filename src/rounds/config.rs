@@ -4,6 +4,7 @@ use super::training::{Kind, TrainPart};
 use crate::annotation_tools::ToolForm;
 use crate::influence::SolverOptions;
 use crate::select::{Filters, Needs, Rule, StrategyOptions, Target};
+use crate::task::{self, ModelOptions};
 use isal_onnx::Scope;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,12 @@ impl RunConfig {
     /// Whether people give the labels.
     pub fn asks_people(&self) -> bool {
         self.oracle.kind == OracleKind::Human
+    }
+
+    /// The built-in task of the model that it starts from, as far as that can be read; that of classifiers where there is no model.
+    pub fn task(&self) -> Option<String> {
+        let task = self.model.as_deref().map_or(Ok(None), task::beside).ok()?;
+        ModelOptions { task, ..ModelOptions::default() }.built_in().map(str::to_owned)
     }
 
     /// It without what may change on the way: what stays on disk, and when people's labels are enough.

@@ -31,6 +31,18 @@ pub enum RoundsError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A round without a model.
+    #[error("{}", no_model(folder, *round, *ended, there))]
+    NoModel {
+        /// The folder.
+        folder: PathBuf,
+        /// The round that was asked for, from 0.
+        round: Option<usize>,
+        /// Rounds that have ended.
+        ended: usize,
+        /// Those whose models are there.
+        there: Vec<usize>,
+    },
     /// Images that the pool no longer has.
     #[error("`{id}`, labelled in round {}, is not in the pool", round + 1)]
     Lost {
@@ -168,6 +180,19 @@ pub enum RoundsError {
     /// Files and locks.
     #[error(transparent)]
     Durable(#[from] DurableError),
+}
+
+fn no_model(folder: &Path, round: Option<usize>, ended: usize, there: &[usize]) -> String {
+    let folder = folder.display();
+    let rounds: Vec<String> = there.iter().map(|round| (round + 1).to_string()).collect();
+    match (round, ended) {
+        (_, 0) => format!("no round of the run in `{folder}` has ended"),
+        (Some(round), _) if !there.is_empty() => {
+            let rounds = rounds.join(", ");
+            format!("the run in `{folder}` has no model of round {}; those of these rounds are there: {rounds}", round + 1)
+        }
+        _ => format!("the run in `{folder}` kept no model of its {ended} rounds: set `output.keep` to `last` or `all`"),
+    }
 }
 
 impl RoundsError {

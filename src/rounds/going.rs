@@ -69,6 +69,35 @@ impl<'a> Going<'a> {
         execution: &'a Execution,
         observer: &'a dyn Observer,
     ) -> Result<Self, RoundsError> {
+        let path = Layout(&execution.out).run();
+        Going::open(config, execution, observer, |identity, sets| match state::read::<Identity>(&path)? {
+            None => {
+                sets.check(config)?;
+                state::write(&path, identity)
+            }
+            Some(found) => {
+                check_same(&found, identity, execution)?;
+                if found == *identity { Ok(()) } else { state::write(&path, identity) }
+            }
+        })
+    }
+
+    /// Reads everything of a run that is there, and writes nothing.
+    pub(super) fn look(
+        recorded: &'a Identity,
+        execution: &'a Execution,
+        observer: &'a dyn Observer,
+    ) -> Result<Self, RoundsError> {
+        Going::open(&recorded.config, execution, observer, |identity, _| check_same(recorded, identity, execution))
+    }
+
+    /// Reads everything; `settle` says whether the run is the folder's.
+    fn open(
+        config: &'a RunConfig,
+        execution: &'a Execution,
+        observer: &'a dyn Observer,
+        settle: impl FnOnce(&Identity, &Sets) -> Result<(), RoundsError>,
+    ) -> Result<Self, RoundsError> {
         let bad = |text: String| Err(RoundsError::Config(text));
         if let Some(problem) = config.problem() {
             return bad(problem);
@@ -99,7 +128,18 @@ impl<'a> Going<'a> {
             let (rounds, images) = (config.rounds, sets.pool.len());
             return bad(format!("{rounds} rounds label {wanted} images in all, and the pool holds {images}"));
         }
-        settle_identity(config, execution, model.as_ref(), &sets)?;
+        let identity = Identity {
+            schema: SCHEMA.to_owned(),
+            config: config.clone(),
+            model: model.map(|model| model.network.sha256).unwrap_or_default(),
+            task: task.built_in().map(str::to_owned),
+            pool: sets.pool.fingerprint(),
+            reference: sets.reference.as_ref().map(Dataset::fingerprint),
+            target: sets.target.as_ref().map(Dataset::fingerprint),
+            test: sets.test.dataset().fingerprint(),
+            classes: sets.classes.clone(),
+        };
+        settle(&identity, &sets)?;
         let Sets { pool, reference, target, test, classes } = sets;
         let places = (0..pool.len()).map(|place| (pool.id(place), place)).collect();
         Ok(Going {
@@ -176,7 +216,7 @@ impl<'a> Going<'a> {
     }
 
     /// What has been said of the pool for the rounds up to this one.
-    fn labels(&self, round: usize) -> Result<Labels, RoundsError> {
+    pub(super) fn labels(&self, round: usize) -> Result<Labels, RoundsError> {
         let mut labels = Labels::default();
         for round in 0..=round {
             let Some(labeled) = self.layout().labeled(round)? else { continue };
@@ -255,28 +295,8 @@ impl<'a> Going<'a> {
     }
 }
 
-/// Checks the sets and writes what the run is, or checks that the folder's is the same, whose sets were checked then.
-fn settle_identity(
-    config: &RunConfig,
-    execution: &Execution,
-    model: Option<&TaskModel>,
-    sets: &Sets,
-) -> Result<(), RoundsError> {
-    let identity = Identity {
-        schema: SCHEMA.to_owned(),
-        config: config.clone(),
-        model: model.map(|model| model.network.sha256.clone()).unwrap_or_default(),
-        pool: sets.pool.fingerprint(),
-        reference: sets.reference.as_ref().map(Dataset::fingerprint),
-        target: sets.target.as_ref().map(Dataset::fingerprint),
-        test: sets.test.dataset().fingerprint(),
-        classes: sets.classes.clone(),
-    };
-    let path = Layout(&execution.out).run();
-    let Some(found) = state::read::<Identity>(&path)? else {
-        sets.check(config)?;
-        return state::write(&path, &identity);
-    };
+/// That the folder's run is this one.
+fn check_same(found: &Identity, identity: &Identity, execution: &Execution) -> Result<(), RoundsError> {
     let differing = [
         ("version", found.schema != identity.schema),
         ("configuration", found.config.what_decides() != identity.config.what_decides()),
@@ -289,7 +309,6 @@ fn settle_identity(
     ];
     match differing.into_iter().find(|(_, differs)| *differs) {
         Some((what, _)) => Err(RoundsError::Another { folder: execution.out.clone(), what }),
-        None if found != identity => state::write(&path, &identity),
         None => Ok(()),
     }
 }

@@ -15,6 +15,7 @@ mod recorded;
 mod selecting;
 mod sets;
 mod setting;
+mod source;
 mod state;
 mod status;
 mod training;
@@ -27,6 +28,7 @@ pub use oracle::{
 };
 pub use recorded::{Recorded, recorded};
 pub use setting::{Setting, SettingError};
+pub use source::{RoundSource, round_source};
 pub use state::{Figure, Identity, Round, Share};
 pub use status::{Cost, Next, Stage, State, Status, status};
 pub use training::{CommandError, Kind, Start, TrainPart};

@@ -23,6 +23,9 @@ pub struct Identity {
     pub config: RunConfig,
     /// SHA-256 of the model that it starts from; empty where there is none.
     pub model: String,
+    /// The built-in task of that model, or of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
     /// Fingerprint of the pool.
     pub pool: String,
     /// Fingerprint of the reference set, where there is one.
