@@ -2,7 +2,8 @@
 
 use super::CompareError;
 use super::found::{Found, OF_SELECTION, WITH_REFERENCE, flat};
-use crate::influence::{DEFAULT_SOLVER, SolverOptions};
+use crate::families::default_solver;
+use crate::influence::SolverOptions;
 use crate::rounds::RunConfig;
 use crate::select::Needs;
 use serde_json::Value;
@@ -32,8 +33,9 @@ pub(super) struct Runs<'a> {
 
 /// The options that tell an arm, without the fingerprint of its reference set.
 ///
-/// The seed of a strategy is not among them, since a run sets it; a solver that is not named is the default.
-pub fn options(config: &RunConfig) -> BTreeMap<String, Value> {
+/// The seed of a strategy is not among them, since a run sets it; a solver that is not named is the default of the `task`, a
+/// built-in one.
+pub fn options(config: &RunConfig, task: Option<&str>) -> BTreeMap<String, Value> {
     let mut options: BTreeMap<String, Value> = BTreeMap::new();
     let mut put = |prefix: &str, value: Value| {
         options.extend(flat(&value).into_iter().map(|(key, value)| (format!("{prefix}.{key}"), value)));
@@ -41,7 +43,7 @@ pub fn options(config: &RunConfig) -> BTreeMap<String, Value> {
     put("select", serde_json::to_value(config.select).unwrap_or_default());
     put("filters", serde_json::to_value(config.filters).unwrap_or_default());
     if goes_by_reference(config) {
-        let solver = config.solver.clone().or_else(|| SolverOptions::named(DEFAULT_SOLVER).ok());
+        let solver = config.solver.clone().or_else(|| SolverOptions::named(default_solver(task)).ok());
         put("solver", serde_json::to_value(solver).unwrap_or_default());
         put("influence", serde_json::to_value(&config.influence).unwrap_or_default());
         let keys = flat(&serde_json::to_value(config).unwrap_or_default());
@@ -70,9 +72,11 @@ pub(super) fn arms(found: &[Found]) -> Result<Vec<Runs<'_>>, CompareError> {
     let mut groups: Vec<(Key, Vec<&Found>)> = Vec::new();
     for run in found {
         let config = &run.recorded.identity.config;
-        let mut options = options(config);
+        let identity = &run.recorded.identity;
+        let task = identity.task.clone().or_else(|| config.task());
+        let mut options = options(config, task.as_deref());
         let matters = goes_by_reference(config) || config.train.with_reference;
-        if let Some(reference) = run.recorded.identity.reference.as_ref().filter(|_| matters) {
+        if let Some(reference) = identity.reference.as_ref().filter(|_| matters) {
             options.insert("data.reference".to_owned(), Value::from(reference.chars().take(12).collect::<String>()));
         }
         let key = Key { options, name: run.arm.clone() };

@@ -268,7 +268,7 @@ fn check(arms: &[Part], configs: &[RunConfig]) -> Result<(), StudyError> {
                 "arms `{one}` and `{other}` cannot be compared, they differ in {differences}"
             )));
         }
-        let (options, reference) = (compare::options(config), config.data.reference.as_ref());
+        let (options, reference) = (compare::options(config, config.task().as_deref()), config.data.reference.as_ref());
         if let Some((other, ..)) = known.iter().find(|(_, o, r)| *o == options && *r == reference) {
             return Err(StudyError::Config(format!("arms `{other}` and `{}` are the same", arm.name)));
         }
