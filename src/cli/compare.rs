@@ -1,7 +1,7 @@
 //! `isal compare`: what runs are worth beside each other.
 
 use super::{Context, Outcome};
-use crate::compare::{self, Comparison};
+use crate::compare::{self, Axis, Comparison};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -12,6 +12,11 @@ pub struct Options {
     /// Folders of `isal run`, or folders that hold such folders
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
+    /// What curves, their means and the labels saved are counted in
+    ///
+    /// Strategies for detectors that pick crowded images look better by images than they are: each image costs more boxes.
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    against: Axis,
     /// Folder for compare.json, compare.svg and compare.html
     #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
     output: Option<PathBuf>,
@@ -27,7 +32,7 @@ Examples:
   isal compare runs/ -o comparison";
 
 pub(super) fn run(given: &Options, context: &Context) -> anyhow::Result<Outcome> {
-    let comparison = Comparison::of(compare::find(&given.runs)?)?;
+    let comparison = Comparison::of(compare::find(&given.runs)?, given.against)?;
     let mut text = compare::text(&comparison);
     if let Some(folder) = &given.output {
         compare::write(&comparison, folder)?;

@@ -231,19 +231,20 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     };
     let rounds = |e: &RoundsError| {
         use RoundsError::{
-            Another, Begun, Config, Json, Lost, LostClass, NoPeople, NoRun, NotWaiting, NothingLabelled,
+            Another, Begun, Config, Json, Lost, LostClass, NoModel, NoPeople, NoRun, NotWaiting, NothingLabelled,
         };
         use RoundsError::{Refused, Schema};
         matches!(e, Another { .. } | Begun { .. } | Config(_) | Json { .. } | Lost { .. } | LostClass { .. })
-            || matches!(e, NoPeople { .. } | NoRun { .. } | NotWaiting { .. } | NothingLabelled { .. })
+            || matches!(e, NoModel { .. } | NoPeople { .. } | NoRun { .. } | NotWaiting { .. } | NothingLabelled { .. })
             || matches!(e, Refused(_) | Schema { .. })
     };
     let comparing = |e: &CompareError| {
-        use CompareError::{Begin, Differ, NoMetric, NoRun, Nothing, OneRound, Twice, Unfinished};
+        use CompareError::{Begin, Differ, NoBoxes, NoMetric, NoRun, Nothing, OneRound, Twice, Unfinished};
         matches!(
             e,
             Begin { .. }
                 | Differ { .. }
+                | NoBoxes { .. }
                 | NoMetric { .. }
                 | NoRun { .. }
                 | Nothing

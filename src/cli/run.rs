@@ -56,6 +56,7 @@ Keys of CONFIG.toml, all in docs/ROUNDS.md (in brackets: their names in the refe
   labels.initial-labels  Labels that are there already, instead
   labels.balanced        The first images are as many of each class
   labels.budget          Images a round, a number or a share of the pool [IMG_NUM, STEP]
+  labels.budget-in       `boxes`: the budget is a number of boxes
   train.*                Options of `isal train`
   train.warm-start       Start from the weights of the round before
   train.with-reference   Train on the reference images as well, for a comparison

@@ -47,6 +47,27 @@ impl Metric {
     }
 }
 
+/// What a curve is drawn against, and what its mean and the labels saved are counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Axis {
+    /// Labelled images.
+    #[default]
+    Labels,
+    /// The boxes on them: what a detector's labels cost.
+    Boxes,
+}
+
+impl Axis {
+    /// How much was labelled for a round.
+    fn of(self, round: &Round) -> Option<f64> {
+        match self {
+            Axis::Labels => Some(round.labeled as f64),
+            Axis::Boxes => round.boxes.map(|boxes| boxes as f64),
+        }
+    }
+}
+
 /// What the numbers say of an arm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub enum Verdict {
@@ -90,8 +111,11 @@ impl Verdict {
 pub struct Point {
     /// Counted from 1.
     pub round: usize,
-    /// Labels, the mean over seeds.
+    /// Labelled images, the mean over seeds.
     pub labels: f64,
+    /// Boxes on them, where they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<f64>,
     /// What the models are worth.
     pub worth: Estimate,
 }
@@ -181,6 +205,8 @@ pub struct Comparison {
     pub summary: Summary,
     /// What the models are measured by.
     pub metric: Metric,
+    /// What means and labels saved are counted in.
+    pub against: Axis,
     /// Rounds of every run.
     pub rounds: usize,
     /// Share of intervals that hold the true mean.
@@ -197,8 +223,9 @@ impl Comparison {
     /// Puts runs beside each other.
     ///
     /// # Errors
-    /// [`CompareError`]: runs that differ in more than arm and seed, runs of a single round, none that has ended.
-    pub fn of(found: Vec<Found>) -> Result<Comparison, CompareError> {
+    /// [`CompareError`]: runs that differ in more than arm and seed, runs of a single round, none that has ended; runs whose boxes
+    /// are not known, against boxes.
+    pub fn of(found: Vec<Found>, against: Axis) -> Result<Comparison, CompareError> {
         let (ended, open): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|run| run.recorded.is_finished());
         let left_out = open.iter().map(|run| LeftOut {
             folder: run.folder.clone(),
@@ -218,7 +245,12 @@ impl Comparison {
             return Err(CompareError::OneRound);
         }
         let metric = metric(&ended)?;
-        let measured: Vec<Measured> = arms::arms(&ended)?.into_iter().map(|runs| Measured::of(runs, metric)).collect();
+        let unknown = |run: &&Found| run.recorded.run.ended.iter().any(|round| against.of(round).is_none());
+        if let Some(run) = ended.iter().find(unknown) {
+            return Err(CompareError::NoBoxes { folder: run.folder.clone() });
+        }
+        let measured: Vec<Measured> =
+            arms::arms(&ended)?.into_iter().map(|runs| Measured::of(runs, (metric, against), &ended)).collect();
         let mut arms: Vec<(Arm, &Measured)> = measured.iter().map(|arm| (arm.arm(metric), arm)).collect();
         arms.sort_by(|(a, _), (b, _)| metric.turned(b.area.mean).total_cmp(&metric.turned(a.area.mean)));
         let pairs = pairs(&arms, metric);
@@ -231,6 +263,7 @@ impl Comparison {
             schema: SCHEMA,
             summary: Summary::default(),
             metric,
+            against,
             rounds,
             level: LEVEL,
             arms,
@@ -270,8 +303,10 @@ fn metric(runs: &[Found]) -> Result<Metric, CompareError> {
 
 /// A run in the numbers that are compared.
 struct Numbers {
-    /// Labels and worth, more is better, round by round.
+    /// Labels or boxes, and worth, more is better, round by round.
     gains: Vec<(f64, f64)>,
+    /// Labelled images and boxes, round by round.
+    counts: Vec<(f64, Option<f64>)>,
     /// Mean worth from the second round on, and of all rounds, in the metric's own sense.
     area: f64,
     area_with_first_round: f64,
@@ -284,15 +319,27 @@ struct Measured<'a> {
 }
 
 impl<'a> Measured<'a> {
-    fn of(runs: Runs<'a>, metric: Metric) -> Measured<'a> {
+    fn of(runs: Runs<'a>, (metric, axis): (Metric, Axis), all: &[Found]) -> Measured<'a> {
+        // Where the last curve of a seed that ends ends: as far as all of them can be held against each other.
+        let end = |seed: u64| {
+            let of_seed = all.iter().filter(|run| run.recorded.run.seed == seed);
+            of_seed.filter_map(|run| axis.of(run.recorded.run.ended.last()?)).fold(f64::INFINITY, f64::min)
+        };
         let numbers = |run: &&Found| {
             let ended = &run.recorded.run.ended;
             // `metric` was chosen so that no round lacks it.
             let worth: Vec<f64> = ended.iter().map(|round| metric.of(round).unwrap_or(f64::NAN)).collect();
-            let labels = ended.iter().map(|round| round.labeled as f64);
-            let gains = labels.zip(&worth).map(|(labels, worth)| (labels, metric.turned(*worth))).collect();
-            let area = statistics::mean(worth.get(1..).unwrap_or_default());
-            (run.recorded.run.seed, Numbers { gains, area, area_with_first_round: statistics::mean(&worth) })
+            let across = ended.iter().map(|round| axis.of(round).unwrap_or(f64::NAN));
+            let gains: Vec<(f64, f64)> = across.zip(&worth).map(|(x, worth)| (x, metric.turned(*worth))).collect();
+            let (area, area_with_first_round) = match axis {
+                Axis::Labels => (statistics::mean(worth.get(1..).unwrap_or_default()), statistics::mean(&worth)),
+                Axis::Boxes => {
+                    let mean = metric.turned(mean_up_to(&gains, end(run.recorded.run.seed)));
+                    (mean, mean)
+                }
+            };
+            let counts = ended.iter().map(|round| (round.labeled as f64, Axis::Boxes.of(round))).collect();
+            (run.recorded.run.seed, Numbers { gains, counts, area, area_with_first_round })
         };
         let by_seed = runs.runs.iter().map(numbers).collect();
         Measured { runs, by_seed }
@@ -305,9 +352,11 @@ impl<'a> Measured<'a> {
         };
         let rounds = self.by_seed.values().map(|run| run.gains.len()).min().unwrap_or(0);
         let point = |round: usize| {
-            let (labels, gains): (Vec<f64>, Vec<f64>) = self.by_seed.values().map(|run| run.gains[round]).unzip();
-            let worth: Vec<f64> = gains.into_iter().map(|gain| metric.turned(gain)).collect();
-            Point { round: round + 1, labels: statistics::mean(&labels), worth: Estimate::of(&worth) }
+            let worth: Vec<f64> = self.by_seed.values().map(|run| metric.turned(run.gains[round].1)).collect();
+            let (labels, boxes): (Vec<f64>, Vec<Option<f64>>) =
+                self.by_seed.values().map(|run| run.counts[round]).unzip();
+            let boxes = boxes.into_iter().collect::<Option<Vec<f64>>>().map(|boxes| statistics::mean(&boxes));
+            Point { round: round + 1, labels: statistics::mean(&labels), boxes, worth: Estimate::of(&worth) }
         };
         let ended = || self.runs.runs.iter().flat_map(|run| &run.recorded.run.ended);
         let train: Vec<f64> = ended().map(|round| round.train_s).collect();
@@ -333,6 +382,21 @@ impl<'a> Measured<'a> {
         let shared = self.by_seed.iter().filter_map(|(seed, run)| Some((run, other.by_seed.get(seed)?)));
         shared.map(|(run, other)| metric.turned(run.area - other.area)).collect()
     }
+}
+
+/// The mean height of a curve, its points joined by straight lines, from where it begins up to `end`.
+fn mean_up_to(curve: &[(f64, f64)], end: f64) -> f64 {
+    let Some((start, first)) = curve.first().copied() else { return f64::NAN };
+    let mut area = 0.0;
+    for pair in curve.windows(2) {
+        let [(from, low), (to, high)] = *pair else { continue };
+        if to > from && from < end {
+            let until = to.min(end);
+            let there = low + (high - low) * (until - from) / (to - from);
+            area += (until - from) * f64::midpoint(low, there);
+        }
+    }
+    if end > start { area / (end - start) } else { first }
 }
 
 /// Says of every other arm how it stands to `baseline`.
@@ -383,4 +447,20 @@ fn pairs(arms: &[(Arm, &Measured)], metric: Metric) -> Vec<Pair> {
         pair.p_corrected = pair.p.and_then(|_| corrected.next());
     }
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_against_boxes_is_the_area_under_the_lines_up_to_the_common_end() {
+        let curve = [(10.0, 0.2), (30.0, 0.6), (70.0, 0.8)];
+        // 20 boxes at 0.4 on average, and 20 at 0.65: half of the way from 0.6 to 0.8.
+        assert!((mean_up_to(&curve, 50.0) - (20.0 * 0.4 + 20.0 * 0.65) / 40.0).abs() < 1e-12);
+        assert!((mean_up_to(&curve, 70.0) - (20.0 * 0.4 + 40.0 * 0.7) / 60.0).abs() < 1e-12);
+        // Images without boxes move nothing along.
+        assert!((mean_up_to(&[(10.0, 0.2), (10.0, 0.9), (20.0, 0.9)], 20.0) - 0.9).abs() < 1e-12);
+        assert_eq!(mean_up_to(&curve, 10.0), 0.2);
+    }
 }

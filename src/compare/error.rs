@@ -16,6 +16,12 @@ pub enum CompareError {
         /// How deep it was searched.
         depth: usize,
     },
+    /// A run whose boxes are not known.
+    #[error("`{}` does not say how many boxes its labels are: its pool has none, or an earlier version ran it", folder.display())]
+    NoBoxes {
+        /// The run.
+        folder: PathBuf,
+    },
     /// No run at all.
     #[error("no run was given")]
     Nothing,

@@ -16,7 +16,7 @@ mod statistics;
 mod wording;
 
 pub use arms::options;
-pub use comparison::{Against, Arm, Comparison, LeftOut, Metric, Pair, Point, Verdict};
+pub use comparison::{Against, Arm, Axis, Comparison, LeftOut, Metric, Pair, Point, Verdict};
 pub use error::CompareError;
 pub use found::{Found, differences, find, shared};
 pub use page::{details, html, section, svg, write};

@@ -1,13 +1,13 @@
 //! A comparison as a drawing and as a page of HTML that loads nothing.
 
 use super::CompareError;
-use super::comparison::{Arm, Comparison, Metric, Pair};
+use super::comparison::{Arm, Axis, Comparison, Metric, Pair, Point};
 use super::wording::{chance, seconds, share};
 use crate::durable;
 use crate::report::{Curve, Line, escape, opening, prose, sentences};
 use std::path::Path;
 
-/// Writes `compare.json`, `compare.svg` and `compare.html` into `folder`, which is made where it is missing.
+/// Writes `compare.json`, `compare.svg`, `compare-boxes.svg` where boxes are known, and `compare.html` into `folder`, which is made where it is missing.
 ///
 /// # Errors
 /// When a file cannot be written.
@@ -16,7 +16,11 @@ pub fn write(comparison: &Comparison, folder: &Path) -> Result<(), CompareError>
     // A comparison has no key that is no text and no number that JSON lacks; what is not finite becomes null.
     let json = serde_json::to_vec_pretty(comparison).unwrap_or_default();
     durable::write_bytes(&folder.join("compare.json"), &json)?;
-    durable::write_bytes(&folder.join("compare.svg"), svg(comparison).as_bytes())?;
+    for (axis, name) in [(Axis::Labels, "compare.svg"), (Axis::Boxes, "compare-boxes.svg")] {
+        if let Some(svg) = svg(comparison, axis) {
+            durable::write_bytes(&folder.join(name), svg.as_bytes())?;
+        }
+    }
     Ok(durable::write_bytes(&folder.join("compare.html"), html(comparison).as_bytes())?)
 }
 
@@ -37,7 +41,8 @@ pub fn details(comparison: &Comparison) -> String {
 
 /// Drawing and tables under headings of this level (`h2`), without the sentences around them.
 pub fn section(comparison: &Comparison, heading: &str) -> String {
-    let mut html = format!("<div class=\"plot\">{}</div>", svg(comparison));
+    let plots = [Axis::Labels, Axis::Boxes].into_iter().filter_map(|axis| svg(comparison, axis));
+    let mut html: String = plots.map(|svg| format!("<div class=\"plot\">{svg}</div>")).collect();
     html += &against_random(comparison, heading);
     if comparison.arms.len() > 2 {
         html += &all_pairs(comparison, heading);
@@ -46,8 +51,15 @@ pub fn section(comparison: &Comparison, heading: &str) -> String {
     html + &runs(comparison, heading)
 }
 
-/// Worth against labels, with intervals as bands.
-pub fn svg(comparison: &Comparison) -> String {
+/// Worth against labels or boxes, with intervals as bands; `None` where boxes are not known.
+pub fn svg(comparison: &Comparison, axis: Axis) -> Option<String> {
+    let at = |point: &Point| match axis {
+        Axis::Labels => Some(point.labels),
+        Axis::Boxes => point.boxes,
+    };
+    if comparison.arms.iter().flat_map(|arm| &arm.curve).any(|point| at(point).is_none()) {
+        return None;
+    }
     let words = comparison.metric.words();
     let (scale, up) = match comparison.metric {
         Metric::TestAccuracy | Metric::TestShare(_) => (100.0, format!("{words}, %")),
@@ -56,11 +68,11 @@ pub fn svg(comparison: &Comparison) -> String {
     let line = |arm: &Arm| {
         let band = arm.curve.iter().filter_map(|point| {
             let [low, high] = point.worth.interval?;
-            Some((point.labels, scale * low, scale * high))
+            Some((at(point)?, scale * low, scale * high))
         });
         Line {
             name: arm.name.clone(),
-            points: arm.curve.iter().map(|point| (point.labels, scale * point.worth.mean)).collect(),
+            points: arm.curve.iter().filter_map(|point| Some((at(point)?, scale * point.worth.mean))).collect(),
             band: band.collect(),
             ..Line::default()
         }
@@ -68,7 +80,11 @@ pub fn svg(comparison: &Comparison) -> String {
     let with =
         if comparison.arms.iter().any(|arm| arm.seeds.len() > 1) { ", mean and 95 % interval over seeds" } else { "" };
     let title = format!("{}{with}", comparison.metric.words());
-    Curve { title, across: "labels", up, lines: comparison.arms.iter().map(line).collect() }.svg()
+    let across = match axis {
+        Axis::Labels => "labels",
+        Axis::Boxes => "boxes",
+    };
+    Some(Curve { title, across, up, lines: comparison.arms.iter().map(line).collect() }.svg())
 }
 
 /// A table; the first column is text, the others are numbers.
@@ -159,17 +175,31 @@ fn all_pairs(comparison: &Comparison, heading: &str) -> String {
     )
 }
 
-/// The curve in numbers.
+/// The curve in numbers, and how many labels and boxes it stands on.
 fn by_labels(comparison: &Comparison, heading: &str) -> String {
     let curve = comparison.arms.first().map(|arm| arm.curve.as_slice()).unwrap_or_default();
-    let labels = curve.iter().map(|point| format!("{:.0} labels", point.labels));
+    let same = comparison.arms.iter().all(|arm| arm.curve.iter().map(|p| p.labels).eq(curve.iter().map(|p| p.labels)));
+    let labels = curve.iter().map(|point| match same {
+        true => format!("{:.0} labels", point.labels),
+        false => format!("round {}", point.round),
+    });
     let head: Vec<String> = std::iter::once("arm".to_owned()).chain(labels).collect();
     let row = |arm: &Arm| {
         let points = arm.curve.iter().map(|point| comparison.metric.estimate(&point.worth));
         std::iter::once(arm.name.clone()).chain(points).collect::<Vec<String>>()
     };
     let rows: Vec<Vec<String>> = comparison.arms.iter().map(row).collect();
-    format!("<{heading}>By labels spent</{heading}>{}", scrolling(&table(&head, &rows)))
+    let html = format!("<{heading}>By labels spent</{heading}>{}", scrolling(&table(&head, &rows)));
+    if curve.iter().any(|point| point.boxes.is_none()) {
+        return html;
+    }
+    let boxes = |point: &Point| {
+        let boxes = point.boxes.map_or_else(|| "-".to_owned(), |boxes| format!("{boxes:.0}"));
+        if same { boxes } else { format!("{boxes} on {:.0} images", point.labels) }
+    };
+    let row = |arm: &Arm| std::iter::once(arm.name.clone()).chain(arm.curve.iter().map(boxes)).collect::<Vec<String>>();
+    let rows: Vec<Vec<String>> = comparison.arms.iter().map(row).collect();
+    html + &format!("<{heading}>Boxes that were labelled</{heading}>{}", scrolling(&table(&head, &rows)))
 }
 
 /// What each arm is, and where its runs lie.

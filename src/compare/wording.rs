@@ -1,6 +1,6 @@
 //! A comparison in words and in a table of text.
 
-use super::comparison::{Against, Arm, Comparison, Metric, Verdict};
+use super::comparison::{Against, Arm, Axis, Comparison, Metric, Verdict};
 use super::statistics::Estimate;
 use crate::report::Summary;
 use crate::rounds::Share;
@@ -117,7 +117,13 @@ pub(super) fn summary(comparison: &Comparison) -> Summary {
         findings.push(format!("No better than random: {}.", names(Verdict::NoBetter)));
     }
     findings.push(scope(comparison));
-    Summary { headline, findings, next: String::new(), warnings: warnings(comparison), details: details(metric) }
+    Summary {
+        headline,
+        findings,
+        next: String::new(),
+        warnings: warnings(comparison),
+        details: details(metric, comparison.against),
+    }
 }
 
 /// How much was compared.
@@ -126,7 +132,10 @@ fn scope(comparison: &Comparison) -> String {
     let of = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let curve = comparison.arms.first().map(|arm| arm.curve.as_slice()).unwrap_or_default();
     let labels = match (curve.first(), curve.last()) {
-        (Some(first), Some(last)) => format!(", {:.0} to {:.0} labels", first.labels, last.labels),
+        (Some(first), Some(last)) => match (comparison.against, first.boxes, last.boxes) {
+            (Axis::Boxes, Some(first), Some(last)) => format!(", {first:.0} to {last:.0} boxes"),
+            _ => format!(", {:.0} to {:.0} labels", first.labels, last.labels),
+        },
         _ => String::new(),
     };
     let (arms, runs) = (of(comparison.arms.len(), "arm"), of(runs, "run"));
@@ -179,9 +188,10 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
         let mut labels = comparison.arms.iter().filter_map(|arm| arm.curve.get(round)).map(|point| point.labels);
         labels.next().is_some_and(|first| labels.any(|other| other != first))
     };
-    if (0..comparison.rounds).any(differ) {
+    if comparison.against == Axis::Labels && (0..comparison.rounds).any(differ) {
         warnings.push(
-            "Arms labelled different numbers of images in a round: the pool ran short of usable ones.".to_owned(),
+            "Arms labelled different numbers of images in a round: the budget is in boxes, or the pool ran short of usable ones."
+                .to_owned(),
         );
     }
     for (arm, against) in comparison.against().filter(|(_, against)| against.never_reached > 0) {
@@ -194,13 +204,21 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
     warnings
 }
 
-fn details(metric: Metric) -> Vec<String> {
+fn details(metric: Metric, axis: Axis) -> Vec<String> {
     vec![
-        format!(
-            "An arm's mean is its {} on average over the rounds from the second on, the area under its curve; the first \
-             round, before anything was selected, is the same for all.",
-            metric.words()
-        ),
+        match axis {
+            Axis::Labels => format!(
+                "An arm's mean is its {} on average over the rounds from the second on, the area under its curve; the first \
+                 round, before anything was selected, is the same for all.",
+                metric.words()
+            ),
+            Axis::Boxes => format!(
+                "An arm's mean is its {} on average over boxes, the area under its curve against boxes, its points joined by \
+                 straight lines: from the first round on, up to as many boxes as every run of the seed has. Labels are boxes \
+                 below.",
+                metric.words()
+            ),
+        },
         "Intervals hold the true mean with 95 % by Student's t, over seeds. Gains are differences of runs of the same seed, so \
          that the first labelled images are the same; more is better."
             .to_owned(),

@@ -14,7 +14,7 @@ mod regression;
 mod segmentation;
 mod single_label;
 
-pub use detection::{Figures, FoundBox, KnownBox, OfImage};
+pub use detection::{Figures, FoundBox, KnownBox, OfImage, box_count};
 pub use error::AnnotationError;
 pub use measure::{Fit, Measure};
 

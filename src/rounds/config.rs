@@ -88,6 +88,14 @@ impl RunConfig {
                 "labels.balanced needs the classes of the pool, which people have yet to say: leave it out, or give \
                  labels.initial-labels",
             ),
+            (
+                self.labels.budget_in == BudgetIn::Boxes && matches!(self.labels.budget, Amount::Share(_)),
+                "labels.budget is a share of the pool, and labels.budget-in = \"boxes\" takes a number of boxes",
+            ),
+            (
+                self.labels.budget_in == BudgetIn::Boxes && self.asks_people(),
+                "labels.budget-in = \"boxes\" needs a pool whose boxes are known, which people have yet to draw",
+            ),
             (self.influence.expected_top_k == 0, "influence.expected-top-k is 0, expected at least 1"),
             (self.oracle.skip.trim().is_empty(), "oracle.skip is empty, expected the label of images to leave out"),
             (
@@ -226,6 +234,27 @@ pub struct LabelsPart {
     pub balanced: bool,
     /// Labelled after each training but the last.
     pub budget: Amount,
+    /// What the budget counts.
+    #[serde(default, skip_serializing_if = "BudgetIn::is_images")]
+    pub budget_in: BudgetIn,
+}
+
+/// What is paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetIn {
+    /// Images.
+    #[default]
+    Images,
+    /// The boxes that are drawn on them; an image without any costs as much as one box, since somebody has to look at it.
+    Boxes,
+}
+
+impl BudgetIn {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_images(&self) -> bool {
+        *self == BudgetIn::Images
+    }
 }
 
 /// Where labels come from.

@@ -189,7 +189,10 @@ fn no_model(folder: &Path, round: Option<usize>, ended: usize, there: &[usize]) 
         (_, 0) => format!("no round of the run in `{folder}` has ended"),
         (Some(round), _) if !there.is_empty() => {
             let rounds = rounds.join(", ");
-            format!("the run in `{folder}` has no model of round {}; those of these rounds are there: {rounds}", round + 1)
+            format!(
+                "the run in `{folder}` has no model of round {}; those of these rounds are there: {rounds}",
+                round + 1
+            )
         }
         _ => format!("the run in `{folder}` kept no model of its {ended} rounds: set `output.keep` to `last` or `all`"),
     }

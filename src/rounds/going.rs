@@ -1,12 +1,12 @@
 //! A run under way: what it is, and one round of it.
 
-use super::config::{Amount, RunConfig};
+use super::config::{Amount, BudgetIn, RunConfig};
 use super::draw::{Purpose, draw};
 use super::oracle::{self, Answers, Begin, Waiting, Wanted};
 use super::sets::Sets;
 use super::state::{self, Identity, Labeled, Layout, Round, SCHEMA};
 use super::training::{self, Kind, Training, train_by_command, train_ourselves};
-use super::{Execution, RoundsError, selecting};
+use super::{Execution, RoundsError, boxes, selecting};
 use crate::data::{Dataset, Labelled, Preprocess, Split, Test};
 use crate::observe::Observer;
 use crate::task::{self, ModelOptions, TaskModel};
@@ -38,7 +38,7 @@ pub(super) struct Going<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Labels {
     /// Positions of labelled images, in the order of the pool.
-    positions: Vec<usize>,
+    pub(super) positions: Vec<usize>,
     /// Classes that people gave, by position.
     by_people: HashMap<usize, u32>,
     /// Positions of images that people left out for good.
@@ -122,9 +122,12 @@ impl<'a> Going<'a> {
             amount.of(sets.pool.len()).ok_or_else(|| RoundsError::Config(refused()))
         };
         let initial = config.labels.initial.map(|amount| images("initial", amount)).transpose()?.unwrap_or_default();
-        let budget = images("budget", config.labels.budget)?;
+        let budget = match (config.labels.budget_in, config.labels.budget) {
+            (BudgetIn::Boxes, Amount::Count(boxes)) if boxes > 0 => boxes,
+            (_, amount) => images("budget", amount)?,
+        };
         let wanted = budget.saturating_mul(config.rounds - 1).saturating_add(initial);
-        if wanted > sets.pool.len() {
+        if config.labels.budget_in == BudgetIn::Images && wanted > sets.pool.len() {
             let (rounds, images) = (config.rounds, sets.pool.len());
             return bad(format!("{rounds} rounds label {wanted} images in all, and the pool holds {images}"));
         }
@@ -142,7 +145,7 @@ impl<'a> Going<'a> {
         settle(&identity, &sets)?;
         let Sets { pool, reference, target, test, classes } = sets;
         let places = (0..pool.len()).map(|place| (pool.id(place), place)).collect();
-        Ok(Going {
+        let going = Going {
             config,
             execution,
             observer,
@@ -156,7 +159,16 @@ impl<'a> Going<'a> {
             classes,
             initial,
             budget,
-        })
+        };
+        if config.labels.budget_in == BudgetIn::Boxes {
+            let all = boxes::costs(&going, 0..going.pool.len())?;
+            let wanted = budget.saturating_mul(config.rounds - 1);
+            if wanted > all {
+                let rounds = config.rounds;
+                return bad(format!("{rounds} rounds label {wanted} boxes after the first, and the pool holds {all}"));
+            }
+        }
+        Ok(going)
     }
 
     pub(super) fn layout(&self) -> Layout<'a> {
@@ -184,6 +196,7 @@ impl<'a> Going<'a> {
         Ok(Step::Ended(Round {
             round,
             labeled: labels.positions.len(),
+            boxes: boxes::drawn(&self.pool, &labels.positions),
             reference_labeled: self.trained_reference().map_or(0, Dataset::len),
             test_loss: test.map(|test| test.loss).filter(|loss| loss.is_finite()),
             test_accuracy: test.and_then(|test| test.accuracy),

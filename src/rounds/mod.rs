@@ -5,6 +5,7 @@
 //! its own command could go on with, and a round begins when `labeled.json` says which images it has; so a run that was
 //! killed anywhere goes on by the same call, and ends as an unbroken one does.
 
+mod boxes;
 mod config;
 mod draw;
 mod error;
@@ -20,7 +21,7 @@ mod state;
 mod status;
 mod training;
 
-pub use config::{Amount, DataPart, Keep, LabelsPart, OracleKind, OraclePart, OutputPart, RunConfig};
+pub use config::{Amount, BudgetIn, DataPart, Keep, LabelsPart, OracleKind, OraclePart, OutputPart, RunConfig};
 pub use error::RoundsError;
 pub use oracle::{
     Conflict, ImportOptions, Imported, LabelList, LabelStatus, Refused, UnknownLabel, Waiting, import_labels,

@@ -1,7 +1,7 @@
 //! Scoring the rest of the pool after a training, and selecting what to label next.
 
 use super::going::{Going, Labels};
-use super::{RoundsError, source};
+use super::{RoundsError, boxes, source};
 use crate::data::{Pool, Split};
 use crate::scoring::{Features, ScoreOptions, ScoringError, Source, score_pool};
 use crate::select::Duplicates;
@@ -12,7 +12,7 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
     if open.is_empty() {
         return Ok(Vec::new());
     }
-    let budget = going.budget.min(open.len());
+    let budget = boxes::images(going, &labels.positions, open.len())?;
     let failed = |source: ScoringError| RoundsError::Score { round, source: Box::new(source) };
     let source = source::source(going, round, labels)?;
     let options = ScoreOptions {
@@ -38,5 +38,6 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
         onnxruntime: going.execution.onnxruntime.clone(),
     };
     let outcome = score_pool(&options, going.observer).map_err(failed)?;
-    Ok(outcome.selection.map(|selection| selection.selected.into_iter().map(|s| s.id).collect()).unwrap_or_default())
+    let selected = outcome.selection.map(|selection| selection.selected).unwrap_or_default();
+    boxes::paid_for(going, selected.into_iter().map(|selected| selected.id).collect())
 }

@@ -119,6 +119,9 @@ pub struct Round {
     pub round: usize,
     /// Labelled images of the pool that its model was trained on.
     pub labeled: usize,
+    /// Boxes on them, where the pool has boxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<usize>,
     /// Labelled images of the reference set that it was trained on besides.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reference_labeled: usize,

@@ -2,7 +2,7 @@
 
 use super::carry;
 use super::{Planned, StudyError};
-use crate::compare::{self, Arm, Comparison, Found, Verdict};
+use crate::compare::{self, Arm, Axis, Comparison, Found, Verdict};
 use crate::durable;
 use crate::report::{escape, opening, sentences};
 use std::path::Path;
@@ -134,7 +134,7 @@ fn setting(name: String, runs: &[&Planned]) -> Result<Setting, StudyError> {
         }
     }
     let ended = found.iter().filter(|found| found.recorded.is_finished()).count();
-    let comparison = if ended == 0 { None } else { Some(Comparison::of(found)?) };
+    let comparison = if ended == 0 { None } else { Some(Comparison::of(found, Axis::Labels)?) };
     Ok(Setting { name, runs: runs.len(), ended, comparison })
 }
 

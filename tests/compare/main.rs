@@ -290,3 +290,74 @@ fn runs_of_a_seed_that_began_with_other_images_are_refused() {
     let said = place.refused(&["compare", "runs"]);
     assert!(said.contains("have seed 1 and began with different labelled images"), "{said}");
 }
+
+#[test]
+fn an_unnamed_solver_is_the_default_of_the_task_that_the_run_is_of() {
+    let place = Place::new();
+    let runs = |task: Option<&str>, seed: u64| {
+        place.run_with(&format!("runs/{seed}"), json!({ "strategy": "influence" }), seed, &[0.5, 0.6, 0.7], |run| {
+            run["config"]["data"]["reference"] = "reference".into();
+            run["task"] = json!(task);
+            if seed > 1 {
+                run["config"]["solver"] = json!({ "solver": "cg-fisher" });
+            }
+        });
+    };
+    let arms = || place.json(&["compare", "runs"])["arms"].clone();
+    // A detector's: the run that names it and the one that does not are of one arm.
+    runs(Some("fcos"), 1);
+    runs(Some("fcos"), 2);
+    let found = arms();
+    assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
+    assert_eq!(found[0]["options"]["solver.solver"], "cg-fisher");
+    // A classifier's, also of runs that an earlier version left, which do not say what they are of.
+    for task in [Some("softmax-cross-entropy"), None] {
+        runs(task, 1);
+        let found = arms();
+        let solvers: Vec<&Value> = (0..2).map(|arm| &found[arm]["options"]["solver.solver"]).collect();
+        assert!(solvers.contains(&&json!("cg-gauss-newton")) && solvers.contains(&&json!("cg-fisher")), "{found}");
+    }
+}
+
+/// Crowded images: as good by images as is said, and no better than random by boxes.
+#[test]
+fn against_boxes_a_strategy_that_picks_crowded_images_is_worth_what_its_boxes_are() {
+    let place = Place::new();
+    for (seed, off) in (1..).zip([0.01, -0.02, 0.03, -0.01]) {
+        // mAP is 0.001 a box from 0.1 at 100 boxes on; the crowded arm pays for twice as many boxes a round.
+        for (name, step) in [("random", 100), ("entropy", 200)] {
+            let folder = format!("runs/{name}-{seed}");
+            place.run(&folder, json!({ "strategy": name }), seed, &[0.0; 3]);
+            let path = place.path(&folder).join("curve.json");
+            let mut curve: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
+            for (round, ended) in (0..).zip(curve["ended"].as_array_mut().expect("rounds")) {
+                let boxes = 100 + step * round;
+                ended["boxes"] = boxes.into();
+                ended["test_accuracy"] = Value::Null;
+                ended["test_figure"] = json!({ "measure": "mAP", "value": off + 0.001 * f64::from(boxes) });
+            }
+            write(&path, &curve);
+        }
+    }
+    let by_images = place.json(&["compare", "runs"]);
+    assert_eq!(by_images["against"], "labels");
+    // Rounds 2 and 3: 0.3 and 0.5 against 0.2 and 0.3.
+    near(&arm(&by_images, "entropy")["against_random"]["gain"]["mean"], 0.15);
+
+    let by_boxes = place.json(&["compare", "runs", "--against", "boxes", "-o", "out"]);
+    assert_eq!((&by_boxes["against"], &by_boxes["metric"]), (&"boxes".into(), &json!({ "test_share": "mAP" })));
+    let against = &arm(&by_boxes, "entropy")["against_random"];
+    // Both curves are one line; up to the 300 boxes that both have, its mean is that at 200.
+    near(&against["gain"]["mean"], 0.0);
+    near(&arm(&by_boxes, "random")["area"]["mean"], 0.2 + 0.0025);
+    near(&against["labels_saved"]["mean"], 0.0);
+    near(&arm(&by_boxes, "entropy")["curve"][2]["boxes"], 500.0);
+    let page = fs::read_to_string(place.path("out/compare.html")).expect("a page");
+    assert_eq!(page.matches("<svg").count(), 2, "against labels and against boxes");
+    assert!(page.contains("Boxes that were labelled") && page.contains("<td class=\"n\">500"), "{page}");
+    let svg = fs::read_to_string(place.path("out/compare-boxes.svg")).expect("a drawing");
+    assert!(svg.contains("boxes"), "{svg}");
+
+    let said = Place::known().refused(&["compare", "runs", "--against", "boxes"]);
+    assert!(said.contains("how many boxes"), "{said}");
+}

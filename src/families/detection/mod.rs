@@ -11,6 +11,7 @@ mod truth;
 mod voc;
 
 pub use average::{Figures, FoundBox, KnownBox, OfImage};
+pub use truth::box_count;
 
 use super::{AnnotationError, Beliefs, Family, Measure, Setting};
 use crate::data::{DataError, Dataset, MarkedBox, Placement, Size, clipped};

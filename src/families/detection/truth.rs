@@ -46,6 +46,15 @@ impl Truth {
     }
 }
 
+/// How many boxes a data set says of the image at `index`, whatever is left out of training; `None` where it says nothing of
+/// boxes.
+pub fn box_count(data: &Dataset, index: usize) -> Option<usize> {
+    match data.marked(index) {
+        Some(boxes) => Some(boxes.len()),
+        None => data.fields(index)?.get(BOXES)?.as_array().map(Vec::len),
+    }
+}
+
 /// Refuses annotations of an image of another size than the one that is there.
 fn said_size(fields: &Fields, found: Size) -> Result<(), AnnotationError> {
     for (name, found) in [("width", found.width), ("height", found.height)] {
