@@ -39,6 +39,14 @@ pub mod belief {
     pub const CONFIDENCE: &str = "confidence";
     /// Entropy of the prediction, in nats.
     pub const ENTROPY: &str = "entropy";
+    /// Of a detector, the mean over its pseudo-boxes of the entropy of their class scores, in nats.
+    pub const MEAN_ENTROPY: &str = "mean_entropy";
+    /// The largest of them.
+    pub const MAX_ENTROPY: &str = "max_entropy";
+    /// Of a detector, how far its pseudo-boxes stay where they are under noise, from 0 to 1.
+    pub const STABILITY: &str = "localisation_stability";
+    /// How unsure it is of its least sure pseudo-box, less their stability.
+    pub const UNSURE_AND_UNSTABLE: &str = "unsure_and_unstable";
     /// Probability of the pseudo-label less that of the next likeliest.
     pub const MARGIN: &str = "margin";
 }

@@ -7,8 +7,8 @@ use crate::families::Fit;
 use crate::observe::Observer;
 use crate::runtime::{Library, SessionOptions};
 use crate::scores::{self, BeliefColumn, Parts, Rows, ScoreFormat, ScoreRow, Stored};
-use crate::select::LeftOut;
-use crate::sweep::{Predictor, Scorer, SweepOptions, SweepTimes, Swept, part_size, sweep};
+use crate::select::{LeftOut, Needs};
+use crate::sweep::{Predictor, Scorer, Stability, SweepOptions, SweepTimes, Swept, part_size, sweep};
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
@@ -96,9 +96,19 @@ pub(super) fn predictions(
     options: &ScoreOptions,
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
+    let provider = predictor.provider();
+    let goes_by = options.strategy.first_pass(options.budget).0.row().needs;
+    let mut stability;
+    let predictor: &mut dyn Scorer = match goes_by {
+        Needs::Belief { name, .. } if Stability::gives(name) => {
+            stability = Stability::new(predictor, &prepared.recipe);
+            &mut stability
+        }
+        _ => predictor,
+    };
     let mut provenance = prepared.provenance.clone();
     provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));
-    provenance.insert("execution provider".into(), predictor.provider().to_string());
+    provenance.insert("execution provider".into(), provider.to_string());
     // What the strategy goes by is asked for before the sweep. A shard cannot know what is drawn from the whole.
     options.strategy.first_pass(options.budget).0.keys(predictor.columns())?;
     if options.strategy.draws() && options.shard.is_none() {

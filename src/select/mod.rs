@@ -11,6 +11,7 @@ mod influence;
 mod joint;
 mod least_confidence;
 mod margin;
+mod of_boxes;
 mod power_margin;
 mod random;
 mod ranking;

@@ -8,7 +8,7 @@ use super::power_margin::PowerMargin;
 use super::random::Random;
 use super::ranking::{Ranked, Ranking};
 use super::selection::{LeftOut, SelectError, Selected, Selection};
-use super::{entropy, influence, least_confidence, margin, power_margin, random};
+use super::{entropy, influence, least_confidence, margin, of_boxes, power_margin, random};
 use crate::data::Content;
 use crate::repeats::Repeats;
 use crate::scores::{BeliefColumn, BeliefKind, Rows, ScoreRow};
@@ -74,6 +74,10 @@ pub const STRATEGIES: &[StrategyRow] = &[
     joint::FLQMI,
     joint::TYPICLUST,
     joint::PROB_COVER,
+    of_boxes::MEAN_ENTROPY,
+    of_boxes::MAX_ENTROPY,
+    of_boxes::STABILITY,
+    of_boxes::STABILITY_CONFIDENCE,
 ];
 
 /// No options at all; unlike a unit variant it refuses unknown keys.
@@ -119,6 +123,14 @@ pub enum StrategyOptions {
     TypiClust(TypiClust),
     /// Whose neighbourhoods cover most.
     ProbCover(ProbCover),
+    /// Highest mean entropy of the pseudo-boxes first.
+    MeanEntropy(NoOptions),
+    /// Highest entropy of any pseudo-box first.
+    MaxEntropy(NoOptions),
+    /// Pseudo-boxes that move most under noise first.
+    LocalisationStability(NoOptions),
+    /// Pseudo-boxes that are unsure and move under noise first.
+    LocalisationStabilityConfidence(NoOptions),
 }
 
 impl StrategyOptions {
@@ -155,6 +167,10 @@ impl StrategyOptions {
             StrategyOptions::Flqmi(_) => &joint::FLQMI,
             StrategyOptions::TypiClust(_) => &joint::TYPICLUST,
             StrategyOptions::ProbCover(_) => &joint::PROB_COVER,
+            StrategyOptions::MeanEntropy(_) => &of_boxes::MEAN_ENTROPY,
+            StrategyOptions::MaxEntropy(_) => &of_boxes::MAX_ENTROPY,
+            StrategyOptions::LocalisationStability(_) => &of_boxes::STABILITY,
+            StrategyOptions::LocalisationStabilityConfidence(_) => &of_boxes::STABILITY_CONFIDENCE,
         }
     }
 
@@ -253,7 +269,11 @@ impl StrategyOptions {
             StrategyOptions::Influence(_)
             | StrategyOptions::Entropy(_)
             | StrategyOptions::Margin(_)
-            | StrategyOptions::LeastConfidence(_) => self,
+            | StrategyOptions::LeastConfidence(_)
+            | StrategyOptions::MeanEntropy(_)
+            | StrategyOptions::MaxEntropy(_)
+            | StrategyOptions::LocalisationStability(_)
+            | StrategyOptions::LocalisationStabilityConfidence(_) => self,
         }
     }
 

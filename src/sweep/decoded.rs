@@ -56,6 +56,11 @@ impl Decoded {
         self.outputs.iter().chain(self.details.iter().map(|(_, name)| name)).any(|name| name == output)
     }
 
+    /// Whether an annotation of this name is believed.
+    pub(super) fn believes(&self, name: &str) -> bool {
+        self.annotations.iter().any(|annotation| annotation.name == name)
+    }
+
     /// The beliefs as columns of a score table.
     pub fn columns(&self) -> &[BeliefColumn] {
         &self.beliefs

@@ -9,6 +9,7 @@ mod decoded;
 mod embedder;
 mod probe;
 mod scorer;
+mod stability;
 mod times;
 mod writer;
 
@@ -16,6 +17,7 @@ pub use decoded::Decoded;
 pub use embedder::Embedder;
 pub use probe::{Probe, probe};
 pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer, influences};
+pub use stability::Stability;
 pub use times::SweepTimes;
 
 use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};

@@ -97,6 +97,11 @@ impl Predictor {
     pub fn provider(&self) -> ExecutionProvider {
         self.session.provider()
     }
+
+    /// Whether what it believes are `boxes` with `labels`.
+    pub(super) fn finds_boxes(&self) -> bool {
+        ["boxes", "labels"].iter().all(|name| self.decoded.believes(name))
+    }
 }
 
 impl Scorer for Predictor {
