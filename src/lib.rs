@@ -18,6 +18,7 @@ mod error_chain;
 pub mod families;
 pub mod graphs;
 mod hex;
+pub mod inference_client;
 pub mod influence;
 pub mod influence_graph;
 mod lowest;

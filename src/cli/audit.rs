@@ -185,6 +185,7 @@ fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOpti
         features: Features::default(),
         embeddings: None,
         duplicates: Duplicates::Keep,
+        server: None,
         provider: given.execution_provider,
         batch_size: Some(64),
         threads: context.global.threads,

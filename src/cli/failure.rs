@@ -8,6 +8,7 @@ use crate::data::harvest::HarvestError;
 use crate::data::{ConvertError, DataError, PreprocessError, RecipeError, SplitError};
 use crate::deploy::DeployError;
 use crate::families::AnnotationError;
+use crate::inference_client::ClientError;
 use crate::influence::{EngineError, InfluenceError};
 use crate::influence_graph::InfluenceGraphError;
 use crate::network::NetworkError;
@@ -134,6 +135,7 @@ fn wrapped(cause: Cause) -> Option<Cause> {
     }
     if let Some(sweep) = cause.downcast_ref::<SweepError>() {
         return Some(match sweep {
+            SweepError::Client(e) => e,
             SweepError::Data(e) => e,
             SweepError::Engine(e) => e,
             SweepError::Influence(e) => e,
@@ -220,10 +222,12 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let scoring = |e: &ScoringError| {
         use ScoringError::{CurvatureOfPool, NeedsModel, NoClassScores, NoFeatures, NoReference};
         use ScoringError::{NoGradient, NoLabels, NoScores, NotAnInfluenceGraph, NotScored};
+        use ScoringError::{ServerDisagrees, ServerWithoutFeatures, ServerWithoutInfluence};
         let alone = matches!(e, NoGradient { .. } | NoLabels { .. } | NoScores { .. } | NotAnInfluenceGraph { .. });
         alone
             || matches!(e, CurvatureOfPool { .. } | NeedsModel { .. } | NoClassScores { .. } | NoFeatures { .. })
             || matches!(e, NoReference { .. } | NotScored { .. })
+            || matches!(e, ServerDisagrees { .. } | ServerWithoutFeatures { .. } | ServerWithoutInfluence { .. })
             || matches!(e, ScoringError::Joint { source, .. } if *source != JointError::Interrupted)
     };
     let training = |e: &TrainError| {
@@ -300,6 +304,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.downcast_ref::<RoundsError>().is_some_and(rounds)
         || matches!(cause.downcast_ref(), Some(PluginError::Call { status, .. }) if *status == Status::UNSUPPORTED.0)
         || matches!(cause.downcast_ref(), Some(EngineError::NotFinite { .. }))
+        || cause.downcast_ref::<ClientError>().is_some_and(ClientError::is_bad_request)
         || cause.is::<MergeError>()
         || cause.is::<NoneUsable>()
         || cause.downcast_ref::<TaskError>().is_some_and(|e| !matches!(e, TaskError::Read { .. }))

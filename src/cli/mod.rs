@@ -28,6 +28,7 @@ mod run;
 mod score;
 mod select;
 mod serve;
+mod server;
 mod study;
 mod task;
 mod to_label;

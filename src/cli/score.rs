@@ -2,6 +2,7 @@
 
 use super::model_arguments::ModelArguments;
 use super::recipe::RecipeOptions;
+use super::server::ServerArguments;
 use super::to_label::ToLabelOptions;
 use super::{BadRequest, Context, Interrupted, Outcome, merge};
 use crate::data::{Dataset, Labelled, Pool, Split};
@@ -42,7 +43,8 @@ continues after an interruption, and another budget or strategy costs no new swe
 const EXAMPLES: &str = "\
 Examples:
   isal score pool --model model.onnx --labeled labeled/ --pool pool/ --budget 100 -o round-0
-  isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
+  isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere
+  isal score pool --influence influence.onnx --server http://gpu:8000 --server-model digits-influence --pool pool/ --budget 100 -o out";
 
 /// Options that were settled when an influence graph was written.
 const MADE_WITH_THE_GRAPH: [&str; 26] = [
@@ -210,6 +212,8 @@ pub struct PoolOptions {
     scores: Option<PathBuf>,
     #[command(flatten)]
     to_label: ToLabelOptions,
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
 pub(super) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcome> {
@@ -361,6 +365,7 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         embeddings: None,
         exclude: given.exclude.iter().map(|path| open(path, "--exclude")).collect::<Result<_, _>>()?,
         duplicates: duplicates(given.keep_duplicates),
+        server: given.server.options()?,
         provider: given.execution_provider,
         batch_size: given.batch_size.map(|n| n as usize),
         threads: context.global.threads,

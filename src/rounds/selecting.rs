@@ -29,6 +29,7 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
         features: going.config.data.features.as_deref().map(Features::from).unwrap_or_default(),
         embeddings: Some(going.execution.out.join("embeddings")),
         duplicates: Duplicates::LeaveOut,
+        server: None,
         provider: going.execution.provider,
         batch_size: None,
         threads: going.execution.threads,

@@ -199,6 +199,11 @@ pub(super) fn describe_graph(
     let form = metadata.get("form").unwrap_or_default();
     provenance.insert("engine".into(), format!("{form} graph on ONNX Runtime {}", library.version()));
     provenance.insert("execution provider".into(), scorer.provider().to_string());
+    describe_form(metadata, provenance);
+}
+
+/// How the graph computes the influence, and how well.
+pub(super) fn describe_form(metadata: &InfluenceMetadata, provenance: &mut IndexMap<String, String>) {
     for (property, line) in [
         ("difference", "difference"),
         ("relative step", "relative step"),

@@ -129,6 +129,32 @@ pub enum ScoringError {
         /// What is asked for.
         wanted: f64,
     },
+    /// Influence by a server, of a model without its influence graph.
+    #[error(
+        "strategy `{strategy}` goes by influence, which a server gives by an influence graph: write one (`isal export influence`), have it served, and give `--influence FILE.onnx` in the place of `--model`"
+    )]
+    ServerWithoutInfluence {
+        /// The strategy.
+        strategy: &'static str,
+    },
+    /// Features by a server.
+    #[error(
+        "strategy `{strategy}`, or `--apart`, goes by features, which a server does not give: leave `--server` out"
+    )]
+    ServerWithoutFeatures {
+        /// The strategy.
+        strategy: &'static str,
+    },
+    /// A server that computes something else than the file says.
+    #[error(
+        "{place} does not compute what the file says: {reason} against ONNX Runtime here; it serves other weights, or computes in too few bits for this graph"
+    )]
+    ServerDisagrees {
+        /// Model and server.
+        place: String,
+        /// How far apart they are.
+        reason: String,
+    },
     /// Every score came out as NaN or infinity.
     #[error("none of the {images} scores is a number: the model's weights or outputs are NaN or overflow")]
     NoScores {

@@ -4,7 +4,7 @@ use super::carried::Carried;
 use super::engines::describe_graph;
 use super::prepared::Prepared;
 use super::stages::{Scored, predictions, runtime, sweep_stage};
-use super::{ScoreOptions, ScoringError};
+use super::{ScoreOptions, ScoringError, served};
 use crate::data::{Dataset, Loader, LoaderOptions};
 use crate::influence::spearman;
 use crate::influence_graph::AGREEMENT;
@@ -12,7 +12,8 @@ use crate::observe::Observer;
 use crate::runtime::{ExecutionProvider, SessionOptions};
 use crate::select::Needs;
 use crate::sweep::{InfluenceGraph, Predictor, Scorer};
-use ndarray::Axis;
+use indexmap::IndexMap;
+use ndarray::{Array4, Axis};
 use std::path::Path;
 
 /// What of the metadata becomes provenance of the scores, in the order in which the run that wrote the file has it.
@@ -43,6 +44,9 @@ pub(super) fn sweep_alone(
     observer: &dyn Observer,
 ) -> Result<Scored, ScoringError> {
     let prepared = &carried.prepared;
+    if let Some(server) = &options.server {
+        return served::graph(server, path, carried, options, observer);
+    }
     if options.strategy.row().needs != Needs::Influence {
         return without_influence(path, carried, options, observer);
     }
@@ -54,7 +58,14 @@ pub(super) fn sweep_alone(
         let mut on_cpu = InfluenceGraph::open(&library, model, path, cpu)?;
         check_precision(options.pool.dataset(), prepared, &mut scorer, &mut on_cpu)?;
     }
-    let mut provenance = prepared.provenance.clone();
+    let mut provenance = provenance_of(carried);
+    describe_graph(&carried.metadata, &library, &scorer, &mut provenance);
+    sweep_stage(options, prepared, &mut scorer, provenance, observer)
+}
+
+/// Where the numbers of an influence graph come from, as far as the graph knows.
+pub(super) fn provenance_of(carried: &Carried) -> IndexMap<String, String> {
+    let mut provenance = carried.prepared.provenance.clone();
     for key in OF_THE_VECTOR {
         let Some(value) = carried.metadata.get(key) else { continue };
         // The graph holds lambda to the last digit; tables show seven.
@@ -65,8 +76,7 @@ pub(super) fn sweep_alone(
         provenance.insert(key.to_owned(), value);
     }
     provenance.extend(carried.metadata.get("pseudo-labels").map(|text| ("pseudo-labels".to_owned(), text.to_owned())));
-    describe_graph(&carried.metadata, &library, &scorer, &mut provenance);
-    sweep_stage(options, prepared, &mut scorer, provenance, observer)
+    provenance
 }
 
 /// Images on which an accelerator's influences are compared with the CPU's.
@@ -82,23 +92,47 @@ fn check_precision(
     scorer: &mut InfluenceGraph,
     on_cpu: &mut dyn Scorer,
 ) -> Result<(), ScoringError> {
-    let loader = LoaderOptions { batch_size: SAMPLE, ..LoaderOptions::default() };
-    let Some(batch) = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(SAMPLE), &loader)?.next() else {
-        return Ok(());
-    };
-    let images = batch?.images;
-    let (mut found, mut exact) = (Vec::new(), Vec::new());
     // Few at a time: an accelerator may have little memory.
-    for few in images.axis_chunks_iter(Axis(0), AT_A_TIME) {
-        found.extend(scorer.score(few)?.influence.unwrap_or_default());
-        exact.extend(on_cpu.score(few)?.influence.unwrap_or_default());
+    match agreement(pool, prepared, (scorer, on_cpu), AT_A_TIME)? {
+        Some(agreement) if !agreement.is_enough() => {
+            let provider = scorer.provider();
+            Err(ScoringError::Precision { provider, spearman: agreement.0, wanted: AGREEMENT })
+        }
+        _ => Ok(()),
     }
-    let agreement = spearman(&found, &exact).unwrap_or(f64::NAN);
-    if agreement >= AGREEMENT || found.len() < 2 {
-        return Ok(());
+}
+
+/// Spearman's rank correlation of two scorers' influences.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Agreement(pub(super) f64);
+
+impl Agreement {
+    pub(super) fn is_enough(self) -> bool {
+        self.0 >= AGREEMENT
     }
-    let provider = scorer.provider();
-    Err(ScoringError::Precision { provider, spearman: agreement, wanted: AGREEMENT })
+}
+
+/// How two scorers rank a sample of the pool; `None` for a pool that is too small to say.
+pub(super) fn agreement(
+    pool: &Dataset,
+    prepared: &Prepared,
+    (one, other): (&mut dyn Scorer, &mut dyn Scorer),
+    at_a_time: usize,
+) -> Result<Option<Agreement>, ScoringError> {
+    let Some(images) = sample(pool, prepared)? else { return Ok(None) };
+    let (mut found, mut exact) = (Vec::new(), Vec::new());
+    for few in images.axis_chunks_iter(Axis(0), at_a_time) {
+        found.extend(one.score(few)?.influence.unwrap_or_default());
+        exact.extend(other.score(few)?.influence.unwrap_or_default());
+    }
+    Ok((found.len() >= 2).then(|| Agreement(spearman(&found, &exact).unwrap_or(f64::NAN))))
+}
+
+/// Images of the pool, spread over it; `None` where none can be used.
+pub(super) fn sample(pool: &Dataset, prepared: &Prepared) -> Result<Option<Array4<f32>>, ScoringError> {
+    let loader = LoaderOptions { batch_size: SAMPLE, ..LoaderOptions::default() };
+    let batch = Loader::over(pool.clone(), prepared.recipe.clone(), pool.spread(SAMPLE), &loader)?.next();
+    Ok(batch.transpose()?.map(|batch| batch.images))
 }
 
 /// Predictions alone.

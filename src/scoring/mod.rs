@@ -25,6 +25,7 @@ mod outcome;
 mod overlay;
 mod prepared;
 mod samples;
+mod served;
 mod shard;
 mod solving;
 mod stages;
@@ -68,9 +69,15 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     let needs_influence = first.row().needs == Needs::Influence;
     let (prepared, task, mut scored) = match &options.source {
         Source::Model(from) => {
+            if options.server.is_some() {
+                served::check_model(options)?;
+            }
             let (prepared, task) = prepare(from, options, observer)?;
             usable::check(options, &prepared.recipe, observer)?;
-            if needs_influence {
+            if let Some(server) = &options.server {
+                let scored = served::model(server, (&prepared, &task), options, observer)?;
+                (prepared, Some(task), scored)
+            } else if needs_influence {
                 let scored = engines::with_influence(from, options, (&prepared, &task), observer)?;
                 (prepared, Some(task), scored)
             } else {

@@ -2,6 +2,7 @@
 
 use super::{CurvatureOptions, Features, Shard};
 use crate::data::{Dataset, Labelled, Pool, Preprocess, Split};
+use crate::inference_client::ServerOptions;
 use crate::influence::SolverOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::runtime::ExecutionProvider;
@@ -119,6 +120,8 @@ pub struct ScoreOptions {
     pub embeddings: Option<PathBuf>,
     /// What becomes of pool images that show the same as a labelled, a reference, an excluded or another pool image.
     pub duplicates: Duplicates,
+    /// What runs the graph, or the model, in the place of ONNX Runtime here.
+    pub server: Option<ServerOptions>,
     /// Where ONNX Runtime runs.
     pub provider: ExecutionProvider,
     /// Images a batch; found by trying where `None`.

@@ -109,6 +109,17 @@ pub(super) fn predictions(
     let mut provenance = prepared.provenance.clone();
     provenance.insert("engine".into(), format!("ONNX Runtime {}", library.version()));
     provenance.insert("execution provider".into(), provider.to_string());
+    predictions_by(predictor, prepared, options, provenance, observer)
+}
+
+/// [`predictions`] by whatever gives beliefs.
+pub(super) fn predictions_by(
+    predictor: &mut dyn Scorer,
+    prepared: &Prepared,
+    options: &ScoreOptions,
+    provenance: IndexMap<String, String>,
+    observer: &dyn Observer,
+) -> Result<Scored, ScoringError> {
     // What the strategy goes by is asked for before the sweep. A shard cannot know what is drawn from the whole.
     options.strategy.first_pass(options.budget).0.keys(predictor.columns())?;
     if options.strategy.draws() && options.shard.is_none() {

@@ -54,6 +54,8 @@ pub use signature::{DEFAULT_MAX_BATCH, SignatureError};
 pub use telemetry::{SPANS, Telemetry, TelemetryError};
 pub use warmup::WarmupError;
 
+pub(crate) use http::json_elements;
+
 use base64::Engine as _;
 use held::Ledger;
 use label_studio::LabelStudio;

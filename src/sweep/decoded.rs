@@ -66,6 +66,25 @@ impl Decoded {
         &self.beliefs
     }
 
+    /// The outputs that scores are made of: the beliefs, and the influence behind them where there is an output of it.
+    pub(super) fn wanted<'a>(&'a self, influence: Option<&'a str>) -> Vec<&'a str> {
+        let beliefs = self.outputs.iter().skip(self.annotations.len());
+        beliefs.map(String::as_str).chain(influence).collect()
+    }
+
+    /// The scores of a batch out of the outputs of [`Decoded::wanted`], as `model` gave them.
+    pub(super) fn scored(
+        &self,
+        model: &str,
+        arrays: Vec<ArrayD<f32>>,
+        influence: Option<&str>,
+        images: usize,
+    ) -> Result<Scored, RuntimeError> {
+        let mut columns = columns(model, arrays, &self.wanted(influence), images)?;
+        let influence = influence.and_then(|_| columns.pop());
+        Ok(Scored { beliefs: transposed(&columns, images), influence })
+    }
+
     /// Runs a batch: its beliefs, and the influence where there is an output of it.
     pub(super) fn score(
         &self,
@@ -73,17 +92,14 @@ impl Decoded {
         images: ArrayView4<f32>,
         influence: Option<&str>,
     ) -> Result<Scored, RuntimeError> {
-        let beliefs = self.outputs.iter().skip(self.annotations.len());
-        let wanted: Vec<&str> = beliefs.map(String::as_str).chain(influence).collect();
+        let wanted = self.wanted(influence);
         let count = images.len_of(Axis(0));
         if wanted.is_empty() {
             // A task of which nothing is to be said of an image.
             return Ok(Scored { beliefs: vec![Vec::new(); count], influence: None });
         }
         let arrays = session.run(images, &wanted)?;
-        let mut columns = columns(session, arrays, &wanted, count)?;
-        let influence = influence.and_then(|_| columns.pop());
-        Ok(Scored { beliefs: transposed(&columns, count), influence })
+        self.scored(session.model(), arrays, influence, count)
     }
 
     /// Runs a batch: the annotations that the model believes, and its beliefs.
@@ -96,7 +112,7 @@ impl Decoded {
         let wanted: Vec<&str> = self.outputs.iter().map(String::as_str).collect();
         let mut arrays = session.run(images, &wanted)?;
         let (annotations, beliefs) = wanted.split_at(self.annotations.len());
-        let columns = columns(session, arrays.split_off(annotations.len()), beliefs, count)?;
+        let columns = columns(session.model(), arrays.split_off(annotations.len()), beliefs, count)?;
         let annotations = self.annotations.iter().zip(arrays).map(|(pseudo, array)| pseudo.filled(array));
         Ok((of_images(session, count, annotations.collect())?, transposed(&columns, count)))
     }
@@ -137,12 +153,12 @@ fn of_images(session: &Session, count: usize, arrays: Vec<(String, Annotation)>)
 
 /// Outputs of one number an image.
 fn columns(
-    session: &Session,
+    model: &str,
     arrays: Vec<ArrayD<f32>>,
     names: &[&str],
     images: usize,
 ) -> Result<Vec<Vec<f64>>, RuntimeError> {
-    arrays.into_iter().zip(names).map(|(array, name)| row(session, array, name, images)).collect()
+    arrays.into_iter().zip(names).map(|(array, name)| row(model, array, name, images)).collect()
 }
 
 /// A row an image of columns.
@@ -152,12 +168,12 @@ fn transposed(columns: &[Vec<f64>], images: usize) -> Vec<Vec<f64>> {
 }
 
 /// An output of one number an image.
-fn row(session: &Session, array: ArrayD<f32>, name: &str, images: usize) -> Result<Vec<f64>, RuntimeError> {
+fn row(model: &str, array: ArrayD<f32>, name: &str, images: usize) -> Result<Vec<f64>, RuntimeError> {
     let shape = array.shape().to_vec();
     match array.into_dimensionality::<Ix1>() {
         Ok(numbers) if numbers.len() == images => Ok(numbers.iter().map(|x| f64::from(*x)).collect()),
         _ => Err(RuntimeError::Signature {
-            model: session.model().to_owned(),
+            model: model.to_owned(),
             reason: format!("`{name}` has shape {shape:?}, expected [{images}], a number an image"),
         }),
     }

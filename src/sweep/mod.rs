@@ -6,9 +6,11 @@
 //! and the same bytes.
 
 mod decoded;
+mod decoder;
 mod embedder;
 mod probe;
 mod scorer;
+mod served;
 mod stability;
 mod times;
 mod writer;
@@ -16,17 +18,20 @@ mod writer;
 pub use decoded::Decoded;
 pub use embedder::Embedder;
 pub use probe::{Probe, probe};
-pub use scorer::{InfluenceGraph, Native, Predictor, Scored, Scorer, influences};
+pub use scorer::{InfluenceGraph, Native, Pending, Predictor, Scored, Scorer, influences};
+pub use served::Served;
 pub use stability::Stability;
 pub use times::SweepTimes;
 
-use crate::data::{DataError, Dataset, Loader, LoaderOptions, Recipe};
+use crate::data::{Content, DataError, Dataset, Loader, LoaderOptions, Recipe, Skipped};
 use crate::error_chain::in_one_line;
+use crate::inference_client::ClientError;
 use crate::influence::{EngineError, InfluenceError};
 use crate::network::NetworkError;
 use crate::observe::{Observer, Stage};
 use crate::runtime::RuntimeError;
 use crate::scores::{Finished, KnownImages, Part, Parts, ScoreError, ScoreRow, Stored};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Instant;
 use writer::Writer;
@@ -38,6 +43,9 @@ pub enum SweepError {
     /// An image could not be used and the sweep is strict, or the pool could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The server that scores.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// The gradient plugin failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -196,58 +204,115 @@ impl Scoring<'_> {
     fn run(&mut self, ranges: &[Range<usize>], open: &[usize], writer: &Writer) -> Result<Ended, SweepError> {
         // The loader of the next part decodes while this part's last batches are scored.
         let mut ahead = open.first().map(|i| self.load(&ranges[*i])).transpose()?;
+        let mut under_way = VecDeque::new();
+        let mut part = Rows::new();
         for (place, &i) in open.iter().enumerate() {
-            let Some(loader) = ahead.take() else { break };
+            let Some(mut loader) = ahead.take() else { break };
             ahead = open.get(place + 1).map(|next| self.load(&ranges[*next])).transpose()?;
-            let Some(part) = self.part(loader)? else { return Ok(Ended::Interrupted) };
-            let waiting = Instant::now();
-            if !writer.write(i, part) {
-                return Ok(Ended::NotWritten);
+            loop {
+                let waiting = Instant::now();
+                let Some(batch) = loader.next() else { break };
+                self.times.decode_wait_s += waiting.elapsed().as_secs_f64();
+                let batch = batch?;
+                if self.observer.interrupted() {
+                    return Ok(Ended::Interrupted);
+                }
+                let scoring = Instant::now();
+                let pending = self.scorer.begin(batch.images.view())?;
+                self.times.score_s += scoring.elapsed().as_secs_f64();
+                let images = Images { indices: batch.indices, labels: batch.labels, contents: batch.contents };
+                under_way.push_back(UnderWay::Batch(images, pending));
+                if let Some(ended) =
+                    self.finish(&mut under_way, self.scorer.under_way().max(1) - 1, &mut part, writer)?
+                {
+                    return Ok(ended);
+                }
             }
-            self.times.write_wait_s += waiting.elapsed().as_secs_f64();
+            // The part's last batches may be under way while those of the next begin.
+            under_way.push_back(UnderWay::End(i, loader.into_skipped()));
         }
-        Ok(Ended::Done)
+        Ok(self.finish(&mut under_way, 0, &mut part, writer)?.unwrap_or(Ended::Done))
     }
 
-    /// Scores a part; `None` where the observer asked to stop.
-    fn part(&mut self, mut loader: Loader) -> Result<Option<Part>, SweepError> {
-        let mut rows = Vec::new();
-        loop {
-            let waiting = Instant::now();
-            let Some(batch) = loader.next() else { break };
-            self.times.decode_wait_s += waiting.elapsed().as_secs_f64();
-            let batch = batch?;
-            if self.observer.interrupted() {
-                return Ok(None);
+    /// Waits until no more than `most` batches are under way, and hands over the parts that end meanwhile.
+    fn finish(
+        &mut self,
+        under_way: &mut VecDeque<UnderWay>,
+        most: usize,
+        part: &mut Rows,
+        writer: &Writer,
+    ) -> Result<Option<Ended>, SweepError> {
+        let batches =
+            |queue: &VecDeque<UnderWay>| queue.iter().filter(|one| matches!(one, UnderWay::Batch(..))).count();
+        while batches(under_way) > most || matches!(under_way.front(), Some(UnderWay::End(..))) {
+            match under_way.pop_front() {
+                None => break,
+                Some(UnderWay::Batch(images, pending)) => {
+                    let scoring = Instant::now();
+                    let Some(scored) = pending.wait(self.observer)? else { return Ok(Some(Ended::Interrupted)) };
+                    self.times.score_s += scoring.elapsed().as_secs_f64();
+                    self.rows(images, &scored, part);
+                }
+                Some(UnderWay::End(place, skipped)) => {
+                    let part = self.part(std::mem::take(part), skipped);
+                    let waiting = Instant::now();
+                    if !writer.write(place, part) {
+                        return Ok(Some(Ended::NotWritten));
+                    }
+                    self.times.write_wait_s += waiting.elapsed().as_secs_f64();
+                }
             }
-            let scoring = Instant::now();
-            let scored = self.scorer.score(batch.images.view())?;
-            self.times.score_s += scoring.elapsed().as_secs_f64();
-            for (n, (index, label)) in batch.indices.iter().zip(&batch.labels).enumerate() {
-                let content = batch.contents.get(n).copied().unwrap_or_default();
-                let row = ScoreRow {
-                    id: self.pool.id(*index),
-                    label: self.labels.as_ref().and_then(|labels| labels.map(*label)),
-                    content,
-                    same_as: self.known.same_as(content),
-                    influence: scored.influence.as_ref().map(|values| values.get(n).copied().unwrap_or(f64::NAN)),
-                    // A score that is not a number stays one: it is counted and never selected.
-                    beliefs: scored.beliefs.get(n).cloned().unwrap_or_default(),
-                };
-                rows.push((*index, row));
-            }
-            self.observer.note(&self.times.shares(self.began.elapsed().as_secs_f64()));
-            self.observer.advance(batch.indices.len() as u64);
-            self.times.images += batch.indices.len();
         }
-        let mut skipped = loader.into_skipped();
+        Ok(None)
+    }
+
+    /// Adds the rows of a batch.
+    fn rows(&mut self, images: Images, scored: &Scored, rows: &mut Rows) {
+        for (n, (index, label)) in images.indices.iter().zip(&images.labels).enumerate() {
+            let content = images.contents.get(n).copied().unwrap_or_default();
+            let row = ScoreRow {
+                id: self.pool.id(*index),
+                label: self.labels.as_ref().and_then(|labels| labels.map(*label)),
+                content,
+                same_as: self.known.same_as(content),
+                influence: scored.influence.as_ref().map(|values| values.get(n).copied().unwrap_or(f64::NAN)),
+                // A score that is not a number stays one: it is counted and never selected.
+                beliefs: scored.beliefs.get(n).cloned().unwrap_or_default(),
+            };
+            rows.push((*index, row));
+        }
+        self.observer.note(&self.times.shares(self.began.elapsed().as_secs_f64()));
+        self.observer.advance(images.indices.len() as u64);
+        self.times.images += images.indices.len();
+    }
+
+    /// A part that is scored.
+    fn part(&self, mut rows: Rows, mut skipped: Vec<Skipped>) -> Part {
         self.observer.advance(skipped.len() as u64);
         // Images of sizes of their own come in the order of these.
         rows.sort_by_key(|(index, _)| *index);
         skipped.sort_by_key(|skipped| skipped.index);
         let skipped = skipped.into_iter().map(|s| (s.id, in_one_line(&s.reason))).collect();
-        Ok(Some(Part { rows: rows.into_iter().map(|(_, row)| row).collect(), skipped }))
+        Part { rows: rows.into_iter().map(|(_, row)| row).collect(), skipped }
     }
+}
+
+/// Rows with their positions in the pool.
+type Rows = Vec<(usize, ScoreRow)>;
+
+/// What is kept of a batch while it is scored: everything but its pixels.
+struct Images {
+    indices: Vec<usize>,
+    labels: Vec<Option<u32>>,
+    contents: Vec<Content>,
+}
+
+/// In the order of the pool.
+enum UnderWay {
+    /// A batch that was begun.
+    Batch(Images, Pending),
+    /// The end of a part, with its place and the images that could not be used.
+    End(usize, Vec<Skipped>),
 }
 
 /// From the pool's own class positions to those of the model's outputs.

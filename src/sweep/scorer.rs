@@ -1,15 +1,17 @@
 //! What turns a batch of images into scores.
 
 use super::{Decoded, SweepError};
+use crate::inference_client::{ClientError, Waiting};
 use crate::influence::{Annotations, EngineError};
 use crate::network::{Aside, Network, NetworkError};
+use crate::observe::Observer;
 use crate::plugin::{PluginEngine, PluginVector};
 use crate::runtime::{ExecutionProvider, Library, Session, SessionOptions};
 use crate::scores::BeliefColumn;
 use crate::task::Task;
 use isal_onnx::Model;
 use isal_onnx::influence::{INFLUENCE, prediction};
-use ndarray::ArrayView4;
+use ndarray::{ArrayD, ArrayView4};
 use std::path::Path;
 
 /// Scores of a batch, one entry an image.
@@ -31,6 +33,49 @@ pub trait Scorer {
     /// # Errors
     /// [`SweepError`] when the model cannot be run on it.
     fn score(&mut self, images: ArrayView4<f32>) -> Result<Scored, SweepError>;
+
+    /// Batches that may be under way at a time.
+    fn under_way(&self) -> usize {
+        1
+    }
+
+    /// Begins to score a batch. What computes here is done when this returns; a server need not be.
+    ///
+    /// # Errors
+    /// As [`Scorer::score`].
+    fn begin(&mut self, images: ArrayView4<f32>) -> Result<Pending, SweepError> {
+        Ok(Pending::Ready(self.score(images)?))
+    }
+}
+
+/// The scores of a batch that was begun.
+pub enum Pending {
+    /// They are there.
+    Ready(Scored),
+    /// They come.
+    Coming {
+        /// The outputs that they are made of.
+        outputs: Waiting<Vec<ArrayD<f32>>>,
+        /// Makes them.
+        scores: Box<dyn FnOnce(Vec<ArrayD<f32>>) -> Result<Scored, SweepError> + Send>,
+    },
+}
+
+impl Pending {
+    /// Waits for them; `None` where the observer asks to stop.
+    ///
+    /// # Errors
+    /// Whatever the scorer meets.
+    pub fn wait(self, observer: &dyn Observer) -> Result<Option<Scored>, SweepError> {
+        match self {
+            Pending::Ready(scored) => Ok(Some(scored)),
+            Pending::Coming { outputs, scores } => match outputs.wait(observer) {
+                Ok(outputs) => scores(outputs).map(Some),
+                Err(ClientError::Interrupted) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
 }
 
 /// Pseudo-labels and beliefs alone, by ONNX Runtime.

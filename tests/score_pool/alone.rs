@@ -5,7 +5,7 @@ use assert_cmd::Command;
 use std::fs;
 
 /// A place where a run has written its influence graph, which was then carried away from everything it was made of.
-fn carried() -> Place {
+pub fn carried() -> Place {
     let place = Place::new();
     fs::write(place.path("model.toml"), "[preprocess]\nmean = [0.1307]\nstd = [0.3081]\n").expect("written");
     place.score(&["-o", "out", "--scores", "out/scores.csv", "--expected-top-k", "3"]).assert().success();
@@ -15,7 +15,7 @@ fn carried() -> Place {
 }
 
 /// `isal score pool --influence` where neither a model nor labels nor a plugin nor libtorch can be found.
-fn alone(place: &Place, more: &[&str]) -> Command {
+pub fn alone(place: &Place, more: &[&str]) -> Command {
     let mut command = place.isal(&["score", "pool", "--influence", "elsewhere/graph.onnx", "--pool", "pool"]);
     command.args(["--budget", "20", "--batch-size", "8", "--threads", "1"]).args(more);
     command.env("ISAL_PLUGIN", "/nowhere/plugin.so").env("LD_LIBRARY_PATH", "/nowhere").env_remove("LIBTORCH");

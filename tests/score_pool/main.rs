@@ -2,6 +2,7 @@
 
 mod alone;
 mod batch_size;
+mod between;
 mod digits;
 mod duplicates;
 mod forms;
@@ -14,6 +15,7 @@ mod overlap;
 mod place;
 mod providers;
 mod reduced;
+mod served;
 mod shards;
 mod solving;
 mod to_label;

@@ -158,7 +158,7 @@ impl<'de, T: Element> Visitor<'de> for Flat<'_, T> {
 /// # Errors
 /// [`Refusal::Data`] for an element of another kind, [`Refusal::Size`] for another number of them, and
 /// [`Refusal::BinaryOnly`].
-pub(super) fn elements(name: &str, datatype: Datatype, text: &str, expected: usize) -> Result<Bytes, Refusal> {
+pub(crate) fn elements(name: &str, datatype: Datatype, text: &str, expected: usize) -> Result<Bytes, Refusal> {
     let (found, data) = match datatype {
         Datatype::Bool => {
             let flags = flat::<Flag>(name, text)?;

@@ -9,6 +9,8 @@ mod models;
 mod openapi;
 mod request;
 
+pub(crate) use json::elements as json_elements;
+
 use super::Shared;
 use super::held::Held;
 use super::metrics;

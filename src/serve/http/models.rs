@@ -61,7 +61,7 @@ pub(super) async fn metadata(State(shared): Server, Path(path): Named) -> Result
     if let Some(influence) = &version.influence {
         let mut parameters = serde_json::Map::new();
         parameters.insert("sign".to_owned(), SIGN.into());
-        for key in ["form", "scope", "lambda", "agreement"] {
+        for key in ["form", "scope", "lambda", "agreement", "model sha256", "s sha256"] {
             let property = influence.get(key).map(|text| (format!("isal.influence.{key}"), text.into()));
             parameters.extend(property);
         }
