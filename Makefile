@@ -5,7 +5,7 @@ SHELL := /bin/bash
 ISAL := target/release/isal
 OUT ?= out/demo
 
-.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients test-harvest load-clients test-coco test-deploy test-label-studio test-yolo test-browser
+.PHONY: help setup build plugin demo demo-rounds check test test-all test-clients test-servers test-harvest load-clients test-coco test-deploy test-label-studio picture-label-studio test-yolo test-browser
 .PHONY: peers bless runtimes models fixtures fuzz clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +57,10 @@ peers: setup ## strategies against scikit-activeml 1.0.1, in an environment of i
 	python3 -m venv .toolchain/peers && .toolchain/peers/bin/pip install --quiet scikit-activeml==1.0.1
 	cargo test --release -p isal --test peers -- --ignored
 
+# perf_analyzer is a program that needs glibc 2.38; where it is not to be had, its check says so.
 .toolchain/clients/ready: tests/clients/requirements.txt
 	python3 -m venv .toolchain/clients && .toolchain/clients/bin/pip install --quiet -r $<
+	-.toolchain/clients/bin/pip install --quiet --no-deps perf-analyzer==2.60.0
 	touch $@
 
 test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients of Triton, KServe, gRPC and Prometheus and schemathesis, in an environment of its own
@@ -66,6 +68,15 @@ test-clients: setup .toolchain/clients/ready ## `isal serve` against the clients
 	.toolchain/clients/bin/python tests/clients/check.py $(ISAL)
 	.toolchain/clients/bin/python tests/clients/faults.py $(ISAL) 4000
 	.toolchain/clients/bin/python tests/clients/killed.py $(ISAL) 20
+
+# Apart from the clients: Triton's Python backend answers with empty tensors under NumPy 2.
+.toolchain/triton/ready:
+	python3 -m venv .toolchain/triton && .toolchain/triton/bin/pip install --quiet nvidia-pytriton==0.7.0 onnxruntime==1.32.0 'numpy<2'
+	touch $@
+
+test-servers: plugin .toolchain/clients/ready .toolchain/triton/ready ## `isal score pool --server` against KServe's own server and Triton, killed and restarted
+	cargo build --release
+	.toolchain/clients/bin/python tests/clients/servers.py $(ISAL) $(DIGITS) .toolchain/triton
 
 test-harvest: setup .toolchain/clients/ready ## `isal serve --harvest` killed 100 times under load
 	cargo build --release
@@ -83,6 +94,11 @@ test-deploy: plugin ## serving layouts read by Triton's own messages, a YAML rea
 test-label-studio: plugin ## a real Label Studio on loopback takes our tasks and our predictions, and its export comes back (an environment of its own, 1 GB)
 	python3 -m venv .toolchain/label-studio && .toolchain/label-studio/bin/pip install --quiet label-studio==1.23.2
 	cargo test --release -p isal --test rounds --test serve -- --ignored a_real_label_studio
+
+picture-label-studio: plugin ## docs/images/label-studio-backend.png: Label Studio with `isal serve` as its ML backend, in a real Chromium
+	toolchain/browser
+	python3 -m venv .toolchain/label-studio && .toolchain/label-studio/bin/pip install --quiet label-studio==1.23.2
+	.toolchain/browser/venv/bin/python tests/browser/label_studio.py $(ISAL) .toolchain/label-studio docs/images/label-studio-backend.png
 
 .toolchain/yolo/ready: tests/fixtures/yolo.py
 	python3 -m venv .toolchain/yolo && .toolchain/yolo/bin/pip install --quiet torch==2.14.1 torchvision==0.29.1 onnx onnxscript

@@ -1,4 +1,5 @@
-"""`isal serve` against clients that others wrote: Triton's (HTTP and gRPC), KServe's, gRPC's health client, Prometheus' parser.
+"""`isal serve` against clients that others wrote: Triton's (HTTP and gRPC) and its perf_analyzer, KServe's, gRPC's health client, Prometheus'
+parser.
 
 Usage: check.py ISAL. Every answer is held against Python's onnxruntime on the same file. Prints a line a check; exits with 1 if
 one fails.
@@ -29,6 +30,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
 CHECKS = []
+
+
+class Skipped(Exception):
+    """What a check needs is not here."""
 
 
 def check(function):
@@ -290,6 +295,24 @@ def prometheus_parser(s):
 
 
 @check
+def perf_analyzer(s):
+    """Triton's load generator, which reads metadata, configuration and statistics on its way."""
+    beside = os.path.join(os.path.dirname(sys.executable), "perf_analyzer")
+    program = os.environ.get("PERF_ANALYZER", beside)
+    if not os.path.exists(program):
+        raise Skipped("no perf_analyzer here (its package needs glibc 2.38): name one with PERF_ANALYZER")
+    # So many requests, however steady they are.
+    brief = ["-b", "4", "--concurrency-range", "2", "--request-count", "200"]
+    for address, how in ((s.http, ["http"]), (s.grpc, ["grpc"]), (s.grpc, ["grpc", "--streaming"])):
+        command = [program, "-m", "lenet", "-u", address, *brief, "-i", *how]
+        run = subprocess.run(command, capture_output=True, text=True)
+        counted = [line for line in run.stdout.splitlines() if "Successful request count:" in line]
+        assert run.returncode == 0 and counted, run.stdout + run.stderr
+        assert int(counted[-1].split(":")[1]) > 0, counted
+        assert "fail" not in run.stdout.lower(), run.stdout
+
+
+@check
 def openapi_description(s):
     """What schemathesis makes of our description; no answer is outside it, and none is a failure of the server."""
     program = os.path.join(os.path.dirname(sys.executable), "schemathesis")
@@ -311,6 +334,8 @@ def main():
                 try:
                     function(server)
                     print(f"ok      {function.__name__}")
+                except Skipped as reason:
+                    print(f"skipped {function.__name__}: {reason}")
                 except Exception as error:
                     failed += 1
                     print(f"FAILED  {function.__name__}: {type(error).__name__}: {error}")

@@ -1,7 +1,8 @@
 """What `isal serve` adds to a model that does nothing, what an influence graph costs beside its model, and whether memory grows.
 
 Usage: overhead.py ISAL [SECONDS [MODEL.onnx INFLUENCE.onnx]]. One client, one connection, the next request when the answer is there; the
-time of a plain HTTP answer (`/v2/health/live`) on the same connection is taken off.
+time of a plain HTTP answer (`/v2/health/live`) on the same connection is taken off. Memory alone, over so many requests of four clients:
+overhead.py ISAL memory REQUESTS.
 """
 
 import json
@@ -128,7 +129,7 @@ def influence(isal, model, graph, seconds):
                                             "ratio": round(ratio, 2)}}), flush=True)
 
 
-def memory(isal, folder, seconds):
+def memory(isal, folder, requests):
     path = os.path.join(folder, "shapes.onnx")
     identity(path, ["N", "M"])
     with Server(isal, "--model", path) as server:
@@ -150,9 +151,11 @@ def memory(isal, folder, seconds):
         threads = [threading.Thread(target=work, args=(at,)) for at in range(4)]
         for thread in threads:
             thread.start()
-        seen = []
-        for _ in range(10):
-            time.sleep(seconds / 10)
+        seen = [(0, round(server.memory(), 1))]
+        for tenth in range(1, 11):
+            while sum(counts) < requests * tenth // 10:
+                assert all(thread.is_alive() for thread in threads), "a client ended"
+                time.sleep(0.01)
             seen.append((sum(counts), round(server.memory(), 1)))
         done.set()
         for thread in threads:
@@ -161,12 +164,16 @@ def memory(isal, folder, seconds):
 
 
 def main():
-    isal, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
+    isal = sys.argv[1]
+    if sys.argv[2:3] == ["memory"]:
+        with tempfile.TemporaryDirectory() as folder:
+            return memory(isal, folder, int(sys.argv[3]))
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
     with tempfile.TemporaryDirectory() as folder:
         noop(isal, folder, seconds)
         if len(sys.argv) > 4:
             influence(isal, sys.argv[3], sys.argv[4], seconds)
-        memory(isal, folder, seconds)
+        memory(isal, folder, int(seconds * 5000))
 
 
 main()

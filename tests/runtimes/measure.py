@@ -191,7 +191,8 @@ others where one of its values lies at a kink (Relu, Clip, MaxPool): rounding de
 that of one image of 64; the others but one agree to 2e-6.
 
 {tables}
-{cannot}- burn makes Rust source of a graph when a program is built, instead of loading it: not measured.
+{cannot}- burn makes Rust source of a graph when a program is built, instead of loading it. Not measured: its importer (`burn-onnx` 0.23.0-pre.1)
+  comes to 694 packages, which were not built here.
 
 OpenVINO is asked for float32 (`INFERENCE_PRECISION_HINT`), which is not its default on every processor. ONNX Runtime Web runs as
 WebAssembly with one thread, here in Node.js; `make test-browser` holds it against `isal score pool` in Chromium
