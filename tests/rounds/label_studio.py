@@ -6,8 +6,11 @@ the second, leaves out the third), and saves the project's JSON export. Prints w
 
 import json
 import sys
+import urllib.parse
 import urllib.request
 
+# As its data manager asks for it; a plain parameter `ordering` is passed over.
+ORDER = urllib.parse.quote(json.dumps({"ordering": ["tasks:predictions_score"]}))
 url, token, tasks, interface, images, export = sys.argv[1:]
 
 
@@ -27,10 +30,12 @@ with open(tasks, encoding="utf-8") as file:
 with open(interface, encoding="utf-8") as file:
     project = ask("POST", "/api/projects", {"title": "isal", "label_config": file.read()})["id"]
 ask("POST", "/api/storages/localfiles", {"project": project, "path": images, "title": "images", "use_blob_urls": False})
-imported = ask("POST", f"/api/projects/{project}/import", sent)
+# The other way round, so that the order of import is not the order asked for.
+imported = ask("POST", f"/api/projects/{project}/import", sent[::-1])
+# It orders by the predictions of the version that the project shows.
+ask("PATCH", f"/api/projects/{project}", {"model_version": sent[0]["predictions"][0]["model_version"]})
 # The order of its data manager, by the score of predictions, ascending.
-order = f"/api/tasks?project={project}&fields=all&page_size=1000&ordering=predictions_score"
-listed = ask("GET", order)["tasks"]
+listed = ask("GET", f"/api/tasks?project={project}&fields=all&page_size=1000&query={ORDER}")["tasks"]
 shown = call("GET", listed[0]["data"]["image"])
 ids = {task["data"]["id"]: task["id"] for task in listed}
 for place, task in enumerate(sent):
