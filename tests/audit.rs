@@ -189,9 +189,13 @@ fn a_round_of_a_run_is_audited_as_if_all_of_it_were_spelt_out() {
     spelt.extend(["--initial", "untrained.onnx", "--training", "training.toml"]);
     let spelt_out = audited("spelt-out", &spelt);
     assert_eq!((&of_run["images"], &of_run["labelled"]), (&90.into(), &60.into()));
-    for part in ["images", "labelled", "reference", "variants", "halves"] {
-        assert_eq!(of_run[part], spelt_out[part], "{part}");
-    }
+    // All but how long it took.
+    let said = |audit: &Value| {
+        let variants = audit["variants"].as_array().expect("variants").iter();
+        let agreements: Vec<Value> = variants.map(|variant| variant["agreement"].clone()).collect();
+        (agreements, audit["reference"].clone(), audit["halves"]["agreement"].clone())
+    };
+    assert_eq!(said(&of_run), said(&spelt_out));
     assert_eq!(of_run["datamodel"]["halves"], spelt_out["datamodel"]["halves"]);
 
     // The last round, unless another is asked for: 80 images are labelled there.

@@ -91,7 +91,12 @@ fn a_budget_in_boxes_is_spent_image_after_image_in_the_order_of_selection() {
     place.run("out", &[]).assert().success();
     let boxes = boxes(&place);
     let count = |ids: &[String]| ids.iter().map(|id| boxes[id]).collect::<Vec<u64>>();
-    let labeled = place.labeled("out");
+    let labeled: Vec<Vec<String>> = (0..2)
+        .map(|round| {
+            let labeled = place.json(&format!("out/round-{round:02}/labeled.json"));
+            serde_json::from_value(labeled["ids"].clone()).expect("ids")
+        })
+        .collect();
     let ended = place.json("out/curve.json")["ended"].clone();
     assert_eq!(ended[0]["boxes"], count(&labeled[0]).iter().sum::<u64>());
     assert_eq!(ended[1]["boxes"], labeled.iter().flat_map(|ids| count(ids)).sum::<u64>());
