@@ -21,12 +21,12 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLE, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
 pub struct Options {
-    /// A run of `isal run`: the model, the images and the settings of one of its rounds, in the place of the options that say
-    /// them
+    /// A run of `isal run`, a round of which says the model, images and settings
     #[arg(long, value_name = "FOLDER", help_heading = "Run", conflicts_with_all = SAID_BY_RUN)]
     run: Option<PathBuf>,
-    /// Which of its rounds, counted from 1 (default: the last that has ended and has its model)
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "run", help_heading = "Run")]
+    /// Which round, counted from 1 (default: the last that has its model)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "run")]
+    #[arg(help_heading = "Run")]
     round: Option<u32>,
     /// The trained model
     #[arg(long, value_name = "FILE.onnx", required_unless_present = "run", help_heading = "Model")]
@@ -52,7 +52,7 @@ pub struct Options {
     #[command(flatten)]
     recipe: RecipeOptions,
     /// Which parameters: weights, head, all, or name patterns
-    #[arg(long, default_value = "weights", value_name = "NAME", help_heading = "Influence")]
+    #[arg(long, default_value = "weights", value_name = "NAME", help_heading = "Influence", hide_short_help = true)]
     scope: String,
     /// How the inverse-Hessian-vector product is solved: a name, or a file such as those in configs/solver
     #[arg(long, value_name = "NAME|FILE.toml", long_help = solver_help())]
@@ -72,7 +72,7 @@ pub struct Options {
     /// Epochs and rates: the part [train] of a run's configuration (default: those of `isal train`)
     ///
     /// A file with that part alone will do.
-    #[arg(long, value_name = "FILE.toml", help_heading = "Training")]
+    #[arg(long, value_name = "FILE.toml", help_heading = "Training", hide_short_help = true)]
     training: Option<PathBuf>,
     /// Most halves
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(6..))]
@@ -127,7 +127,7 @@ More negative influence = labelling the image is expected to lower the reference
 audit.json and audit.svg; the same command goes on after an interruption, and with more time trains on more halves.";
 
 const EXAMPLE: &str = "\
-Example: isal audit --model model.onnx --labeled labeled/ --pool pool/ --initial untrained.onnx -o audit";
+Example: isal audit --run runs/birds --round 3 -o audit";
 
 const EXAMPLES: &str = "\
 Examples:
