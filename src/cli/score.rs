@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Score an unlabelled pool by influence and select the images to label next
-    #[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}"))]
+    #[command(after_help = EXAMPLES, after_long_help = format!("{ABOUT}\n\n{EXAMPLES}\n{BY_SERVER}"))]
     Pool(Box<PoolOptions>),
     /// Join the shards of a pool that were scored apart, and select from the whole
     #[command(after_help = merge::AFTER)]
@@ -43,8 +43,11 @@ continues after an interruption, and another budget or strategy costs no new swe
 const EXAMPLES: &str = "\
 Examples:
   isal score pool --model model.onnx --labeled labeled/ --pool pool/ --budget 100 -o round-0
-  isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere
-  isal score pool --influence influence.onnx --server http://gpu:8000 --server-model digits-influence --pool pool/ --budget 100 -o out";
+  isal score pool --influence round-0/influence.onnx --pool pool/ --budget 100 -o elsewhere";
+
+/// Behind the examples of `--help`.
+const BY_SERVER: &str = "  isal score pool --influence influence.onnx --server http://gpu:8000 --server-model digits \
+--pool pool/ --budget 100 -o out";
 
 /// Options that were settled when an influence graph was written.
 const MADE_WITH_THE_GRAPH: [&str; 26] = [

@@ -17,7 +17,7 @@ pub(super) struct ServerArguments {
     ///
     /// A server of Triton, KServe or `isal serve`. The influence graph (`--influence`), or for strategies without influence the
     /// model, is served there under the name of --server-model; the file here says what it is. docs/SERVE.md has an example.
-    #[arg(long, value_name = "URL", requires = "server_model", help_heading = "Execution")]
+    #[arg(long, value_name = "URL", requires = "server_model", help_heading = "Execution", hide_short_help = true)]
     server: Option<Address>,
     /// The model there
     #[arg(

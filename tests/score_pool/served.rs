@@ -195,7 +195,9 @@ fn what_passes_is_waited_for() {
     let place = place();
     let server = Serving::of(&place.path("models"), &[]);
     let busy = || Act::Answer("503 Service Unavailable\r\nretry-after: 0", br#"{"error":"full"}"#.to_vec());
-    let infer = |first: &str| first.contains("/infer");
+    fn infer(first: &str) -> bool {
+        first.contains("/infer")
+    }
     // Everything is refused for a second.
     let began = std::sync::OnceLock::new();
     let second = move |_: &str, asked: usize| {
@@ -260,16 +262,17 @@ fn answers_that_are_not_what_was_asked_end_the_sweep() {
 fn a_model_that_is_not_the_file_is_refused_by_name() {
     let place = place();
     put(&place, "plain", "model.onnx", "max_batch_size: 8");
+    put(&place, "small", "elsewhere/graph.onnx", "max_batch_size: 4");
     // The same network with other weights, and its graph along the same vector's form.
     let other = carried_with_other_weights(&place);
     put(&place, "other", &other, "max_batch_size: 8");
     let server = Serving::of(&place.path("models"), &[]);
     let (web, grpc) = (http(server.http), format!("grpc://{}", server.grpc));
     let cases: [(&str, &str, &[&str], &str); 6] = [
-        (&web, "absent", &[], "has no model `absent`; it has `graph`, `other`, `plain`"),
-        (&grpc, "absent", &[], "has no model `absent`; it has `graph`, `other`, `plain`"),
+        (&web, "absent", &[], "has no model `absent`; it has `graph`, `other`, `plain`, `small`"),
+        (&grpc, "absent", &[], "has no model `absent`; it has `graph`, `other`, `plain`, `small`"),
         (&web, "plain", &[], "has no output `"),
-        (&web, "graph", &["--batch-size", "16"], "it takes 8 images a request at most, `--batch-size` is 16"),
+        (&web, "small", &[], "it takes 4 images a request at most, `--batch-size` is 8"),
         (&web, "other", &[], "sha256` is"),
         (&grpc, "other", &[], "does not compute what the file says"),
     ];
