@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The path must be there; the label may be missing or empty (unlabelled); the id is the path unless given; other columns
-//! are passed over, and so are a byte-order mark, carriage returns and empty lines. Labels that are all whole numbers are
+//! are passed over, and so are a byte-order mark, carriage returns and empty lines. Spaces around cells mean nothing but around ids, which
+//! may begin or end with one, unless the names of the columns have spaces around them too. Labels that are all whole numbers are
 //! class numbers, otherwise names, whose classes are sorted. Relative paths count from the folder of the list and may not
 //! leave it (`..`), so that a list from elsewhere cannot name files of yours by accident; an absolute path is taken as it
 //! is. Backslashes divide a path as slashes do, unless a file of that very name is there. Missing files fail when they are
@@ -134,16 +135,22 @@ pub(super) fn read(path: &Path, reader: impl Read, form: &Form, options: &OpenOp
                 .flexible(true)
                 .has_headers(form.header)
                 .delimiter(delimiter)
-                .trim(csv::Trim::All)
                 .from_reader(reader);
+            let mut exact = form.id;
             if form.header {
-                names.extend(csv.headers().map_err(syntax)?.iter().map(str::to_owned));
+                let header = csv.headers().map_err(syntax)?;
+                // A list with spaces around its names has them around its cells, where they mean nothing.
+                exact = exact.filter(|column| header.get(*column).is_some_and(|name| name.trim() == name));
+                names.extend(header.iter().map(|name| name.trim().to_owned()));
             }
             for record in csv.records() {
                 let record = record.map_err(syntax)?;
                 let line = record.position().map_or(0, csv::Position::line);
-                add(&mut rows, form, &names, &record.iter().collect::<Vec<_>>())
-                    .map_err(|problem| at_line(line, problem))?;
+                let cells = record.iter().enumerate().map(|(column, cell)| match cell.trim() {
+                    trimmed if Some(column) == exact && !trimmed.is_empty() => cell,
+                    trimmed => trimmed,
+                });
+                add(&mut rows, form, &names, &cells.collect::<Vec<_>>()).map_err(|problem| at_line(line, problem))?;
             }
         }
         Delimiter::Spaces | Delimiter::None => {

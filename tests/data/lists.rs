@@ -204,3 +204,17 @@ fn a_name_that_is_no_utf8_is_shown_with_replacement_characters_and_loads() {
     let alike = Dataset::open(root.path(), &OpenOptions::default());
     assert!(matches!(alike, Err(DataError::DuplicateId { id }) if id == "b\u{fffd}.png"));
 }
+
+#[test]
+fn ids_may_begin_or_end_with_a_space_and_other_cells_mean_nothing_by_theirs() {
+    let root = tempfile::tempdir().unwrap();
+    let exact = "path,label,id\n a.png ,cat , a.png\nb.png,\" dog\",b.png \nc.png,cat,   \n";
+    let data = listed(root.path(), "exact.csv", exact).unwrap();
+    assert_eq!(shown(&data), [row(" a.png", 0), row("b.png ", 1), row("c.png", 0)]);
+    assert_eq!(data.classes(), ["cat", "dog"]);
+    assert_eq!(data.path(0).unwrap(), root.path().join("a.png"));
+    // A list that is laid out with spaces.
+    let laid_out = "path, label, id\na.png, cat, first\nb.png, dog, second \n";
+    let data = listed(root.path(), "laid-out.csv", laid_out).unwrap();
+    assert_eq!(shown(&data), [row("first", 0), row("second", 1)]);
+}
