@@ -103,11 +103,11 @@ picture-label-studio: plugin ## docs/images/label-studio-backend.png: Label Stud
 .toolchain/yolo/ready: tests/fixtures/yolo.py
 	python3 -m venv .toolchain/yolo && .toolchain/yolo/bin/pip install --quiet torch==2.14.1 torchvision==0.29.1 onnx onnxscript
 	.toolchain/yolo/bin/pip install --quiet --no-deps ultralytics==8.4.190 ultralytics-thop
-	.toolchain/yolo/bin/pip install --quiet opencv-python-headless psutil py-cpuinfo pyyaml tqdm requests matplotlib pandas polars
+	.toolchain/yolo/bin/pip install --quiet opencv-python-headless psutil py-cpuinfo pyyaml tqdm requests matplotlib pandas polars pillow pycocotools==2.0.11
 	.toolchain/yolo/bin/python $< .toolchain/yolo/models && touch $@
 
-test-yolo: setup .toolchain/yolo/ready ## YOLOs as their training program exports them, in an environment of its own (6 GB)
-	cargo test --release -p isal --test detection -- --ignored exported
+test-yolo: plugin .toolchain/yolo/ready ## YOLOs as their training program exports them, boxes as it and others read them, rounds that it trains in (an environment of its own, 6 GB)
+	cargo test --release -p isal --test detection --test any_task --test rounds -- --ignored exported others_read ultralytics_trains
 
 test-coco: ## figures of detections against pycocotools, in an environment of its own
 	python3 -m venv .toolchain/coco && .toolchain/coco/bin/pip install --quiet pycocotools==2.0.11 numpy

@@ -1,8 +1,12 @@
-//! CVAT's "CVAT for images 1.1": an XML file with an element an image, and in it a `tag` for the class of the image.
+//! CVAT's "CVAT for images 1.1": an XML file with an element an image, and in it a `tag` for a class of the image or a `box`, in pixels.
+//!
+//! The form does not say whether anybody has looked at an image without a mark, so tags say it: those of [`Words`].
 
 use super::AnnotationToolError;
-use super::answered::{Answer, Answered};
-use super::form::{Placed, ToLabel};
+use super::answered::{Answer, Answered, ToolBox};
+use super::form::{Placed, ToLabel, Words};
+use crate::data::BoxFlags;
+use crate::families::LabelKind;
 use quick_xml::XmlVersion;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
@@ -21,37 +25,79 @@ pub(super) fn annotations(to_label: &ToLabel, placed: &[Placed]) -> String {
             "  <image id=\"{number}\" name=\"{}\" width=\"{width}\" height=\"{height}\">",
             escape(file.as_str())
         );
-        if let Some(class) = chosen.guess.and_then(|guess| to_label.classes.get(guess)) {
-            let _ = write!(text, "\n    <tag label=\"{}\" source=\"auto\">\n    </tag>\n  ", escape(class.as_str()));
+        let before = text.len();
+        for class in chosen.classes(to_label.classes) {
+            let _ = write!(text, "\n    <tag label=\"{}\" source=\"auto\">\n    </tag>", escape(class.as_str()));
         }
-        text += "</image>\n";
+        for (class, found) in chosen.boxes(to_label.classes) {
+            let [left, top, right, bottom] = found.corners;
+            let _ = write!(
+                text,
+                "\n    <box label=\"{}\" source=\"auto\" occluded=\"0\" xtl=\"{left}\" ytl=\"{top}\" xbr=\"{right}\" \
+                 ybr=\"{bottom}\" z_order=\"0\">\n    </box>",
+                escape(class.as_str()),
+            );
+        }
+        text += if text.len() > before { "\n  </image>\n" } else { "</image>\n" };
     }
     text + "</annotations>\n"
 }
 
-/// The labels of a project, as its "Raw" constructor takes them.
-pub(super) fn labels(classes: &[String]) -> String {
-    let label = |class: &String| json!({ "name": class, "type": "tag", "attributes": [] });
-    format!("{:#}\n", Value::Array(classes.iter().map(label).collect()))
+/// The labels of a project, as its "Raw" constructor takes them. Where an image may have no mark at all, tags say of one that somebody has
+/// looked.
+pub(super) fn labels(to_label: &ToLabel) -> String {
+    let label = |kind: &'static str| move |name: &str| json!({ "name": name, "type": kind, "attributes": [] });
+    let (kind, words) = match to_label.kind {
+        Some(LabelKind::Boxes) => ("rectangle", vec![to_label.words.empty, to_label.words.skip]),
+        Some(LabelKind::Classes) => ("tag", vec![to_label.words.empty, to_label.words.skip]),
+        _ => ("tag", Vec::new()),
+    };
+    let classes = to_label.classes.iter().map(String::as_str).map(label(kind));
+    format!("{:#}\n", Value::Array(classes.chain(words.into_iter().map(label("tag"))).collect()))
 }
 
 /// An image that is being read.
 struct Open {
     answered: Answered,
     tags: Vec<String>,
-    /// Elements in it that are no class of the image.
+    boxes: Vec<ToolBox>,
+    /// Elements in it that are neither.
     others: Vec<String>,
 }
 
 impl Open {
-    fn close(self) -> Answered {
-        let answer = match (self.tags.as_slice(), self.others.first()) {
-            (_, Some(other)) => Answer::Unfit(format!("has a `{other}`, and an image has one class here")),
-            ([], None) => Answer::Nothing,
-            ([one], None) => Answer::Label(one.clone()),
-            (several, None) => Answer::Unfit(format!("has {} tags: {}", several.len(), several.join(", "))),
+    fn close(self, kind: LabelKind, words: Words) -> Answered {
+        let Open { answered, mut tags, boxes, others } = self;
+        let other = others.first().map(String::as_str).or_else(|| {
+            let misplaced = kind != LabelKind::Boxes && !boxes.is_empty();
+            misplaced.then_some("box")
+        });
+        let several = |tags: &[String]| format!("has {} tags: {}", tags.len(), tags.join(", "));
+        let answer = match (kind, tags.as_slice(), other) {
+            (LabelKind::Class, [], None) => Answer::Nothing,
+            (LabelKind::Class, [one], None) => Answer::Label(one.clone()),
+            (LabelKind::Class, tags, None) => Answer::Unfit(several(tags)),
+            // What was sent along may still be marked in an image to leave out.
+            (_, [word], None) if word == words.skip => Answer::Skip,
+            (_, [], None) if boxes.is_empty() => Answer::Unmarked,
+            (LabelKind::Classes, [word], None) if word == words.empty => Answer::Classes(Vec::new()),
+            (LabelKind::Classes, _, None) => {
+                tags.sort_unstable();
+                tags.dedup();
+                Answer::Classes(tags)
+            }
+            (LabelKind::Boxes, [], None) => Answer::Boxes(boxes),
+            (LabelKind::Boxes, [word], None) if word == words.empty && boxes.is_empty() => Answer::Boxes(boxes),
+            (LabelKind::Boxes, [word], None) if word == words.empty => {
+                Answer::Unfit(format!("has the tag `{word}`, and {} boxes", boxes.len()))
+            }
+            (LabelKind::Boxes, tags, None) => Answer::Unfit(format!("{}, and has boxes here", several(tags))),
+            (kind, _, Some(other)) => {
+                Answer::Unfit(format!("has a `{other}`, and an image has {} here", kind.in_words()))
+            }
+            (kind, _, None) => Answer::Unfit(format!("has tags or boxes, and has {} here", kind.in_words())),
         };
-        Answered { answer, ..self.answered }
+        Answered { answer, ..answered }
     }
 }
 
@@ -59,7 +105,12 @@ impl Open {
 ///
 /// # Errors
 /// [`AnnotationToolError::NotAnExport`].
-pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Answered>, AnnotationToolError> {
+pub(super) fn read(
+    path: &Path,
+    text: &str,
+    kind: LabelKind,
+    words: Words,
+) -> Result<Vec<Answered>, AnnotationToolError> {
     let refused = |reason: String| AnnotationToolError::NotAnExport {
         path: path.to_path_buf(),
         expected: "XML of \"CVAT for images 1.1\"",
@@ -76,7 +127,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Answered>, AnnotationT
             Event::End(end) => {
                 depth = depth.saturating_sub(1);
                 if end.name().0 == "image" {
-                    found.extend(open.take().map(Open::close));
+                    found.extend(open.take().map(|image| image.close(kind, words)));
                 }
                 continue;
             }
@@ -92,7 +143,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Answered>, AnnotationT
                 "image" => {
                     let image = begun(element).map_err(refused)?;
                     match empty {
-                        true => found.push(image.close()),
+                        true => found.push(image.close(kind, words)),
                         false => open = Some(image),
                     }
                 }
@@ -105,7 +156,11 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Answered>, AnnotationT
                 Some(label) => image.tags.push(label),
                 None => return Err(refused(format!("a tag of `{}` has no label", image.answered.file))),
             },
-            // Attributes of a tag are further questions, which were not asked here.
+            "box" => image.boxes.push(boxed(element).map_err(|why| {
+                let file = &image.answered.file;
+                refused(format!("a box of `{file}` {why}"))
+            })?),
+            // Attributes of a tag or a box are further questions, which were not asked here.
             "attribute" => {}
             other => image.others.push(other.to_owned()),
         }
@@ -120,8 +175,25 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Answered>, AnnotationT
 fn begun(element: &BytesStart) -> Result<Open, String> {
     let id = attribute(element, "id")?.unwrap_or_default();
     let file = attribute(element, "name")?.ok_or_else(|| format!("image `{id}` has no name"))?;
-    let answered = Answered { id: None, file, answer: Answer::Nothing };
-    Ok(Open { answered, tags: Vec::new(), others: Vec::new() })
+    let side = |name: &str| Ok::<_, String>(attribute(element, name)?.and_then(|side| side.parse::<u32>().ok()));
+    let size = side("width")?.zip(side("height")?).map(|(width, height)| [width, height]);
+    let answered = Answered { id: None, file, size, answer: Answer::Nothing };
+    Ok(Open { answered, tags: Vec::new(), boxes: Vec::new(), others: Vec::new() })
+}
+
+/// The box of an element `box`.
+fn boxed(element: &BytesStart) -> Result<ToolBox, String> {
+    let label = attribute(element, "label")?.ok_or("has no label")?;
+    let number = |name: &str| match attribute(element, name)? {
+        Some(text) => text.parse::<f64>().map_err(|_| format!("has `{text}` for `{name}`, expected a number")),
+        None => Err(format!("has no `{name}`")),
+    };
+    let rotated = attribute(element, "rotation")?.and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    if rotated != 0.0 {
+        return Err(format!("is turned by {rotated} degrees, expected one along the axes"));
+    }
+    let corners = [number("xtl")?, number("ytl")?, number("xbr")?, number("ybr")?];
+    Ok(ToolBox { label, corners, fractions: false, flags: BoxFlags::default() })
 }
 
 fn attribute(element: &BytesStart, name: &str) -> Result<Option<String>, String> {
@@ -190,9 +262,48 @@ mod tests {
 </annotations>
 "##;
 
+    fn of(kind: LabelKind, text: &str) -> Result<Vec<Answered>, AnnotationToolError> {
+        read(Path::new("export.xml"), text, kind, Words::default())
+    }
+
+    #[test]
+    fn an_image_without_a_mark_is_not_one_that_shows_nothing() {
+        let image = |name: &str, inner: &str| {
+            format!("<image id=\"0\" name=\"{name}\" width=\"28\" height=\"20\">{inner}</image>")
+        };
+        let bee = "<box label=\"bee\" source=\"manual\" occluded=\"0\" xtl=\"1.00\" ytl=\"2.00\" xbr=\"9.00\" ybr=\"9.50\" z_order=\"0\"></box>";
+        let tag = |label: &str| format!("<tag label=\"{label}\" source=\"manual\"></tag>");
+        let images = [
+            image("marked", bee),
+            image("open", ""),
+            image("empty", &tag("empty")),
+            image("skipped", &(tag("skip") + bee)),
+            image("both", &(tag("empty") + bee)),
+            image("tagged", &tag("bee")),
+        ];
+        let found = of(LabelKind::Boxes, &format!("<annotations>{}</annotations>", images.concat())).unwrap();
+        let bee = ToolBox {
+            label: "bee".to_owned(),
+            corners: [1.0, 2.0, 9.0, 9.5],
+            fractions: false,
+            flags: BoxFlags::default(),
+        };
+        let answers: Vec<&Answer> = found.iter().map(|answered| &answered.answer).collect();
+        assert_eq!(found[0].size, Some([28, 20]));
+        assert_eq!(
+            answers[..4],
+            [&Answer::Boxes(vec![bee]), &Answer::Unmarked, &Answer::Boxes(Vec::new()), &Answer::Skip]
+        );
+        assert!(matches!(answers[4], Answer::Unfit(why) if why.contains("`empty`")), "{:?}", answers[4]);
+        assert!(matches!(answers[5], Answer::Unfit(why) if why.contains("1 tags: bee")), "{:?}", answers[5]);
+        let several = format!("<annotations>{}</annotations>", image("a", &(tag("bee") + &tag("ant"))));
+        let found = of(LabelKind::Classes, &several).unwrap();
+        assert_eq!(found[0].answer, Answer::Classes(vec!["ant".to_owned(), "bee".to_owned()]));
+    }
+
     #[test]
     fn an_export_gives_an_answer_an_image() {
-        let found = read(Path::new("export.xml"), EXPORT).unwrap();
+        let found = of(LabelKind::Class, EXPORT).unwrap();
         let files: Vec<&str> = found.iter().map(|answered| answered.file.as_str()).collect();
         assert_eq!(files, ["0001-a.png", "to-label/0002-b.png", "0003-ä.png", "0004.png", "0005.png"]);
         let answers: Vec<&Answer> = found.iter().map(|answered| &answered.answer).collect();
@@ -210,9 +321,17 @@ mod tests {
             ("<annotations><image name=\"a\"><tag/></image></annotations>", "a tag of `a` has no label"),
             ("<annotation><object/></annotation>", "no element `annotations`"),
             ("<annotations><image name=\"a\">", "ends within"),
+            (
+                "<annotations><image name=\"a\"><box label=\"b\" xtl=\"1\"/></image></annotations>",
+                "a box of `a` has no `ytl`",
+            ),
+            (
+                "<annotations><image name=\"a\"><box label=\"b\" rotation=\"30\"/></image></annotations>",
+                "turned by 30 degrees",
+            ),
             ("<annotations><image name=\"&boom;\"/></annotations>", "boom"),
         ] {
-            let error = read(Path::new("export.xml"), text).unwrap_err().to_string();
+            let error = of(LabelKind::Boxes, text).unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains("`export.xml`"), "{text}: {error}");
         }
     }

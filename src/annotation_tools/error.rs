@@ -1,6 +1,6 @@
 //! Why images could not be handed to an annotation tool, or its export not read.
 
-use crate::data::DataError;
+use crate::data::{ConvertError, DataError};
 use crate::durable::DurableError;
 use std::path::PathBuf;
 
@@ -40,6 +40,14 @@ pub enum AnnotationToolError {
         /// Why.
         source: Box<DataError>,
     },
+    /// Boxes that cannot be written as files of a form.
+    #[error("cannot write boxes to `{}`", folder.display())]
+    Boxes {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: Box<ConvertError>,
+    },
     /// A file that is no export of a tool.
     #[error("`{}` is no {expected}: {reason}", path.display())]
     NotAnExport {
@@ -51,7 +59,7 @@ pub enum AnnotationToolError {
         reason: String,
     },
     /// Folders that an earlier selection wrote.
-    #[error("`{}` is there already, and people may have sorted images in it: move it away, or take another folder with `-o`", folder.display())]
+    #[error("`{}` is there already, and people may have labelled images in it: move it away, or take another folder with `-o`", folder.display())]
     Sorted {
         /// The folder.
         folder: PathBuf,

@@ -1,10 +1,10 @@
 //! A selection in the forms that were asked for.
 
 use super::images::{Chosen, name, put};
-use super::{AnnotationToolError, coco, cvat, label_studio, lists};
-use crate::data::{DataError, Dataset, Size};
+use super::{AnnotationToolError, boxes, coco, cvat, label_studio, lists};
+use crate::data::{BoxForm, DataError, Dataset, Size};
 use crate::durable;
-use crate::task::SINGLE_LABEL;
+use crate::families::LabelKind;
 use std::path::{Path, PathBuf};
 
 /// A form that annotation tools read.
@@ -15,13 +15,13 @@ pub enum ToolForm {
     LabelStudio,
     /// CVAT: an XML file of version 1.1 for images, and the labels of the project.
     Cvat,
-    /// COCO: a list of images and categories.
+    /// COCO: a JSON file of images, categories and boxes.
     Coco,
     /// YOLO's text files, for tasks of boxes.
     Yolo,
     /// Pascal VOC's XML files, for tasks of boxes.
     Voc,
-    /// A list with an empty column of labels.
+    /// A list with empty columns of labels.
     Csv,
     /// Folders by the class that the model believes.
     ImageFolder,
@@ -29,7 +29,8 @@ pub enum ToolForm {
 
 impl ToolForm {
     /// Forms that say something which the list of a run does not.
-    pub const OF_RUNS: [ToolForm; 3] = [ToolForm::LabelStudio, ToolForm::Cvat, ToolForm::Coco];
+    pub const OF_RUNS: [ToolForm; 5] =
+        [ToolForm::LabelStudio, ToolForm::Cvat, ToolForm::Coco, ToolForm::Yolo, ToolForm::Voc];
 
     fn name(self) -> &'static str {
         match self {
@@ -43,16 +44,19 @@ impl ToolForm {
         }
     }
 
-    /// Refuses a form that has no place for the labels of a task, by its name.
+    /// Refuses a form that has no place for the labels of a task, by its name; `kind` is what people say of its images.
     ///
     /// # Errors
     /// [`AnnotationToolError::NoBoxes`], [`AnnotationToolError::NoForm`].
-    pub fn check(self, task: &str) -> Result<(), AnnotationToolError> {
+    pub fn check(self, kind: Option<LabelKind>, task: &str) -> Result<(), AnnotationToolError> {
+        use LabelKind::{Boxes, Class, Classes};
         let (form, task) = (self.name(), task.to_owned());
-        match self {
-            ToolForm::Csv => Ok(()),
-            ToolForm::Yolo | ToolForm::Voc => Err(AnnotationToolError::NoBoxes { form, task }),
-            _ if task == SINGLE_LABEL => Ok(()),
+        match (self, kind) {
+            (ToolForm::Csv, _)
+            | (ToolForm::LabelStudio | ToolForm::Cvat | ToolForm::Coco, Some(Class | Classes | Boxes))
+            | (ToolForm::ImageFolder, Some(Class))
+            | (ToolForm::Yolo | ToolForm::Voc, Some(Boxes)) => Ok(()),
+            (ToolForm::Yolo | ToolForm::Voc, Some(Class)) => Err(AnnotationToolError::NoBoxes { form, task }),
             _ => Err(AnnotationToolError::NoForm { form, task }),
         }
     }
@@ -65,12 +69,31 @@ pub struct ToLabel<'a> {
     pub pool: &'a Dataset,
     /// The images, the first to label first.
     pub images: &'a [Chosen],
+    /// What people say of an image; `None` where the task has no form for it.
+    pub kind: Option<LabelKind>,
     /// Names of the classes, in the order of the model's.
     pub classes: &'a [String],
+    /// What people say of an image that nobody can recognise, and of one that shows nothing.
+    pub words: Words<'a>,
     /// By what they were chosen, such as `influence-batch`; the source of pre-annotations.
     pub chosen_by: &'a str,
     /// What a tool puts before the name of an image to fetch it; the image's path for Label Studio's local files where not given.
     pub url: Option<&'a str>,
+}
+
+/// Labels that are no class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words<'a> {
+    /// To leave the image out.
+    pub skip: &'a str,
+    /// Somebody has looked, and there is nothing to mark.
+    pub empty: &'a str,
+}
+
+impl Default for Words<'_> {
+    fn default() -> Self {
+        Words { skip: "skip", empty: "empty" }
+    }
 }
 
 /// What was written, and what of it a form has no place for.
@@ -136,22 +159,24 @@ pub(crate) fn write_forms(
         match form {
             ToolForm::LabelStudio => {
                 file("Label Studio tasks", at(".label-studio.json"), label_studio::tasks(to_label, &placed, &images))?;
-                file("Label Studio interface", at(".label-studio.xml"), label_studio::interface(to_label.classes))?;
+                file("Label Studio interface", at(".label-studio.xml"), label_studio::interface(to_label))?;
             }
             ToolForm::Cvat => {
                 file("CVAT annotations", at(".cvat.xml"), cvat::annotations(to_label, &placed))?;
-                file("CVAT labels", at(".cvat-labels.json"), cvat::labels(to_label.classes))?;
+                file("CVAT labels", at(".cvat-labels.json"), cvat::labels(to_label))?;
                 written.left_out.push(
                     "CVAT's form has no place for influence and score: images are named by their rank".to_owned(),
                 );
             }
             ToolForm::Coco => {
                 file("COCO images", at(".coco.json"), coco::images(to_label, &placed))?;
-                written.left_out.push(
-                    "COCO has no form for the class of an image: what the model believes stands beside each image, not in \
-                     `annotations`"
-                        .to_owned(),
-                );
+                if to_label.kind != Some(LabelKind::Boxes) {
+                    written.left_out.push(
+                        "COCO has no form for the class of an image: what the model believes stands beside each image, not in \
+                         `annotations`"
+                            .to_owned(),
+                    );
+                }
             }
             ToolForm::Csv => file("list to label", at(".csv"), lists::csv(to_label, &placed, stem))?,
             ToolForm::ImageFolder => {
@@ -162,17 +187,32 @@ pub(crate) fn write_forms(
                     .left_out
                     .push("folders have no place for influence and score: images are named by their rank".to_owned());
             }
-            // Refused before any work; nothing is written for them.
-            ToolForm::Yolo | ToolForm::Voc => {}
+            ToolForm::Yolo => {
+                let folder = at("-yolo");
+                boxes::write(to_label, &placed, &images, BoxForm::Yolo, &folder)?;
+                written.files.push(("YOLO data set", folder));
+                written.left_out.push(without_numbers("YOLO's form"));
+            }
+            ToolForm::Voc => {
+                let folder = at("-voc");
+                boxes::write(to_label, &placed, &images, BoxForm::Voc, &folder)?;
+                written.files.push(("Pascal VOC data set", folder));
+                written.left_out.push(without_numbers("Pascal VOC's form"));
+            }
         }
     }
     Ok(written)
 }
 
+fn without_numbers(form: &str) -> String {
+    format!(
+        "{form} has no place for influence, score and how sure the model is of a box: images are named by their rank"
+    )
+}
+
 fn size(pool: &Dataset, chosen: &Chosen) -> Result<Size, AnnotationToolError> {
     let refused = |source: DataError| AnnotationToolError::Image { id: chosen.id.clone(), source: Box::new(source) };
-    let image = pool.load(chosen.position).map_err(refused)?;
-    Ok(Size { height: image.height(), width: image.width() })
+    pool.size(chosen.position).map_err(refused)
 }
 
 /// Removes images of an earlier selection: files named by a rank that are not among those of this one.

@@ -4,14 +4,18 @@
 //! the most useful image first. The id of an image travels in `data.id` and comes back with the export.
 
 use super::AnnotationToolError;
-use super::answered::{Answer, Answered};
+use super::answered::{Answer, Answered, ToolBox};
 use super::form::{Placed, ToLabel};
+use crate::data::{BoxFlags, Size};
+use crate::families::{Guess, LabelKind};
 use quick_xml::escape::escape;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// The choice in the interface, which results refer to.
+/// The choice or the boxes in the interface, which results refer to.
 const FROM: &str = "label";
+/// The type of a box among results.
+const BOXES: &str = "rectanglelabels";
 /// The image in it.
 const TO: &str = "image";
 
@@ -19,7 +23,6 @@ const TO: &str = "image";
 pub(super) fn tasks(to_label: &ToLabel, placed: &[Placed], images: &Path) -> String {
     let task = |placed: &Placed| {
         let Placed { chosen, file, size } = placed;
-        let guess = chosen.guess.and_then(|guess| to_label.classes.get(guess));
         let mut data = Map::new();
         data.insert("image".to_owned(), address(to_label.url, images, file).into());
         data.insert("id".to_owned(), chosen.id.clone().into());
@@ -27,31 +30,54 @@ pub(super) fn tasks(to_label: &ToLabel, placed: &[Placed], images: &Path) -> Str
         data.insert("rank".to_owned(), chosen.rank.into());
         let known = [("influence", chosen.influence), ("score", chosen.score), ("confidence", chosen.confidence)];
         data.extend(known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into()))));
-        let result = guess.map(|class| {
+        let result = |id: String, kind: &str, value: Value| {
             json!({
-                "id": format!("guess-{}", chosen.rank),
-                "type": "choices",
+                "id": id,
+                "type": kind,
                 "from_name": FROM,
                 "to_name": TO,
                 "original_width": size.width,
                 "original_height": size.height,
                 "image_rotation": 0,
-                "value": { "choices": [class] },
+                "value": value,
             })
-        });
-        let predictions: Vec<Value> = result
-            .into_iter()
-            .map(|result| {
-                let mut prediction = json!({ "model_version": to_label.chosen_by, "result": [result] });
-                if let Some(score) = chosen.score {
-                    prediction["score"] = score.into();
-                }
-                prediction
-            })
-            .collect();
+        };
+        let classes = chosen.classes(to_label.classes);
+        let mut results: Vec<Value> = Vec::new();
+        if !classes.is_empty() {
+            results.push(result(format!("guess-{}", chosen.rank), "choices", json!({ "choices": classes })));
+        }
+        for (number, (class, found)) in chosen.boxes(to_label.classes).into_iter().enumerate() {
+            let value = percents(found.corners, *size, class);
+            let mut result = result(format!("guess-{}-{}", chosen.rank, number + 1), BOXES, value);
+            result["score"] = found.score.into();
+            results.push(result);
+        }
+        // A prediction without a result still has a score, by which tasks are ordered.
+        let mut predictions = Vec::new();
+        if chosen.guess != Guess::Nothing {
+            let mut prediction = json!({ "model_version": to_label.chosen_by, "result": results });
+            if let Some(score) = chosen.score {
+                prediction["score"] = score.into();
+            }
+            predictions.push(prediction);
+        }
         json!({ "data": data, "predictions": predictions })
     };
     format!("{:#}\n", Value::Array(placed.iter().map(task).collect()))
+}
+
+/// A box as Label Studio has it: percent of the image's sides.
+fn percents([left, top, right, bottom]: [f64; 4], size: Size, class: &str) -> Value {
+    let (width, height) = (size.width as f64 / 100.0, size.height as f64 / 100.0);
+    json!({
+        "x": left / width,
+        "y": top / height,
+        "width": (right - left) / width,
+        "height": (bottom - top) / height,
+        "rotation": 0,
+        "rectanglelabels": [class],
+    })
 }
 
 /// Where Label Studio finds an image: behind a prefix, or as a local file below its document root `/`.
@@ -71,19 +97,29 @@ fn percent(path: &str) -> String {
     each.collect()
 }
 
-/// The interface for these classes: the image, why it was chosen, and one choice.
-pub(super) fn interface(classes: &[String]) -> String {
-    let choices: String = classes
+/// The interface: the image, why it was chosen, and one choice, several, or boxes of these classes.
+pub(super) fn interface(to_label: &ToLabel) -> String {
+    let element = match to_label.kind {
+        Some(LabelKind::Boxes) => "Label",
+        _ => "Choice",
+    };
+    let classes: String = to_label
+        .classes
         .iter()
         .enumerate()
         .map(|(class, name)| {
             let hotkey = if class < 9 { format!(" hotkey=\"{}\"", class + 1) } else { String::new() };
-            format!("    <Choice value=\"{}\"{hotkey}/>\n", escape(name.as_str()))
+            format!("    <{element} value=\"{}\"{hotkey}/>\n", escape(name.as_str()))
         })
         .collect();
+    let (begin, end) = match to_label.kind {
+        Some(LabelKind::Boxes) => ("RectangleLabels", "RectangleLabels"),
+        Some(LabelKind::Classes) => ("Choices choice=\"multiple\"", "Choices"),
+        _ => ("Choices choice=\"single\"", "Choices"),
+    };
     format!(
         "<View>\n  <Image name=\"{TO}\" value=\"$image\"/>\n  <Text name=\"why\" value=\"$why\"/>\n  \
-         <Choices name=\"{FROM}\" toName=\"{TO}\" choice=\"single\">\n{choices}  </Choices>\n</View>\n"
+         <{begin} name=\"{FROM}\" toName=\"{TO}\">\n{classes}  </{end}>\n</View>\n"
     )
 }
 
@@ -91,7 +127,7 @@ pub(super) fn interface(classes: &[String]) -> String {
 ///
 /// # Errors
 /// [`AnnotationToolError::NotAnExport`].
-pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Answered>, AnnotationToolError> {
+pub(super) fn read(path: &Path, text: &str, kind: LabelKind) -> Result<Vec<Answered>, AnnotationToolError> {
     let refused = |reason: String| AnnotationToolError::NotAnExport {
         path: path.to_path_buf(),
         expected: "JSON export of Label Studio",
@@ -119,7 +155,12 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Vec<Answered>, AnnotationT
             Some(Value::Number(id)) => Some(id.to_string()),
             _ => None,
         };
-        found.push(Answered { id, file: file_of(address), answer: answer(annotations) });
+        found.push(Answered {
+            id,
+            file: file_of(address),
+            size: annotations.iter().find_map(original_size),
+            answer: answer(annotations, kind),
+        });
     }
     Ok(found)
 }
@@ -162,13 +203,20 @@ pub(crate) fn percent_decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Width and height of the image that a result was drawn over.
+fn original_size(annotation: &Value) -> Option<[u32; 2]> {
+    let side = |result: &Value, name: &str| result[name].as_u64().and_then(|side| u32::try_from(side).ok());
+    let of = |result: &Value| Some([side(result, "original_width")?, side(result, "original_height")?]);
+    annotation["result"].as_array()?.iter().filter(|result| result["type"] == BOXES).find_map(of)
+}
+
 /// What all annotations of a task say together.
-fn answer(annotations: &[Value]) -> Answer {
+fn answer(annotations: &[Value], kind: LabelKind) -> Answer {
     let mut said: Option<Answer> = None;
     for annotation in annotations {
         let one = match annotation["was_cancelled"].as_bool() {
             Some(true) => Answer::Skip,
-            _ => of_annotation(annotation),
+            _ => of_annotation(annotation, kind),
         };
         if one == Answer::Nothing || said.as_ref() == Some(&one) {
             continue;
@@ -189,36 +237,78 @@ fn answer(annotations: &[Value]) -> Answer {
 fn shown(answer: &Answer) -> String {
     match answer {
         Answer::Label(label) => format!("`{label}`"),
+        Answer::Classes(classes) => format!("`{}`", classes.join(", ")),
+        Answer::Boxes(boxes) => format!("{} boxes", boxes.len()),
+        Answer::Mask(_) => "a mask".to_owned(),
         Answer::Skip => "skipped".to_owned(),
-        Answer::Nothing | Answer::Unfit(_) => "nothing".to_owned(),
+        Answer::Unmarked | Answer::Nothing | Answer::Unfit(_) => "nothing".to_owned(),
     }
 }
 
-fn of_annotation(annotation: &Value) -> Answer {
+fn of_annotation(annotation: &Value, kind: LabelKind) -> Answer {
     let results = annotation["result"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut labels = Vec::new();
+    let (mut labels, mut boxes) = (Vec::new(), Vec::new());
     for result in results {
-        let kind = result["type"].as_str().unwrap_or("no type");
-        match (kind, result["value"]["choices"].as_array()) {
-            ("choices", Some(choices)) => labels.extend(choices.iter().filter_map(Value::as_str)),
+        let of_type = result["type"].as_str().unwrap_or("no type");
+        match (of_type, kind) {
+            ("choices", LabelKind::Class | LabelKind::Classes) => {
+                let choices = result["value"]["choices"].as_array().map(Vec::as_slice).unwrap_or_default();
+                labels.extend(choices.iter().filter_map(Value::as_str).map(str::to_owned));
+            }
+            (BOXES, LabelKind::Boxes) => match boxed(&result["value"]) {
+                Ok(marked) => boxes.push(marked),
+                Err(why) => return Answer::Unfit(why),
+            },
             // What an annotator wrote besides.
             ("textarea" | "rating", _) => {}
-            (kind, _) => {
-                return Answer::Unfit(format!("has a result of type `{kind}`, and an image has one class here"));
+            (of_type, kind) => {
+                let wanted = kind.in_words();
+                return Answer::Unfit(format!("has a result of type `{of_type}`, and an image has {wanted} here"));
             }
         }
     }
-    match labels[..] {
-        [] => Answer::Nothing,
-        [one] => Answer::Label(one.to_owned()),
-        _ => Answer::Unfit(format!("has {} choices: {}", labels.len(), labels.join(", "))),
+    match kind {
+        // Handed in without a box or a choice: somebody has looked.
+        LabelKind::Boxes => Answer::Boxes(boxes),
+        LabelKind::Classes => {
+            labels.sort_unstable();
+            labels.dedup();
+            Answer::Classes(labels)
+        }
+        LabelKind::Class | LabelKind::Mask => match &labels[..] {
+            [] => Answer::Nothing,
+            [one] => Answer::Label(one.clone()),
+            _ => Answer::Unfit(format!("has {} choices: {}", labels.len(), labels.join(", "))),
+        },
     }
+}
+
+/// The box of a result, as fractions of the image.
+fn boxed(value: &Value) -> Result<ToolBox, String> {
+    let label = match value[BOXES].as_array().map(Vec::as_slice) {
+        Some([label]) => label.as_str(),
+        Some(labels) if labels.len() > 1 => return Err(format!("has a box of {} classes", labels.len())),
+        _ => None,
+    };
+    let label = label.ok_or("has a box without a class")?.to_owned();
+    let turned = value["rotation"].as_f64().unwrap_or(0.0);
+    if turned != 0.0 {
+        return Err(format!("has a box that is turned by {turned} degrees, expected one along the axes"));
+    }
+    let number = |name: &str| value[name].as_f64().map(|percent| percent / 100.0);
+    let (Some(x), Some(y), Some(width), Some(height)) = (number("x"), number("y"), number("width"), number("height"))
+    else {
+        return Err("has a box without `x`, `y`, `width` and `height`".to_owned());
+    };
+    Ok(ToolBox { label, corners: [x, y, x + width, y + height], fractions: true, flags: BoxFlags::default() })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
 mod tests {
+    use super::super::form::Words;
     use super::*;
+    use crate::data::Dataset;
 
     /// As Label Studio 1.23 exports a project as `JSON`: labelled, skipped, not looked at, two opinions, and a box.
     const EXPORT: &str = r#"[
@@ -248,7 +338,7 @@ mod tests {
 
     #[test]
     fn an_export_gives_an_answer_a_task() {
-        let found = read(Path::new("export.json"), EXPORT).unwrap();
+        let found = read(Path::new("export.json"), EXPORT, LabelKind::Class).unwrap();
         let named: Vec<(Option<&str>, &str)> = found.iter().map(|a| (a.id.as_deref(), a.file.as_str())).collect();
         assert_eq!(
             named[..3],
@@ -257,6 +347,38 @@ mod tests {
         let answers: Vec<&Answer> = found.iter().map(|answered| &answered.answer).collect();
         assert_eq!(answers[..3], [&Answer::Label("bee".to_owned()), &Answer::Skip, &Answer::Nothing]);
         for (answer, why) in answers[3..].iter().zip(["`ant` and `bee`", "`rectanglelabels`", "2 choices: ant, bee"]) {
+            assert!(matches!(answer, Answer::Unfit(reason) if reason.contains(why)), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn boxes_come_back_and_none_of_them_is_an_answer() {
+        let marked = r#"{"type": "rectanglelabels", "original_width": 200, "original_height": 100, "value": {"x": 1, "y": 2,
+            "width": 3, "height": 4, "rotation": 0, "rectanglelabels": ["bee"]}}"#;
+        let turned = marked.replace("\"rotation\": 0", "\"rotation\": 30");
+        let task = |annotations: &str| format!(r#"{{"annotations": [{annotations}], "data": {{"image": "a.png"}}}}"#);
+        let annotation = |results: &str| format!(r#"{{"result": [{results}], "was_cancelled": false}}"#);
+        let tasks = [
+            task(&annotation(marked)),
+            task(&annotation("")),
+            task(""),
+            task(&annotation(marked).replace("false", "true")),
+            task(&annotation(&turned)),
+            task(&annotation(r#"{"type": "choices", "value": {"choices": ["bee"]}}"#)),
+            task(&[annotation(marked), annotation("")].join(", ")),
+        ];
+        let text = format!("[{}]", tasks.join(", "));
+        let found = read(Path::new("export.json"), &text, LabelKind::Boxes).unwrap();
+        let bee = ToolBox {
+            label: "bee".to_owned(),
+            corners: [0.01, 0.02, 0.04, 0.06],
+            fractions: true,
+            flags: BoxFlags::default(),
+        };
+        let answers: Vec<&Answer> = found.iter().map(|answered| &answered.answer).collect();
+        assert_eq!((answers[0], found[0].size), (&Answer::Boxes(vec![bee]), Some([200, 100])));
+        assert_eq!(answers[1..4], [&Answer::Boxes(Vec::new()), &Answer::Nothing, &Answer::Skip]);
+        for (answer, why) in answers[4..].iter().zip(["30 degrees", "`choices`", "1 boxes and 0 boxes"]) {
             assert!(matches!(answer, Answer::Unfit(reason) if reason.contains(why)), "{answer:?}");
         }
     }
@@ -271,7 +393,7 @@ mod tests {
             (r#"[{"data": {"text": "a"}, "annotations": []}]"#, "no image"),
             ("[", "EOF"),
         ] {
-            let error = read(Path::new("export.json"), text).unwrap_err().to_string();
+            let error = read(Path::new("export.json"), text, LabelKind::Class).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
     }
@@ -288,7 +410,11 @@ mod tests {
 
     #[test]
     fn the_interface_names_what_the_tasks_name() {
-        let text = interface(&["a < b".to_owned(), "\"c\"".to_owned()]);
+        let classes = ["a < b".to_owned(), "\"c\"".to_owned()];
+        let pool = Dataset::concat(&[]).unwrap();
+        let (kind, words) = (Some(LabelKind::Class), Words::default());
+        let to_label = ToLabel { pool: &pool, images: &[], kind, classes: &classes, words, chosen_by: "x", url: None };
+        let text = interface(&to_label);
         let mut document = quick_xml::reader::Reader::from_str(&text);
         let mut values = Vec::new();
         loop {

@@ -11,7 +11,7 @@ use crate::observe::Observer as _;
 use crate::rounds::{self, Execution, Kind, RoundSource, TrainPart};
 use crate::runtime::ExecutionProvider;
 use crate::scoring::{CurvatureOptions, Engine, Features, ModelSource, ReferenceSet, ScoreOptions, Source};
-use crate::select::{Duplicates, Filters, STRATEGIES, StrategyOptions};
+use crate::select::{Duplicates, Filters, STRATEGIES, StrategyOptions, WithoutBoxes};
 use anyhow::Context as _;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -189,6 +189,8 @@ fn audit_options(given: &Options, context: &Context) -> anyhow::Result<AuditOpti
         provider: given.execution_provider,
         batch_size: Some(64),
         threads: context.global.threads,
+        without_boxes: WithoutBoxes::Score,
+        guesses: false,
         strict: false,
         out: given.output.clone(),
         scores: None,

@@ -1,6 +1,7 @@
 //! `isal label`: labels that people give, into a run that waits for them.
 
 use super::{Context, Outcome};
+use crate::observe::Observer as _;
 use crate::rounds::{ImportOptions, Imported, LabelStatus, Waiting, import_labels, label_status};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
@@ -24,12 +25,15 @@ pub struct Import {
     /// The folder of the run
     #[arg(value_name = "RUN", help_heading = "Run")]
     run: PathBuf,
-    /// A list (.csv, .tsv, .jsonl, ...) or image folders by class
+    /// A list (.csv, .tsv, .jsonl, ...), image folders by class, a tool's export, or a data set of boxes
     #[arg(value_name = "LABELS", required_unless_present = "accept_partial", help_heading = "Data")]
     labels: Option<PathBuf>,
     /// The round they are for, as `isal run --status` counts (default: the one that the run waits for)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Run")]
     round: Option<u32>,
+    /// Take images that are listed without any mark for images that show nothing
+    #[arg(long, help_heading = "Data")]
+    empty: bool,
     /// Let labels change that are there already
     #[arg(long, help_heading = "Data")]
     replace: bool,
@@ -77,9 +81,16 @@ fn import(given: &Import, context: &Context) -> anyhow::Result<Outcome> {
         round: given.round.map(|round| round as usize - 1),
         replace: given.replace,
         accept_partial: given.accept_partial,
+        unmarked_is_empty: given.empty,
     };
     let imported = import_labels(&given.run, given.labels.as_deref(), &options)?;
-    let Imported { added, changed, now, goes_on, .. } = &imported;
+    let Imported { added, changed, unmarked, now, goes_on, .. } = &imported;
+    if *unmarked > 0 {
+        context.progress.say(&format!(
+            "{unmarked} images are listed without any mark, and have no label yet: where people have looked at them, `--empty` takes \
+             them for images that show nothing"
+        ));
+    }
     let next = match goes_on {
         true => "the run can go on: give its `isal run` command again".to_owned(),
         false => format!("{} images have no label yet", now.missing),
@@ -90,8 +101,9 @@ fn import(given: &Import, context: &Context) -> anyhow::Result<Outcome> {
 
 /// `round 2: 12 of 15 images labelled, 1 skipped`.
 fn standing(now: &Waiting) -> String {
-    let Waiting { round, asked, labeled, skipped, .. } = now;
-    format!("round {}: {labeled} of {asked} images labelled, {skipped} skipped", round + 1)
+    let Waiting { round, asked, labeled, empty, skipped, .. } = now;
+    let empty = if *empty > 0 { format!(" ({empty} empty)") } else { String::new() };
+    format!("round {}: {labeled} of {asked} images labelled{empty}, {skipped} skipped", round + 1)
 }
 
 fn described(status: &LabelStatus) -> String {

@@ -4,7 +4,6 @@ use super::BadRequest;
 use crate::network::GivenInput;
 use crate::task::{self, Bindings, ModelOptions, Wanted};
 use clap::Args;
-use isal_onnx::Model;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -54,19 +53,12 @@ impl TaskArguments {
                     given.extend(bound);
                     wanted
                 }
-                None if given.is_empty() => return Ok(exported(model)),
+                None if given.is_empty() => return Ok(task::of_file(model)?),
                 None => return Err(BadRequest("`--bind` goes with `--task`, or `--loss` and `--decode`".into()).into()),
             },
         };
         Ok(Some((wanted, given)))
     }
-}
-
-/// The task of a detector that its training program exported; `None` of every other file, what is wrong with it being said when it is read
-/// for good.
-fn exported(model: &Path) -> Option<(Wanted, Bindings)> {
-    let (name, bindings) = task::exported(&Model::read(model).ok()?)?;
-    Some((Wanted::BuiltIn(name.to_owned()), bindings))
 }
 
 /// What is to be known of a model besides its file.
@@ -80,13 +72,24 @@ pub(super) struct ModelArguments {
     /// The value of an input besides the images: a number, or a list such as [0.5, 1]
     #[arg(long = "input", value_name = "NAME=VALUE", help_heading = "Model", hide_short_help = true)]
     inputs: Vec<GivenInput>,
+    /// Of a detector, the score above which a detection is a pseudo box (default: 0.1)
+    ///
+    /// Built-in tasks make no detections below 0.05. The threshold is a value of the decode graph, and so of every influence graph.
+    #[arg(long, value_name = "SCORE", value_parser = threshold, help_heading = "Model", hide_short_help = true)]
+    noised_score_thresh: Option<f32>,
+}
+
+fn threshold(text: &str) -> Result<f32, String> {
+    let score = text.parse().ok().filter(|score| (0.05..1.0).contains(score));
+    score.ok_or_else(|| "expected a score from 0.05 on and below 1".to_owned())
 }
 
 impl ModelArguments {
     /// For the model at `model`; `top_k` is `--expected-top-k`.
     pub(super) fn options(&self, model: &Path, top_k: u32) -> anyhow::Result<ModelOptions> {
         let (class_scores, inputs) = (self.class_scores.clone(), self.inputs.clone());
-        let options = ModelOptions { task: self.task.wanted(model)?, class_scores, inputs, top_k: top_k as usize };
+        let (task, noised_score_thresh) = (self.task.wanted(model)?, self.noised_score_thresh);
+        let options = ModelOptions { task, class_scores, inputs, noised_score_thresh, top_k: top_k as usize };
         if !options.is_single_label() {
             for (given, option) in [(self.class_scores.is_some(), "--class-scores"), (top_k > 1, "--expected-top-k")] {
                 if given {

@@ -1,11 +1,10 @@
 //! `--recipe`, `--set` and `--jpeg-least-side`: how images become what the model takes.
 
 use super::open_data_with;
-use crate::data::{Dataset, OpenOptions, Pad, Preprocess, Resize, Size};
+use crate::data::{Dataset, OpenOptions, Preprocess};
 use crate::task::{self, ModelOptions};
 use anyhow::Context as _;
 use clap::Args;
-use isal_onnx::Model;
 use std::path::{Path, PathBuf};
 
 /// Preprocessing options of every command that reads images for a model.
@@ -52,26 +51,11 @@ impl RecipeOptions {
                     std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
                 Preprocess::parse(&text, &path.display().to_string())?
             }
-            None => match Preprocess::beside(model)? {
-                // A detector as its training program exported it says how large its images are, in its own way.
-                nothing if !task.is_single_label() && nothing == Preprocess::default() => {
-                    as_exported(model).unwrap_or(nothing)
-                }
-                beside => beside,
-            },
+            None => task::preprocess_of_file(model, task)?,
         };
         for setting in &self.set {
             preprocess.set(setting)?;
         }
         Ok(preprocess)
     }
-}
-
-/// How a network that ultralytics' package exported for detection sees images: a letterbox of the size that it says.
-fn as_exported(model: &Path) -> Option<Preprocess> {
-    let model = Model::read(model).ok()?;
-    task::exported(&model)?;
-    let [height, width] = task::image_size(&model)?;
-    let resize = Some(Resize::Within { within: Size { height, width } });
-    Some(Preprocess { resize, pad: Some(Pad::LETTERBOX), ..Preprocess::default() })
 }

@@ -17,7 +17,7 @@ use crate::scoring::{
     CurvatureImages, CurvatureOptions, Engine, Features, ModelSource, Outcome as Scored, ReferenceSet, ScoreOptions,
     Shard, Source, score_pool,
 };
-use crate::select::{Duplicates, Filters, Needs, Rule, STRATEGIES, StrategyOptions, StrategyRow, Target};
+use crate::select::{Duplicates, Filters, Needs, Rule, STRATEGIES, StrategyOptions, StrategyRow, Target, WithoutBoxes};
 use crate::task::ModelOptions;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -50,7 +50,7 @@ const BY_SERVER: &str = "  isal score pool --influence influence.onnx --server h
 --pool pool/ --budget 100 -o out";
 
 /// Options that were settled when an influence graph was written.
-const MADE_WITH_THE_GRAPH: [&str; 26] = [
+const MADE_WITH_THE_GRAPH: [&str; 27] = [
     "model",
     "labeled",
     "reference",
@@ -71,6 +71,7 @@ const MADE_WITH_THE_GRAPH: [&str; 26] = [
     "bind",
     "class_scores",
     "inputs",
+    "noised_score_thresh",
     "class_names",
     "recipe",
     "set",
@@ -184,6 +185,11 @@ pub struct PoolOptions {
     /// Pass over near-duplicates of selected and labelled images: those nearer than D, one minus the cosine of features
     #[arg(long, value_name = "D", help_heading = "Selection", hide_short_help = true)]
     apart: Option<f64>,
+    /// What becomes of images in which a detector finds no box: they have the influence of images that show nothing, or are left
+    /// out as the reference implementation does
+    #[arg(long, value_enum, default_value_t, value_name = "score|leave-out")]
+    #[arg(help_heading = "Selection", hide_short_help = true)]
+    without_boxes: WithoutBoxes,
     /// Seed of the reference hold-out and of whatever a strategy draws
     #[arg(long, default_value_t = 0, help_heading = "Selection", hide_short_help = true)]
     seed: u64,
@@ -232,7 +238,7 @@ pub(super) fn pool(given: &PoolOptions, context: &Context) -> anyhow::Result<Out
         given.to_label.refuse_of_a_shard()?;
     }
     if let Source::Model(from) = &options.source {
-        given.to_label.check(from.task.is_single_label())?;
+        given.to_label.check(from)?;
     }
     let mut outcome = score_pool(&options, &context.progress).map_err(|error| {
         if error.is_interruption() {
@@ -354,6 +360,11 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
     };
     let open = |path: &Path, option: &str| given.recipe.open(path, option);
     let aim = aim(given)?;
+    if given.without_boxes == WithoutBoxes::LeaveOut && aim.strategy.draws() {
+        let text =
+            format!("`--without-boxes leave-out` does not go with strategy `{}`, which scores nothing", given.strategy);
+        return Err(BadRequest(text).into());
+    }
     Ok(ScoreOptions {
         source,
         pool: Split::<Pool>::new(open(&given.pool, "--pool")?)?,
@@ -369,6 +380,8 @@ fn score_options(given: &PoolOptions, context: &Context) -> anyhow::Result<Score
         exclude: given.exclude.iter().map(|path| open(path, "--exclude")).collect::<Result<_, _>>()?,
         duplicates: duplicates(given.keep_duplicates),
         server: given.server.options()?,
+        without_boxes: given.without_boxes,
+        guesses: given.to_label.shows_guesses(),
         provider: given.execution_provider,
         batch_size: given.batch_size.map(|n| n as usize),
         threads: context.global.threads,

@@ -12,6 +12,7 @@ mod cifar;
 mod content;
 mod dataset;
 mod decode;
+mod described;
 mod error;
 mod export;
 mod files;
@@ -55,9 +56,11 @@ pub use augment::Augment;
 pub use boxes::{
     BoxFlags, BoxForm, BoxProblem, ConvertError, Converted, Dropped, DroppedBox, Malformed, MarkedBox, convert,
 };
+pub(crate) use boxes::{coco_box, kept};
 pub use content::{Content, content_hash};
 pub use dataset::{Dataset, common_classes};
 pub use decode::{DecodeError, Decoding, Limits, decode, decode_as};
+pub use described::Description;
 pub use error::{DataError, Found, TableProblem};
 pub use export::{Division, ExportError, Exported, export_folder};
 pub(crate) use export::{plain, png, symlink};

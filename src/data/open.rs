@@ -29,6 +29,8 @@ pub struct OpenOptions {
     pub jpeg_least_side: Option<u32>,
     /// Whether a box that is none (empty, outside of its image, no numbers) is an error instead of being dropped and counted.
     pub strict_boxes: bool,
+    /// Whether of an image without a file of labels in YOLO's form nothing is known; else it shows nothing, as its trainers have it.
+    pub unmarked_is_unknown: bool,
     /// Whether a COCO category may have the id 0.
     pub category_zero: bool,
 }

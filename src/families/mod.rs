@@ -6,6 +6,7 @@
 mod detection;
 mod error;
 mod fields;
+mod label;
 mod masks;
 mod measure;
 mod multi_label;
@@ -16,10 +17,11 @@ mod single_label;
 
 pub use detection::{Figures, FoundBox, KnownBox, OfImage, box_count};
 pub use error::AnnotationError;
+pub use label::{Guess, LabelKind};
 pub use measure::{Fit, Measure};
 
 use crate::classifier::ClassNames;
-use crate::data::{DataError, Dataset, Recipe};
+use crate::data::{DataError, Dataset, Recipe, Size};
 use crate::influence::{Annotations, DEFAULT_SOLVER, InfluenceError};
 use crate::observe::Observer;
 use crate::task::{OWN, SINGLE_LABEL, Task};
@@ -103,6 +105,12 @@ pub trait Family: Debug + Send + Sync {
     /// What the model believes, in a few words; empty where nothing is to be said.
     fn caption(&self, beliefs: &Beliefs) -> String {
         single_label::with_confidence(String::new(), beliefs)
+    }
+
+    /// What the model believes of an image of these rows and columns, out of the decoded annotations of that one image.
+    fn guess(&self, stored: Size, believed: &Annotations) -> Guess {
+        let _ = (stored, believed);
+        Guess::Nothing
     }
 
     /// Whether beliefs are drawn over images.
@@ -196,6 +204,18 @@ pub fn default_solver(task: Option<&str>) -> &'static str {
     match task {
         Some(name) if isal_exporters::detection::task(name).is_some() => "cg-fisher",
         _ => DEFAULT_SOLVER,
+    }
+}
+
+/// What people say of an image of the task of this name, whose loss graph takes these annotations; `None` where there is no form for it.
+pub fn label_kind(task: &str, annotations: &[ValueInfo]) -> Option<LabelKind> {
+    match task {
+        SINGLE_LABEL => Some(LabelKind::Class),
+        "sigmoid-cross-entropy" => multi_label::takes_several(annotations).then_some(LabelKind::Classes),
+        "pixel-cross-entropy" => Some(LabelKind::Mask),
+        "fcos" | "retinanet" | "faster-rcnn" | "yolo" => Some(LabelKind::Boxes),
+        OWN if detection::takes_boxes(annotations) => Some(LabelKind::Boxes),
+        _ => None,
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a run is made of, as its file says it.
 
 use super::training::{Kind, TrainPart};
-use crate::annotation_tools::ToolForm;
+use crate::annotation_tools::{ToolForm, Words};
+use crate::families::LabelKind;
 use crate::influence::SolverOptions;
-use crate::select::{Filters, Needs, Rule, StrategyOptions, Target};
+use crate::select::{Filters, Needs, Rule, StrategyOptions, Target, WithoutBoxes};
 use crate::task::{self, ModelOptions};
 use isal_onnx::Scope;
 use std::path::{Path, PathBuf};
@@ -97,11 +98,22 @@ impl RunConfig {
                 "labels.budget-in = \"boxes\" needs a pool whose boxes are known, which people have yet to draw",
             ),
             (self.influence.expected_top_k == 0, "influence.expected-top-k is 0, expected at least 1"),
+            (
+                self.influence.noised_score_thresh.is_some_and(|score| !(0.05..1.0).contains(&score)),
+                "influence.noised-score-thresh is no score from 0.05 on and below 1",
+            ),
             (self.oracle.skip.trim().is_empty(), "oracle.skip is empty, expected the label of images to leave out"),
             (
                 self.oracle.forms.iter().any(|form| !ToolForm::OF_RUNS.contains(form)),
-                "oracle.forms takes `label-studio`, `cvat`, `coco`; lists and images are written in any case, and yolo and voc are \
-                 forms of boxes",
+                "oracle.forms takes `label-studio`, `cvat`, `coco`, `yolo`, `voc`; lists and images are written in any case",
+            ),
+            (
+                self.oracle.empty.trim().is_empty(),
+                "oracle.empty is empty, expected the label of images that show nothing",
+            ),
+            (
+                self.oracle.empty == self.oracle.skip,
+                "oracle.empty and oracle.skip are one word: an image that shows nothing is not one to leave out",
             ),
         ];
         let found = found.into_iter().find_map(|(is, problem)| is.then(|| problem.to_owned()));
@@ -144,18 +156,30 @@ impl RunConfig {
 }
 
 /// The parameters and the pseudo-label that influence goes by.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct InfluencePart {
     /// Which parameters: `weights`, `head`, `all`, or patterns of names, as `isal score pool --scope` has them.
     pub scope: String,
     /// Of a classifier, how many of the likeliest classes the expected influence is over; 1: the likeliest alone.
     pub expected_top_k: usize,
+    /// Of a detector, the score above which a detection is a pseudo box; that of the task where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noised_score_thresh: Option<f32>,
+    /// What becomes of images in which a detector finds no box.
+    #[serde(skip_serializing_if = "scores_them")]
+    pub without_boxes: WithoutBoxes,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn scores_them(what: &WithoutBoxes) -> bool {
+    *what == WithoutBoxes::Score
 }
 
 impl Default for InfluencePart {
     fn default() -> Self {
-        InfluencePart { scope: "weights".to_owned(), expected_top_k: 1 }
+        let without_boxes = WithoutBoxes::default();
+        InfluencePart { scope: "weights".to_owned(), expected_top_k: 1, noised_score_thresh: None, without_boxes }
     }
 }
 
@@ -237,6 +261,9 @@ pub struct LabelsPart {
     /// What the budget counts.
     #[serde(default, skip_serializing_if = "BudgetIn::is_images")]
     pub budget_in: BudgetIn,
+    /// What images are labelled with, where no model says it: class, classes, boxes, mask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<LabelKind>,
 }
 
 /// What is paid for.
@@ -265,11 +292,18 @@ pub struct OraclePart {
     pub kind: OracleKind,
     /// What people write where an image cannot be recognised or is of no use; it is never offered again.
     pub skip: String,
+    /// What people write of an image that they have looked at and that shows nothing of what is asked for: it is labelled then.
+    #[serde(skip_serializing_if = "is_empty_word")]
+    pub empty: String,
     /// Go on with the images that have a label, whenever some of a list have; the others go back to the pool.
     pub partial: bool,
-    /// Forms of annotation tools that lists are written in besides; label-studio, cvat, coco.
+    /// Forms of annotation tools that lists are written in besides.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub forms: Vec<ToolForm>,
+}
+
+fn is_empty_word(word: &str) -> bool {
+    word == Words::default().empty
 }
 
 /// Who labels.
@@ -284,7 +318,14 @@ pub enum OracleKind {
 
 impl Default for OraclePart {
     fn default() -> Self {
-        OraclePart { kind: OracleKind::Simulated, skip: "skip".to_owned(), partial: false, forms: Vec::new() }
+        let Words { skip, empty } = Words::default();
+        OraclePart {
+            kind: OracleKind::Simulated,
+            skip: skip.to_owned(),
+            empty: empty.to_owned(),
+            partial: false,
+            forms: Vec::new(),
+        }
     }
 }
 

@@ -2,12 +2,15 @@
 
 use super::config::{Amount, BudgetIn, RunConfig};
 use super::draw::{Purpose, draw};
-use super::oracle::{self, Answers, Begin, Waiting, Wanted};
+use super::label::Label;
+use super::oracle::{self, Answers, Begin, Expected, ToAsk, Waiting, Wanted};
 use super::sets::Sets;
 use super::state::{self, Identity, Labeled, Layout, Round, SCHEMA};
 use super::training::{self, Kind, Training, train_by_command, train_ourselves};
 use super::{Execution, RoundsError, boxes, selecting};
+use crate::annotation_tools::Words;
 use crate::data::{Dataset, Labelled, Preprocess, Split, Test};
+use crate::families::{LabelKind, label_kind};
 use crate::observe::Observer;
 use crate::task::{self, ModelOptions, TaskModel};
 use std::collections::HashMap;
@@ -21,6 +24,8 @@ pub(super) struct Going<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) task: ModelOptions,
     pub(super) preprocess: Preprocess,
+    /// What images are labelled with; `None` of a task that people have no form for.
+    pub(super) label_kind: Option<LabelKind>,
     /// Without labels where people give them.
     pub(super) pool: Dataset,
     /// Positions in the pool by id.
@@ -39,8 +44,8 @@ pub(super) struct Going<'a> {
 pub(super) struct Labels {
     /// Positions of labelled images, in the order of the pool.
     pub(super) positions: Vec<usize>,
-    /// Classes that people gave, by position.
-    by_people: HashMap<usize, u32>,
+    /// Labels that people gave, by position.
+    by_people: HashMap<usize, Label>,
     /// Positions of images that people left out for good.
     skipped: Vec<usize>,
 }
@@ -104,19 +109,12 @@ impl<'a> Going<'a> {
         }
         let (mut task, mut preprocess, mut model) = (ModelOptions::default(), Preprocess::default(), None);
         if let Some(path) = &config.model {
-            task.task = task::beside(path)?;
-            preprocess = Preprocess::beside(path)?;
+            task.task = task::of_file(path)?;
+            preprocess = task::preprocess_of_file(path, &task)?;
             model = Some(TaskModel::read(path, &task)?);
         }
-        let of_classes = [
-            (config.asks_people(), "oracle.kind = \"human\""),
-            (config.train.kind == Kind::Command, "train.kind = \"command\""),
-            (config.labels.initial_labels.is_some(), "labels.initial-labels"),
-        ];
-        if let Some((_, key)) = of_classes.iter().find(|(is, _)| *is && !task.is_single_label()) {
-            return bad(format!("{key} is for tasks of one class an image, and the model's is another"));
-        }
-        let sets = Sets::open(config, &task, model.as_ref())?;
+        let label_kind = kind_of_labels(config, model.as_ref())?;
+        let sets = Sets::open(config, label_kind, model.as_ref())?;
         let images = |key: &str, amount: Amount| {
             let refused = || format!("labels.{key} is no number of images from 1 on, and no share between 0 and 1");
             amount.of(sets.pool.len()).ok_or_else(|| RoundsError::Config(refused()))
@@ -141,6 +139,7 @@ impl<'a> Going<'a> {
             target: sets.target.as_ref().map(Dataset::fingerprint),
             test: sets.test.dataset().fingerprint(),
             classes: sets.classes.clone(),
+            label_kind: label_kind.unwrap_or(LabelKind::Class),
         };
         settle(&identity, &sets)?;
         let Sets { pool, reference, target, test, classes } = sets;
@@ -151,6 +150,7 @@ impl<'a> Going<'a> {
             observer,
             task,
             preprocess,
+            label_kind,
             pool,
             places,
             reference,
@@ -184,8 +184,12 @@ impl<'a> Going<'a> {
             return Ok(Step::Waits(waiting));
         }
         let labels = self.labels(round)?;
-        let Training { test, seconds } = self.train(round, &labels)?;
-        let test_figure = training::figure(self, round)?;
+        let Training { test, figure, seconds } = self.train(round, &labels)?;
+        let test_figure = match self.config.train.kind {
+            Kind::Isal => training::figure(self, round)?,
+            // Measured before the program's model was taken.
+            Kind::Command => figure,
+        };
         let mut score_s = None;
         if round + 1 < self.config.rounds && !oracle::is_asked(self, round + 1)? {
             let began = Instant::now();
@@ -212,20 +216,26 @@ impl<'a> Going<'a> {
         let Some(path) = &self.config.labels.initial_labels else {
             let (balanced, seed) = (self.config.labels.balanced, self.config.seed);
             let drawn = draw(&self.pool, self.initial, balanced, Purpose::Initial, seed);
-            return oracle::ask(self, 0, drawn.into_iter().map(|place| self.pool.id(place)).collect());
+            let ids = drawn.into_iter().map(|place| self.pool.id(place)).collect();
+            return oracle::ask(self, 0, ToAsk { ids, ..ToAsk::default() });
         };
-        let skip = &self.config.oracle.skip;
-        let (answers, refused) = Answers::read(path, &Wanted::in_pool(&self.pool), &self.classes, skip)?;
+        let (kind, words) = (self.label_kind.unwrap_or(LabelKind::Class), self.words());
+        let expected = Expected { kind, classes: &self.classes, words, unmarked_is_empty: false };
+        let (answers, refused) = Answers::read(path, &Wanted::in_pool(&self.pool), &expected)?;
         let answers = answers.unless(refused)?;
-        let (skipped, said): (Vec<_>, Vec<_>) = answers.0.into_iter().partition(|(_, label)| label == skip);
+        let (skipped, said): (Vec<_>, Vec<_>) = answers.labels.into_iter().partition(|(_, label)| label.is(words.skip));
         let (ids, labels): (Vec<_>, Vec<_>) = said.into_iter().unzip();
         if ids.is_empty() {
             let path = path.display();
             return Err(RoundsError::Config(format!("labels.initial-labels: `{path}` labels no image of the pool")));
         }
-        let labels = if self.config.asks_people() { labels } else { Vec::new() };
+        let layout = self.layout();
+        let labels = match self.config.asks_people() {
+            true => labels.into_iter().map(|label| oracle::kept(label, &layout, 0)).collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
         let skipped = skipped.into_iter().map(|(id, _)| id).collect();
-        self.layout().settle(0, &Labeled::by_people(ids, labels, skipped))
+        layout.settle(0, &Labeled::by_people(ids, labels, skipped))
     }
 
     /// What has been said of the pool for the rounds up to this one.
@@ -240,11 +250,7 @@ impl<'a> Going<'a> {
             for (at, id) in labeled.ids.iter().enumerate() {
                 let place = place(id)?;
                 labels.positions.push(place);
-                if let Some(label) = labeled.labels.get(at) {
-                    let class = self.classes.iter().position(|class| class == label);
-                    let unknown = || RoundsError::LostClass { label: label.clone(), id: id.clone() };
-                    labels.by_people.insert(place, class.ok_or_else(unknown)? as u32);
-                }
+                labels.by_people.extend(labeled.labels.get(at).map(|label| (place, label.clone())));
             }
             for id in &labeled.skipped {
                 labels.skipped.push(place(id)?);
@@ -265,10 +271,7 @@ impl<'a> Going<'a> {
         let failed = |source| RoundsError::data("data.pool", &self.config.data.pool, source);
         let images = match self.config.asks_people() {
             false => self.subset(&labels.positions)?,
-            true => {
-                let all = (0..self.pool.len()).map(|place| labels.by_people.get(&place).copied()).collect();
-                self.pool.with_labels(all, &self.classes).subset(&labels.positions).map_err(failed)?
-            }
+            true => self.as_people_said(labels)?.subset(&labels.positions).map_err(failed)?,
         };
         let Some(reference) = self.trained_reference() else { return Ok(Split::<Labelled>::new(images)?) };
         let as_reference = |source| RoundsError::data("data.reference", self.config.reference_path(), source);
@@ -279,6 +282,35 @@ impl<'a> Going<'a> {
         // Archives number their images from 0 on, each set of its own.
         let reference = counted.map_err(as_reference)?.prefixed("reference/");
         Ok(Split::<Labelled>::new(Dataset::concat(&[images, reference]).map_err(as_reference)?)?)
+    }
+
+    /// The pool with the labels that people gave.
+    fn as_people_said(&self, labels: &Labels) -> Result<Dataset, RoundsError> {
+        let lost = |label: String, place: usize| RoundsError::LostClass { label, id: self.pool.id(place) };
+        let places = 0..self.pool.len();
+        if self.label_kind == Some(LabelKind::Class) {
+            let class = |place: usize| {
+                let Some(label) = labels.by_people.get(&place) else { return Ok(None) };
+                let class = self.classes.iter().position(|class| label.is(class));
+                class.map(|class| Some(class as u32)).ok_or_else(|| lost(label.to_string(), place))
+            };
+            return Ok(self.pool.with_labels(places.map(class).collect::<Result<_, RoundsError>>()?, &self.classes));
+        }
+        let described = |place: usize| match labels.by_people.get(&place) {
+            None => Ok(None),
+            Some(label) => label.described(&self.classes, &self.execution.out).map_err(|label| lost(label, place)),
+        };
+        Ok(self.pool.described(places.map(described).collect::<Result<_, RoundsError>>()?, &self.classes))
+    }
+
+    /// Labels that are no class.
+    pub(super) fn words(&self) -> Words<'a> {
+        Words { skip: &self.config.oracle.skip, empty: &self.config.oracle.empty }
+    }
+
+    /// Whether lists are written that show what the model believes.
+    pub(super) fn shows_guesses(&self) -> bool {
+        self.config.asks_people() && !self.config.oracle.forms.is_empty()
     }
 
     /// The seed of whatever is drawn in `round`.
@@ -308,6 +340,41 @@ impl<'a> Going<'a> {
     }
 }
 
+/// What images are labelled with: what the model's task says, else the configuration; `None` of a task that people have no form for.
+fn kind_of_labels(config: &RunConfig, model: Option<&TaskModel>) -> Result<Option<LabelKind>, RoundsError> {
+    let bad = |text: String| Err(RoundsError::Config(text));
+    let said = config.labels.kind;
+    let forms = config.oracle.forms.iter().filter(|_| config.asks_people());
+    let Some(TaskModel { task, .. }) = model else {
+        let kind = said.unwrap_or(LabelKind::Class);
+        forms.clone().try_for_each(|form| form.check(Some(kind), kind.in_words()))?;
+        return Ok(Some(kind));
+    };
+    let found = label_kind(&task.name, &task.annotations().cloned().collect::<Vec<_>>());
+    if let Some(said) = said.filter(|said| found != Some(*said)) {
+        let of_model = found.map_or("something else", LabelKind::in_words);
+        let said = said.in_words();
+        return bad(format!(
+            "labels.kind says that an image has {said}, and by the task `{}` of the model it has {of_model}",
+            task.name
+        ));
+    }
+    let by_people = [
+        (config.asks_people(), "oracle.kind = \"human\""),
+        (config.labels.initial_labels.is_some(), "labels.initial-labels"),
+    ];
+    match (found, by_people.iter().find(|(is, _)| *is)) {
+        (None, Some((_, key))) => bad(format!(
+            "{key} needs a form for what people say of an image, and there is none for the task `{}`",
+            task.name
+        )),
+        _ => {
+            forms.clone().try_for_each(|form| form.check(found, &task.name))?;
+            Ok(found)
+        }
+    }
+}
+
 /// That the folder's run is this one.
 fn check_same(found: &Identity, identity: &Identity, execution: &Execution) -> Result<(), RoundsError> {
     let differing = [
@@ -319,6 +386,7 @@ fn check_same(found: &Identity, identity: &Identity, execution: &Execution) -> R
         ("target set", found.target != identity.target),
         ("test set", found.test != identity.test),
         ("list of classes", found.classes != identity.classes),
+        ("kind of labels", found.label_kind != identity.label_kind),
     ];
     match differing.into_iter().find(|(_, differs)| *differs) {
         Some((what, _)) => Err(RoundsError::Another { folder: execution.out.clone(), what }),

@@ -11,6 +11,7 @@ mod draw;
 mod error;
 mod going;
 mod keep;
+mod label;
 mod oracle;
 mod recorded;
 mod selecting;
@@ -23,6 +24,7 @@ mod training;
 
 pub use config::{Amount, BudgetIn, DataPart, Keep, LabelsPart, OracleKind, OraclePart, OutputPart, RunConfig};
 pub use error::RoundsError;
+pub use label::{Label, LabelledBoxes};
 pub use oracle::{
     Conflict, ImportOptions, Imported, LabelList, LabelStatus, Refused, UnknownLabel, Waiting, import_labels,
     label_list, label_status,

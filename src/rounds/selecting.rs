@@ -1,16 +1,17 @@
 //! Scoring the rest of the pool after a training, and selecting what to label next.
 
 use super::going::{Going, Labels};
+use super::oracle::ToAsk;
 use super::{RoundsError, boxes, source};
 use crate::data::{Pool, Split};
 use crate::scoring::{Features, ScoreOptions, ScoringError, Source, score_pool};
 use crate::select::Duplicates;
 
-/// Ids of the images to label after `round`, the most useful first.
-pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec<String>, RoundsError> {
+/// The images to label after `round`, the most useful first.
+pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<ToAsk, RoundsError> {
     let open = labels.open(going.pool.len());
     if open.is_empty() {
-        return Ok(Vec::new());
+        return Ok(ToAsk::default());
     }
     let budget = boxes::images(going, &labels.positions, open.len())?;
     let failed = |source: ScoringError| RoundsError::Score { round, source: Box::new(source) };
@@ -33,6 +34,8 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
         provider: going.execution.provider,
         batch_size: None,
         threads: going.execution.threads,
+        without_boxes: going.config.influence.without_boxes,
+        guesses: going.shows_guesses(),
         strict: false,
         out: going.layout().scored(round),
         scores: None,
@@ -40,5 +43,6 @@ pub(super) fn select(going: &Going, round: usize, labels: &Labels) -> Result<Vec
     };
     let outcome = score_pool(&options, going.observer).map_err(failed)?;
     let selected = outcome.selection.map(|selection| selection.selected).unwrap_or_default();
-    boxes::paid_for(going, selected.into_iter().map(|selected| selected.id).collect())
+    let ids = boxes::paid_for(going, selected.into_iter().map(|selected| selected.id).collect())?;
+    Ok(ToAsk { ids, guesses: outcome.guesses })
 }

@@ -3,9 +3,10 @@
 use super::config::RunConfig;
 use super::draw::{Purpose, draw};
 use super::{RoundsError, training::Kind};
-use crate::classifier::class_names;
+use crate::classifier::{class_names, names_of_fields};
 use crate::data::{Dataset, Labelled, OnOverlap, OpenOptions, Pool, Reference, Served, Split, Test, common_classes};
-use crate::task::{ModelError, ModelOptions, TaskModel};
+use crate::families::LabelKind;
+use crate::task::{ModelError, TaskModel};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -25,29 +26,42 @@ pub(super) struct Sets {
 }
 
 impl Sets {
-    /// Opens the sets. `model` is the one that the run starts from, where it has one.
+    /// Opens the sets, whose images are labelled with `kind`. `model` is the one that the run starts from, where it has one.
     pub(super) fn open(
         config: &RunConfig,
-        task: &ModelOptions,
+        kind: Option<LabelKind>,
         model: Option<&TaskModel>,
     ) -> Result<Sets, RoundsError> {
+        let fields = kind != Some(LabelKind::Class);
         let open = |what, path: &Path| {
-            let opened = Dataset::open_present(path, &task.opening(OpenOptions::default()));
+            let opened = Dataset::open_present(path, &OpenOptions { fields, ..OpenOptions::default() });
             opened.map_err(|source| RoundsError::data(what, path, source))
         };
         let pool = open("data.pool", &config.data.pool)?;
         let reference = config.data.reference.as_deref().map(|path| open("data.reference", path)).transpose()?;
         let target = config.data.target.as_deref().map(|path| open("data.target", path)).transpose()?;
         let test = open("data.test", &config.data.test)?;
-        let classes = classes(config, model, &pool, reference.as_ref(), &test)?;
-        if config.asks_people() && classes.contains(&config.oracle.skip) {
-            let skip = &config.oracle.skip;
+        let classes = classes(config, (model, fields), &pool, reference.as_ref(), &test)?;
+        let words = [
+            ("skip", &config.oracle.skip, "to leave out", true),
+            ("empty", &config.oracle.empty, "that show nothing", fields),
+        ];
+        if let Some((key, word, what, _)) =
+            words.iter().find(|(_, word, _, is)| *is && config.asks_people() && classes.contains(word))
+        {
             return Err(RoundsError::Config(format!(
-                "`{skip}` is a class and the label of images to leave out: set oracle.skip to another word"
+                "`{word}` is a class and the label of images {what}: set oracle.{key} to another word"
             )));
         }
         let as_pool = |source| RoundsError::data("data.pool", &config.data.pool, source);
+        let no_classes = classes.is_empty() && (config.asks_people() || config.train.kind == Kind::Command);
+        if no_classes && matches!(kind, Some(LabelKind::Boxes | LabelKind::Classes | LabelKind::Mask)) {
+            return Err(RoundsError::Config(
+                "data.classes is missing: neither the model nor the images say what the classes are called".to_owned(),
+            ));
+        }
         let pool = match config.asks_people() {
+            true if fields => pool.described(Vec::new(), &classes),
             true => pool.with_labels(Vec::new(), &classes),
             false => pool.with_classes(&classes).map_err(as_pool)?,
         };
@@ -99,13 +113,14 @@ impl Sets {
 /// the images.
 fn classes(
     config: &RunConfig,
-    model: Option<&TaskModel>,
+    (model, fields): (Option<&TaskModel>, bool),
     pool: &Dataset,
     reference: Option<&Dataset>,
     test: &Dataset,
 ) -> Result<Vec<String>, RoundsError> {
     if let Some(given) = &config.data.classes {
-        if let Some(model) = model.filter(|model| model.classes != given.len()) {
+        // Graphs that a user brings do not say how many there are.
+        if let Some(model) = model.filter(|model| model.classes > 0 && model.classes != given.len()) {
             let (given, found) = (given.len(), model.classes);
             return Err(RoundsError::Config(format!("data.classes names {given} classes, and the model has {found}")));
         }
@@ -123,7 +138,15 @@ fn classes(
         false => [pool].into_iter().chain(reference).chain([test]).collect(),
     };
     match model {
+        Some(model) if model.classes == 0 => {
+            Ok(names_of_fields(&labelled).map(|names| names.names).unwrap_or_default())
+        }
         Some(model) => {
+            // The folders of a task of another kind are no classes.
+            let labelled: Vec<&Dataset> = match fields {
+                true => labelled.into_iter().filter(|data| data.has_classes_of_fields()).collect(),
+                false => labelled,
+            };
             let names = class_names(&model.network, model.classes, None, &labelled, None);
             Ok(names.map_err(ModelError::from)?.names)
         }

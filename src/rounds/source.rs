@@ -3,7 +3,7 @@
 use super::going::{Going, Labels};
 use super::state::{self, Identity, Layout};
 use super::{Execution, RoundsError, RunConfig};
-use crate::data::{Dataset, Preprocess};
+use crate::data::Dataset;
 use crate::families::default_solver;
 use crate::influence::SolverOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
@@ -28,10 +28,11 @@ pub struct RoundSource {
 pub(super) fn source(going: &Going, round: usize, labels: &Labels) -> Result<ModelSource, RoundsError> {
     let model = going.layout().model(round);
     let influence = &going.config.influence;
-    let task = ModelOptions { task: task::beside(&model)?, top_k: influence.expected_top_k, ..ModelOptions::default() };
+    let (top_k, noised_score_thresh) = (influence.expected_top_k, influence.noised_score_thresh);
+    let task = ModelOptions { task: task::of_file(&model)?, top_k, noised_score_thresh, ..ModelOptions::default() };
     let unknown = |source| RoundsError::Score { round, source: Box::new(ScoringError::from(source)) };
     Ok(ModelSource {
-        preprocess: Preprocess::beside(&model)?,
+        preprocess: task::preprocess_of_file(&model, &task)?,
         model,
         class_names: None,
         labelled: Some(going.labelled(labels)?),

@@ -3,8 +3,10 @@
 //! `run.json` says what the run is, `round-NN/labeled.json` which images are labelled at the beginning of a round; the
 //! second is what makes a round begin, so that nothing is counted twice wherever a run is killed.
 
+use super::label::Label;
 use super::{RoundsError, Run, RunConfig};
 use crate::durable;
+use crate::families::LabelKind;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -38,17 +40,29 @@ pub struct Identity {
     /// Names of the classes, in which labels are counted.
     #[serde(default)]
     pub classes: Vec<String>,
+    /// What images are labelled with.
+    #[serde(default = "one_class", skip_serializing_if = "is_one_class")]
+    pub label_kind: LabelKind,
+}
+
+fn one_class() -> LabelKind {
+    LabelKind::Class
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one_class(kind: &LabelKind) -> bool {
+    *kind == LabelKind::Class
 }
 
 /// The images that were labelled for a round, besides those of the rounds before.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Labeled {
     schema: String,
     /// Ids, in the order in which they were selected.
     pub(super) ids: Vec<String>,
-    /// The class of each, where people said it; else the pool does.
+    /// The label of each, where people said it; else the pool does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) labels: Vec<String>,
+    pub(super) labels: Vec<Label>,
     /// Ids of images that people left out for good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) skipped: Vec<String>,
@@ -60,8 +74,8 @@ impl Labeled {
         Labeled::by_people(ids, Vec::new(), Vec::new())
     }
 
-    /// Images with the classes that people gave, and those that they skipped.
-    pub(super) fn by_people(ids: Vec<String>, labels: Vec<String>, skipped: Vec<String>) -> Labeled {
+    /// Images with the labels that people gave, and those that they skipped.
+    pub(super) fn by_people(ids: Vec<String>, labels: Vec<Label>, skipped: Vec<String>) -> Labeled {
         Labeled { schema: LABELED.to_owned(), ids, labels, skipped }
     }
 }

@@ -47,6 +47,8 @@ pub mod belief {
     pub const STABILITY: &str = "localisation_stability";
     /// How unsure it is of its least sure pseudo-box, less their stability.
     pub const UNSURE_AND_UNSTABLE: &str = "unsure_and_unstable";
+    /// How many pseudo boxes there are, under any of these names.
+    pub const BOXES: [&str; 3] = ["boxes", "found", "detections"];
     /// Probability of the pseudo-label less that of the next likeliest.
     pub const MARGIN: &str = "margin";
 }

@@ -8,7 +8,7 @@ use super::engines::describe_vector;
 use super::prepared::{Prepared, TASK, provenance, recipe_text};
 use super::{ScoreOptions, ScoringError};
 use crate::data::Recipe;
-use crate::families::{self, Family, Setting};
+use crate::families::{self, Family, LabelKind, Setting};
 use crate::influence::SolvedVector;
 use crate::influence_graph::PREPROCESSING_INSIDE;
 use crate::network::{Network, NetworkError};
@@ -47,10 +47,11 @@ impl Carried {
     /// # Errors
     /// As [`Contents::read`].
     pub(super) fn read(path: &Path, options: &ScoreOptions) -> Result<Carried, ScoringError> {
-        let Contents { network, recipe, preprocessing, family, classes, task, metadata } = Contents::read(path)?;
+        let Contents { network, recipe, preprocessing, family, label_kind, classes, task, metadata } =
+            Contents::read(path)?;
         let source = ("influence graph", path.display().to_string());
         let provenance = provenance(source, &network, &task, &preprocessing, options);
-        Ok(Carried { prepared: Prepared { network, recipe, family, classes, provenance }, metadata })
+        Ok(Carried { prepared: Prepared { network, recipe, family, label_kind, classes, provenance }, metadata })
     }
 }
 
@@ -62,6 +63,8 @@ pub(super) struct Contents {
     preprocessing: String,
     /// How beliefs are shown.
     pub(super) family: Arc<dyn Family>,
+    /// What people say of an image of the task.
+    label_kind: Option<LabelKind>,
     /// Names of the classes.
     pub(super) classes: Vec<String>,
     /// The task, in a line.
@@ -130,7 +133,8 @@ impl Contents {
             class_order: "the influence graph".to_owned(),
             recipe: recipe.clone(),
         };
+        let label_kind = families::label_kind(families::named_in(&task), &setting.annotations);
         let family = families::of(families::named_in(&task), setting);
-        Ok(Contents { network, recipe, preprocessing, family, classes, task, metadata })
+        Ok(Contents { network, recipe, preprocessing, family, label_kind, classes, task, metadata })
     }
 }

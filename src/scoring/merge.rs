@@ -142,7 +142,7 @@ pub fn merge(options: &MergeOptions, observer: &dyn Observer) -> Result<Outcome,
     let family = recorded_family(&scored.provenance, &classes, &options.out)?;
     let pool_name = options.pool.as_ref().map_or(named, |path| path.display().to_string());
     let (pool, pool_name, classes, family) = (pool.as_ref(), pool_name.as_str(), classes.as_slice(), family.as_ref());
-    let written = Written { out: &options.out, pool, pool_name, classes, family, drawing: None };
+    let written = Written { out: &options.out, pool, pool_name, classes, family, label_kind: None, drawing: None };
     outcome::write(&written, scored, tally, selection)
 }
 

@@ -51,7 +51,7 @@ pub use usable::NoneUsable;
 use crate::durable::FolderLock;
 use crate::observe::Observer;
 use crate::scores::{Rows, ScoreRow};
-use crate::select::{Needs, Selection, StrategyOptions, select};
+use crate::select::{Needs, Selection, StrategyOptions, select_with};
 use crate::sweep::Predictor;
 use carried::Carried;
 use outcome::Written;
@@ -105,6 +105,7 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
         pool_name: &options.pool_name,
         classes: &prepared.classes,
         family: prepared.family.as_ref(),
+        label_kind: prepared.label_kind,
         drawing: Some(&drawing),
     };
     if let Some(shard) = options.shard {
@@ -116,7 +117,7 @@ pub fn score_pool(options: &ScoreOptions, observer: &dyn Observer) -> Result<Out
     let mut selection = if rows.is_empty() && scored.passed_over.known() > 0 {
         Selection::nothing(options.strategy, options.budget)
     } else {
-        select(rows, count, &first, options.duplicates)?
+        select_with(rows, count, &first, options.duplicates, options.without_boxes)?
     };
     if options.strategy.rule().is_some() || options.filters.any() {
         selection = joint::choose(options, (&prepared, task.as_ref()), selection, &mut scored, observer)?;

@@ -6,7 +6,7 @@ use crate::inference_client::ServerOptions;
 use crate::influence::SolverOptions;
 use crate::influence_graph::{PairedDifference, Unproven};
 use crate::runtime::ExecutionProvider;
-use crate::select::{Duplicates, Filters, StrategyOptions};
+use crate::select::{Duplicates, Filters, StrategyOptions, WithoutBoxes};
 use crate::task::ModelOptions;
 use isal_onnx::Scope;
 use std::path::PathBuf;
@@ -122,12 +122,16 @@ pub struct ScoreOptions {
     pub duplicates: Duplicates,
     /// What runs the graph, or the model, in the place of ONNX Runtime here.
     pub server: Option<ServerOptions>,
+    /// What becomes of images in which a detector finds no box.
+    pub without_boxes: WithoutBoxes,
     /// Where ONNX Runtime runs.
     pub provider: ExecutionProvider,
     /// Images a batch; found by trying where `None`.
     pub batch_size: Option<usize>,
     /// Threads; 0 takes every core.
     pub threads: usize,
+    /// Whether the outcome has what the model believes of each selected image, where that is more than a number.
+    pub guesses: bool,
     /// Whether an image that cannot be used ends the command.
     pub strict: bool,
     /// Folder for everything that is written.

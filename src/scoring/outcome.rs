@@ -6,7 +6,7 @@ use super::tally::Tally;
 use super::{ScoreOptions, ScoringError, Shard, wording};
 use crate::data::{Dataset, Loader, LoaderOptions, as_png, rgb, within};
 use crate::durable;
-use crate::families::{Family, Fit};
+use crate::families::{Family, Fit, Guess, LabelKind};
 use crate::influence::Annotations;
 use crate::report::{Page, Picture, Summary, THUMBNAILS};
 use crate::runtime::{ExecutionProvider, Library, SessionOptions};
@@ -19,6 +19,8 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+/// Images whose guesses are made at a time.
+const GUESSES_AT_ONCE: usize = 512;
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE: u32 = 96;
 
@@ -42,6 +44,9 @@ pub struct Outcome {
     pub skipped: Vec<(String, String)>,
     /// Pool images left out of the selection because they show what another image shows; absent of a shard.
     pub left_out: Option<LeftOut>,
+    /// Pool images in which a detector finds no box; absent of other tasks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_boxes: Option<usize>,
     /// Where the time of the sweep went; absent when every score was there already.
     pub times: Option<SweepTimes>,
     /// The pool, where it was read from.
@@ -53,6 +58,12 @@ pub struct Outcome {
     /// The images chosen; a shard chooses none.
     #[serde(skip)]
     pub selection: Option<Selection>,
+    /// What people say of an image of the task; `None` where there is no form for it.
+    #[serde(skip)]
+    pub label_kind: Option<LabelKind>,
+    /// What the model believes of selected images, by id, where that was asked for and is more than a number.
+    #[serde(skip)]
+    pub guesses: HashMap<String, Guess>,
 }
 
 /// What is written about, and where to.
@@ -65,6 +76,8 @@ pub(super) struct Written<'a> {
     pub(super) classes: &'a [String],
     /// How beliefs are shown.
     pub(super) family: &'a dyn Family,
+    /// What people say of an image of the task.
+    pub(super) label_kind: Option<LabelKind>,
     /// What draws them over images; `None` where there is no model at hand.
     pub(super) drawing: Option<&'a Drawing<'a>>,
 }
@@ -82,6 +95,22 @@ impl Drawing<'_> {
     /// does without.
     fn believed(&self, positions: &[usize]) -> HashMap<usize, Annotations> {
         self.try_believed(positions).unwrap_or_default()
+    }
+
+    /// What the model believes of the selected images, by id.
+    fn guesses(&self, selection: &Selection) -> Result<HashMap<String, Guess>, ScoringError> {
+        let pool = self.options.pool.dataset();
+        let places = places(pool, &selection.selected.iter().map(|selected| selected.id.as_str()).collect());
+        let positions: Vec<usize> = places.values().copied().collect();
+        let mut guesses = HashMap::new();
+        // The decoded annotations of all images of a large budget would be many.
+        for some in positions.chunks(GUESSES_AT_ONCE) {
+            for (position, believed) in self.try_believed(some)? {
+                let guess = self.prepared.family.guess(pool.size(position)?, &believed);
+                guesses.insert(pool.id(position), guess);
+            }
+        }
+        Ok(guesses)
     }
 
     fn try_believed(&self, positions: &[usize]) -> Result<HashMap<usize, Annotations>, ScoringError> {
@@ -119,9 +148,15 @@ pub(super) fn write(
     files.extend(scored.files.iter().map(|(what, path)| (*what, path.clone())));
     files.insert("report", written.out.join("report.html"));
     let summary = wording::of_selection(&scored, &tally, &selection, written.classes.len());
+    let without_boxes = tally.without_boxes;
     let page = page(written, &scored, tally, &selection, summary.clone());
     durable::write_bytes(&written.out.join("report.html"), page.html().as_bytes())?;
-    finish(written, scored, files, summary, Some(selection))
+    let shown = matches!(written.label_kind, Some(LabelKind::Boxes | LabelKind::Classes));
+    let guesses = match written.drawing.filter(|drawing| shown && drawing.options.guesses) {
+        Some(drawing) => drawing.guesses(&selection)?,
+        None => HashMap::new(),
+    };
+    finish(written, scored, files, summary, (Some(selection), guesses, without_boxes))
 }
 
 /// Describes a slice: its score file is all that it leaves.
@@ -129,7 +164,7 @@ pub(super) fn write_shard(written: &Written, shard: Shard, scored: Scored) -> Re
     let tally = Tally::of(scored.rows.view(), None)?;
     let summary = wording::of_shard(&scored, &tally, shard, written.classes.len());
     let files = scored.files.clone();
-    finish(written, scored, files, summary, None)
+    finish(written, scored, files, summary, (None, HashMap::new(), tally.without_boxes))
 }
 
 fn finish(
@@ -137,7 +172,7 @@ fn finish(
     scored: Scored,
     mut files: IndexMap<&'static str, PathBuf>,
     summary: Summary,
-    selection: Option<Selection>,
+    (selection, guesses, without_boxes): (Option<Selection>, HashMap<String, Guess>, Option<usize>),
 ) -> Result<Outcome, ScoringError> {
     let path = written.out.join("run.json");
     files.insert("run", path.clone());
@@ -156,13 +191,21 @@ fn finish(
         labelled,
         skipped,
         left_out,
+        without_boxes,
         times,
         pool,
         classes,
         selection,
+        label_kind: written.label_kind,
+        guesses,
     };
     durable::write_bytes(&path, &serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
     Ok(outcome)
+}
+
+/// Positions of these images in the pool, by id.
+fn places(pool: &Dataset, wanted: &HashSet<&str>) -> HashMap<String, usize> {
+    (0..pool.len()).map(|place| (pool.id(place), place)).filter(|(id, _)| wanted.contains(id.as_str())).collect()
 }
 
 fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection, summary: Summary) -> Page {
@@ -179,13 +222,17 @@ fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection,
     }
     let shown: Vec<&Selected> = selection.selected.iter().take(THUMBNAILS).collect();
     let wanted: HashSet<&str> = shown.iter().map(|s| s.id.as_str()).collect();
-    let places: HashMap<String, usize> = (0..written.pool.map_or(0, Dataset::len))
-        .filter_map(|i| Some((written.pool?.id(i), i)))
-        .filter(|(id, _)| wanted.contains(id.as_str()))
-        .collect();
+    let places = written.pool.map(|pool| places(pool, &wanted)).unwrap_or_default();
     let believed = match written.drawing.filter(|_| written.family.draws()) {
         Some(drawing) => drawing.believed(&places.values().copied().collect::<Vec<_>>()),
         None => HashMap::new(),
+    };
+    // Whatever the pool says of them itself, for the reader's eyes only.
+    let counted = written.pool.filter(|_| !believed.is_empty()).map(|pool| written.family.as_the_model_counts(pool));
+    let counted = counted.and_then(Result::ok);
+    let known = |position: usize| {
+        let pool = counted.as_ref().filter(|pool| pool.fields(position).is_some())?;
+        written.family.known(pool, position).ok()
     };
     let pictures = shown
         .par_iter()
@@ -196,7 +243,10 @@ fn page(written: &Written, scored: &Scored, tally: Tally, selection: &Selection,
             influence: chosen.influence,
             png: places.get(&chosen.id).and_then(|i| {
                 let image = rgb(&written.pool?.load(*i).ok()?)?;
-                let drawn = believed.get(i).and_then(|believed| written.family.overlay(&image, believed));
+                let drawn = believed.get(i).and_then(|believed| match known(*i) {
+                    Some(known) => written.family.overlay_with(&image, believed, &known),
+                    None => written.family.overlay(&image, believed),
+                });
                 as_png(&within(drawn.unwrap_or(image), THUMBNAIL_SIDE))
             }),
         })

@@ -2,7 +2,7 @@
 
 use super::ScoringError;
 use super::carried::Contents;
-use crate::data::{Image, Recipe, rgb};
+use crate::data::{Dataset, Image, Recipe, rgb};
 use crate::families::Family;
 use crate::runtime::{ExecutionProvider, Library, SessionOptions};
 use crate::sweep::Predictor;
@@ -36,16 +36,28 @@ impl Overlay {
         Ok(Some(Overlay { recipe, family, predictor }))
     }
 
-    /// The image with what is believed of it; `None` where that draws nothing.
+    /// The image with what is believed of it, and with what `pool` says of the image at `index` where it says something; `None` where
+    /// that draws nothing.
     ///
     /// # Errors
     /// An image that the recipe cannot take; ONNX Runtime's.
-    pub fn draw(&mut self, image: &Image) -> Result<Option<RgbImage>, ScoringError> {
+    pub fn draw(&mut self, image: &Image, pool: &Dataset, index: usize) -> Result<Option<RgbImage>, ScoringError> {
         let mut seen = Array4::zeros(self.recipe.batch_shape(1));
         if let Some(values) = seen.as_slice_mut() {
             self.recipe.apply(image, values)?;
         }
         let believed = self.predictor.decode(seen.view())?;
-        Ok(rgb(image).and_then(|image| self.family.overlay(&image, &believed)))
+        let known = match pool.fields(index) {
+            // What does not fit the model is not drawn.
+            Some(_) => {
+                let counted = self.family.as_the_model_counts(pool).ok();
+                counted.and_then(|pool| self.family.known(&pool, index).ok())
+            }
+            None => None,
+        };
+        Ok(rgb(image).and_then(|image| match &known {
+            Some(known) => self.family.overlay_with(&image, &believed, known),
+            None => self.family.overlay(&image, &believed),
+        }))
     }
 }

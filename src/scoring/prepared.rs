@@ -4,7 +4,7 @@ use super::usable::first_usable;
 use super::{ModelSource, ReferenceSet, ScoreOptions, ScoringError};
 use crate::classifier::{class_names, names_of_fields};
 use crate::data::{Dataset, Image, Recipe, Size, Split};
-use crate::families::{self, Family, Setting};
+use crate::families::{self, Family, LabelKind, Setting};
 use crate::hex::hex;
 use crate::network::Network;
 use crate::observe::Observer;
@@ -27,6 +27,8 @@ pub(super) struct Prepared {
     pub(super) recipe: Recipe,
     /// How annotations are read and beliefs are shown.
     pub(super) family: Arc<dyn Family>,
+    /// What people say of an image of the task.
+    pub(super) label_kind: Option<LabelKind>,
     /// Names of the classes; empty where the task has none.
     pub(super) classes: Vec<String>,
     pub(super) provenance: IndexMap<String, String>,
@@ -69,8 +71,9 @@ pub(super) fn prepare(
     }
     let setting = Setting::of(&task, recipe.clone(), names);
     let classes = setting.classes.clone();
+    let label_kind = families::label_kind(&task.name, &setting.annotations);
     let family = families::of(&task.name, setting);
-    Ok((Prepared { network, recipe, family, classes, provenance }, task))
+    Ok((Prepared { network, recipe, family, label_kind, classes, provenance }, task))
 }
 
 /// The first lines of every provenance; `source` says which file was read.

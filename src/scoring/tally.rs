@@ -63,6 +63,8 @@ pub(super) struct Tally {
     pub(super) negative: usize,
     /// Over how sure the model is of its predictions, where its task says that.
     pub(super) confidence: Mean,
+    /// Images in which a detector finds no box; `None` of another task.
+    pub(super) without_boxes: Option<usize>,
     /// Over the whole table, and over the selected images.
     pub(super) pool: Right,
     pub(super) selected: Right,
@@ -82,12 +84,15 @@ impl Tally {
             influence: Mean::default(),
             negative: 0,
             confidence: Mean::default(),
+            without_boxes: None,
             pool: Right::default(),
             selected: Right::default(),
             pseudo_labels: IndexMap::new(),
             histogram: None,
         };
         let (label, confidence) = (rows.belief(belief::PSEUDO_LABEL), rows.belief(belief::CONFIDENCE));
+        let boxes = belief::BOXES.iter().find_map(|name| rows.belief(name));
+        tally.without_boxes = boxes.map(|_| 0);
         let (mut extent, mut with_influence) = (Extent::expecting(rows.len()), false);
         rows.each(|row| {
             if let Some(influence) = row.influence {
@@ -97,6 +102,9 @@ impl Tally {
                 tally.negative += usize::from(influence.is_finite() && influence < 0.0);
             }
             let believed = |place: Option<usize>| row.beliefs.get(place?).copied();
+            if let Some(images) = &mut tally.without_boxes {
+                *images += usize::from(believed(boxes) == Some(0.0));
+            }
             believed(confidence).into_iter().for_each(|confidence| tally.confidence.add(confidence));
             if let Some(believed) = believed(label).filter(|label| label.is_finite()).map(|label| label as usize) {
                 if let Some(label) = row.label {

@@ -26,6 +26,7 @@ pub(super) fn of_selection(scored: &Scored, tally: &Tally, selection: &Selection
     findings.extend(about_the_model(tally, selection));
     findings.extend(scored.fit.as_ref().and_then(|fit| fit.finding.clone()));
     findings.extend(about_the_left_out(selection));
+    findings.extend(without_boxes(tally, selection));
     let mut warnings: Vec<String> = about_the_model_or_s(scored).collect();
     warnings.extend(about_what_is_missing(scored, selection));
     warnings.extend(few_references(scored, classes));
@@ -118,7 +119,7 @@ fn about_the_model(tally: &Tally, selection: &Selection) -> Vec<String> {
 /// Which images were not considered because they show what another image shows.
 fn about_the_left_out(selection: &Selection) -> Vec<String> {
     let mut said = Vec::new();
-    let LeftOut { labelled, reference, excluded, copies } = selection.left_out;
+    let LeftOut { labelled, reference, excluded, copies, .. } = selection.left_out;
     let sets: Vec<String> = [(labelled, "labelled"), (reference, "reference"), (excluded, "excluded")]
         .into_iter()
         .filter(|(images, _)| *images > 0)
@@ -138,6 +139,23 @@ fn about_the_left_out(selection: &Selection) -> Vec<String> {
         ));
     }
     said
+}
+
+/// Images in which a detector finds nothing.
+fn without_boxes(tally: &Tally, selection: &Selection) -> Option<String> {
+    let images = tally.without_boxes.filter(|images| *images > 0)?;
+    let of = grouped(tally.images);
+    Some(match selection.left_out.without_boxes {
+        0 => format!(
+            "In {} of {of} images the model finds no box: they are scored as images that show nothing (`--without-boxes leave-out` leaves them out).",
+            grouped(images)
+        ),
+        left_out => format!(
+            "In {} of {of} images the model finds no box: {} are left out of the selection (`--without-boxes score` scores them as images that show nothing).",
+            grouped(images),
+            grouped(left_out)
+        ),
+    })
 }
 
 fn about_what_is_missing(scored: &Scored, selection: &Selection) -> Vec<String> {

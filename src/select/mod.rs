@@ -27,4 +27,7 @@ pub use power_margin::PowerMargin;
 pub use random::Random;
 pub use ranking::{Ranked, Ranking};
 pub use selection::{LeftOut, SCHEMA, SelectError, Selected, Selection};
-pub use strategy::{Duplicates, First, Keys, Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, select};
+pub use strategy::{
+    Duplicates, First, Keys, Needs, NoOptions, STRATEGIES, StrategyOptions, StrategyRow, WithoutBoxes, select,
+    select_with,
+};

@@ -60,6 +60,11 @@ pub enum SelectError {
         /// The beliefs there are.
         there: Vec<String>,
     },
+    /// Images without a pseudo box are to be left out of a task without boxes.
+    #[error(
+        "images without a pseudo box cannot be left out: the model does not say how many boxes it finds in an image"
+    )]
+    NoBoxes,
     /// The file system refused the write.
     #[error(transparent)]
     Durable(#[from] DurableError),
@@ -139,6 +144,14 @@ pub struct LeftOut {
     pub excluded: usize,
     /// They are copies of selected images.
     pub copies: usize,
+    /// The model finds no box in them, and such images were to be left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_boxes: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl LeftOut {

@@ -11,7 +11,7 @@ use super::selection::{LeftOut, SelectError, Selected, Selection};
 use super::{entropy, influence, least_confidence, margin, of_boxes, power_margin, random};
 use crate::data::Content;
 use crate::repeats::Repeats;
-use crate::scores::{BeliefColumn, BeliefKind, Rows, ScoreRow};
+use crate::scores::{BeliefColumn, BeliefKind, Rows, ScoreRow, belief};
 use indexmap::IndexMap;
 use serde_json::Number;
 use std::collections::HashMap;
@@ -323,6 +323,17 @@ impl Keys<'_> {
     }
 }
 
+/// What becomes of images in which a detector finds no box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WithoutBoxes {
+    /// They have the influence of images that show nothing.
+    #[default]
+    Score,
+    /// They are not selected, as in the reference implementation.
+    LeaveOut,
+}
+
 /// What becomes of pool images that show what another image shows, pixel for pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Duplicates {
@@ -347,6 +358,20 @@ pub fn select(
     options: &StrategyOptions,
     duplicates: Duplicates,
 ) -> Result<Selection, SelectError> {
+    select_with(rows, budget, options, duplicates, WithoutBoxes::Score)
+}
+
+/// [`select`], where images without a pseudo box may be left out.
+///
+/// # Errors
+/// As [`select`]; [`SelectError::NoBoxes`].
+pub fn select_with(
+    rows: Rows,
+    budget: usize,
+    options: &StrategyOptions,
+    duplicates: Duplicates,
+    without_boxes: WithoutBoxes,
+) -> Result<Selection, SelectError> {
     if budget == 0 {
         return Err(SelectError::NoBudget);
     }
@@ -354,6 +379,11 @@ pub fn select(
         return Err(SelectError::EmptyPool);
     }
     let keys = options.keys(rows.columns())?;
+    let boxes = belief::BOXES.iter().find_map(|name| rows.belief(name));
+    if without_boxes == WithoutBoxes::LeaveOut && boxes.is_none() {
+        return Err(SelectError::NoBoxes);
+    }
+    let boxes = boxes.filter(|_| without_boxes == WithoutBoxes::LeaveOut);
     let leave_out = duplicates == Duplicates::LeaveOut;
     let mut ranking = Ranking::of(budget);
     let mut ids = Repeats::expecting(rows.len());
@@ -362,6 +392,7 @@ pub fn select(
         let key = keys.of(row)?;
         match row.same_as.filter(|_| leave_out) {
             Some(set) => left_out.count(set),
+            None if boxes.is_some_and(|place| row.beliefs.get(place) == Some(&0.0)) => left_out.without_boxes += 1,
             None if !key.is_finite() => not_finite += 1,
             None => ranking.offer(key, &row.id, leave_out.then_some(row.content), || Seen::of(row)),
         }
@@ -558,7 +589,7 @@ mod tests {
             let selection = select(&rows, 3, &StrategyOptions::named(strategy.name).unwrap()).unwrap();
             let ids: Vec<&str> = selection.selected.iter().map(|s| s.id.as_str()).collect();
             assert_eq!(ids, ["e"], "{}", strategy.name);
-            assert_eq!(selection.left_out, LeftOut { labelled: 2, reference: 1, excluded: 1, copies: 0 });
+            assert_eq!(selection.left_out, LeftOut { labelled: 2, reference: 1, excluded: 1, ..LeftOut::default() });
             assert_eq!((selection.pool, selection.shortfall, selection.not_finite), (5, 2, 0));
         }
         let none = select(&rows[..4], 3, &StrategyOptions::named("influence").unwrap()).unwrap();

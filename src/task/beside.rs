@@ -1,6 +1,8 @@
 //! The `[task]` table of `model.toml` beside `model.onnx`: a built-in task by its name, or the files of a task's own graphs.
 
 use super::{Bindings, Bound, SINGLE_LABEL, Task, TaskError, built_in, own, read};
+use crate::data::Preprocess;
+use crate::network::NetworkError;
 use isal_onnx::Model;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,4 +76,39 @@ pub fn beside(model: &Path) -> Result<Option<(Wanted, Bindings)>, TaskError> {
         _ => return Err(refused("`[task]` takes a `name`, or `loss` and `decode`".to_owned())),
     };
     Ok(Some((wanted, table.bind.into_iter().collect())))
+}
+
+/// The text of the `.toml` beside a model in `folder`: the recipe, and the task where it is named; a task's own graphs are copied into
+/// the folder.
+///
+/// # Errors
+/// Graphs that cannot be read or written.
+pub(crate) fn text_beside(
+    folder: &Path,
+    preprocess: &Preprocess,
+    task: Option<&(Wanted, Bindings)>,
+) -> Result<String, NetworkError> {
+    let mut tables = toml::Table::new();
+    let preprocess = toml::Value::try_from(preprocess);
+    tables.extend(preprocess.ok().map(|table| ("preprocess".to_owned(), table)));
+    let Some((wanted, bindings)) = task else { return Ok(toml::to_string(&tables).unwrap_or_default()) };
+    let mut task = toml::Table::new();
+    match wanted {
+        Wanted::BuiltIn(name) => drop(task.insert("name".to_owned(), name.clone().into())),
+        Wanted::Own { loss, decode } => {
+            for (key, from) in [("loss", loss), ("decode", decode)] {
+                let file = format!("{key}.onnx");
+                let graph = Model::read(from).map_err(|source| NetworkError::model(from, source))?;
+                let to = folder.join(&file);
+                graph.write(&to).map_err(|source| NetworkError::model(&to, source))?;
+                task.insert(key.to_owned(), file.into());
+            }
+        }
+    }
+    if !bindings.is_empty() {
+        let bind: toml::Table = bindings.iter().map(|(input, value)| (input.clone(), value.clone().into())).collect();
+        task.insert("bind".to_owned(), bind.into());
+    }
+    tables.insert("task".to_owned(), task.into());
+    Ok(toml::to_string(&tables).unwrap_or_default())
 }

@@ -14,6 +14,17 @@ pub enum TaskError {
         /// What is wrong.
         source: isal_onnx::Error,
     },
+    /// A threshold for pseudo-labels where the decode graph has none.
+    #[error(
+        "the decode graph of the task `{task}` has no value `{value}`, the score that a pseudo box must be above: those of built-in \
+         detection have one, and your own may"
+    )]
+    NoThreshold {
+        /// The task.
+        task: String,
+        /// The value that is missing.
+        value: &'static str,
+    },
     /// A `[task]` table that says nothing to go by.
     #[error("`{}`: {reason}", path.display())]
     Beside {

@@ -9,18 +9,22 @@ mod bind;
 mod error;
 mod exported;
 mod model;
+mod of_file;
 
 use crate::hex::hex;
+pub(crate) use beside::text_beside;
 pub use beside::{Wanted, beside};
 pub(crate) use bind::shown;
 pub use bind::{Bound, Found, built_in, own};
 pub use error::TaskError;
 pub use exported::{exported, image_size};
 pub use model::{ClassScores, ModelError, ModelOptions, TaskModel};
+pub use of_file::{of_file, preprocess_of_file};
 
+use isal_exporters::detection::PSEUDO_SCORE;
 use isal_exporters::losses::{self, LossOptions, OUTPUTS, Pair, SoftmaxCrossEntropy};
 use isal_onnx::influence::TaskGraphs;
-use isal_onnx::{Dim, Model, ValueInfo, ValueType};
+use isal_onnx::{Dim, Model, Tensor, ValueInfo, ValueType};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
@@ -75,6 +79,19 @@ impl Task {
             k => format!("expected gradient over the {k} most likely classes"),
         };
         Ok(Task { name: loss.name().to_owned(), pseudo_labels, graphs, bindings })
+    }
+
+    /// The same with another score that a detection must be above for a pseudo-label: the value [`PSEUDO_SCORE`] of the decode graph.
+    ///
+    /// # Errors
+    /// [`TaskError::NoThreshold`].
+    pub fn with_pseudo_score(mut self, score: f32) -> Result<Task, TaskError> {
+        let Some(value) = self.graphs.decode.graph.initializers.get_mut(PSEUDO_SCORE) else {
+            return Err(TaskError::NoThreshold { task: self.name, value: PSEUDO_SCORE });
+        };
+        *value = Tensor::new(value.dims(), &vec![score; value.len()]);
+        self.pseudo_labels = format!("{} above a score of {score}", self.pseudo_labels);
+        Ok(self)
     }
 
     /// The graphs, to build a model of.

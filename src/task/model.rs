@@ -17,6 +17,8 @@ pub struct ModelOptions {
     pub class_scores: Option<String>,
     /// Values of inputs besides the images.
     pub inputs: Vec<GivenInput>,
+    /// Of a detector, the score that a detection must be above for a pseudo-label, where it is not the task's own.
+    pub noised_score_thresh: Option<f32>,
     /// Of a classifier, how many likely classes the pseudo-label is of; 0 and 1: the likeliest.
     pub top_k: usize,
 }
@@ -98,6 +100,7 @@ impl TaskModel {
         match &options.task {
             Some((wanted, bindings)) if !(options.is_single_label() && bindings.is_empty()) => {
                 let (task, _) = wanted.bind(&network.model, bindings).map_err(failed)?;
+                let task = with_threshold(task, options).map_err(failed)?;
                 let classes = classes(&task);
                 Ok(TaskModel { network, task, classes, class_scores: None })
             }
@@ -106,6 +109,7 @@ impl TaskModel {
                 let Classifier { network, output, kind, logits, classes } = classifier;
                 let task = Task::single_label(&logits, classes, options.top_k, network.model.opset())
                     .map_err(|source| failed(source.into()))?;
+                let task = with_threshold(task, options).map_err(failed)?;
                 Ok(TaskModel { network, task, classes, class_scores: Some(ClassScores { output, kind }) })
             }
         }
@@ -117,6 +121,13 @@ impl TaskModel {
     /// [`NetworkError::NotDifferentiable`].
     pub fn check_differentiable(&self) -> Result<(), NetworkError> {
         self.network.check_differentiable(self.task.values())
+    }
+}
+
+fn with_threshold(task: Task, options: &ModelOptions) -> Result<Task, TaskError> {
+    match options.noised_score_thresh {
+        Some(score) => task.with_pseudo_score(score),
+        None => Ok(task),
     }
 }
 

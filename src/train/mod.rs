@@ -23,7 +23,7 @@ use crate::influence::{Annotation, Annotations, GradientEngine as _};
 use crate::network::NetworkError;
 use crate::observe::Observer;
 use crate::plugin::{LoadOptions, Plugin, PluginEngine, PluginError, TrainStep};
-use crate::task::{ModelOptions, TaskModel, Wanted};
+use crate::task::{self, ModelOptions, TaskModel};
 use checkpoint::Checkpoint;
 use isal_onnx::{Model, Scope};
 use isal_plugin_abi::Status;
@@ -216,39 +216,13 @@ fn finish(options: &TrainOptions, model: &Model, epochs: Vec<Epoch>) -> Result<T
     let path = options.out.join("model.onnx");
     model.write(&path).map_err(|source| NetworkError::model(&path, source))?;
     // What the model was trained on is what it must be fed, and for: recipe and task travel with the weights.
-    durable::write_bytes(&options.out.join("model.toml"), beside(options)?.as_bytes())?;
+    let beside = task::text_beside(&options.out, &options.preprocess, options.task.task.as_ref())?;
+    durable::write_bytes(&options.out.join("model.toml"), beside.as_bytes())?;
     let trained =
         Trained { schema: "isal-training/1".to_owned(), model: path.clone(), model_sha256: model.sha256(), epochs };
     let json = serde_json::to_vec_pretty(&trained).unwrap_or_default();
     durable::write_bytes(&options.out.join("metrics.json"), &json)?;
     Ok(trained)
-}
-
-/// `model.toml`: the recipe, and the task where it is named; a task's own graphs are copied beside it.
-fn beside(options: &TrainOptions) -> Result<String, TrainError> {
-    let mut tables = toml::Table::new();
-    let preprocess = toml::Value::try_from(&options.preprocess);
-    tables.extend(preprocess.ok().map(|table| ("preprocess".to_owned(), table)));
-    let Some((wanted, bindings)) = &options.task.task else { return Ok(toml::to_string(&tables).unwrap_or_default()) };
-    let mut task = toml::Table::new();
-    match wanted {
-        Wanted::BuiltIn(name) => drop(task.insert("name".to_owned(), name.clone().into())),
-        Wanted::Own { loss, decode } => {
-            for (key, from) in [("loss", loss), ("decode", decode)] {
-                let file = format!("{key}.onnx");
-                let graph = Model::read(from).map_err(|source| NetworkError::model(from, source))?;
-                let to = options.out.join(&file);
-                graph.write(&to).map_err(|source| NetworkError::model(&to, source))?;
-                task.insert(key.to_owned(), file.into());
-            }
-        }
-    }
-    if !bindings.is_empty() {
-        let bind: toml::Table = bindings.iter().map(|(input, value)| (input.clone(), value.clone().into())).collect();
-        task.insert("bind".to_owned(), bind.into());
-    }
-    tables.insert("task".to_owned(), task.into());
-    Ok(toml::to_string(&tables).unwrap_or_default())
 }
 
 fn is_augmented(augment: &Augment) -> bool {

@@ -2,9 +2,10 @@
 
 use super::ViewError;
 use crate::data::{Dataset, OpenOptions};
+use crate::families::LabelKind;
 use crate::rounds::{Identity, Recorded, recorded};
 use crate::scoring::ScoredFolder;
-use crate::task::{Wanted, beside};
+use crate::task::{Wanted, of_file};
 use std::path::{Path, PathBuf};
 
 /// A folder to look at.
@@ -69,8 +70,9 @@ impl Folder {
     pub(super) fn pool(&self, given: Option<&Path>) -> Result<Result<Dataset, String>, ViewError> {
         let (named, opening) = match &self.run {
             Some(identity) => {
-                let task = identity.config.model.as_deref().and_then(|model| beside(model).ok().flatten());
-                let fields = task.is_some_and(|(wanted, _)| wanted != Wanted::single_label());
+                let task = identity.config.model.as_deref().and_then(|model| of_file(model).ok().flatten());
+                let fields = identity.label_kind != LabelKind::Class
+                    || task.is_some_and(|(wanted, _)| wanted != Wanted::single_label());
                 let opening = OpenOptions { fields, ..OpenOptions::default() };
                 (Some(identity.config.data.pool.clone()), opening)
             }

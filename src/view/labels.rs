@@ -10,7 +10,8 @@ use super::{ViewError, folder::Folder};
 use crate::annotation_tools::name;
 use crate::data::Dataset;
 use crate::durable::{self, DurableError, FolderLock};
-use crate::rounds::{ImportOptions, Imported, LabelList, RoundsError, import_labels, label_list};
+use crate::families::LabelKind;
+use crate::rounds::{ImportOptions, Imported, Label, LabelList, RoundsError, import_labels, label_list};
 use crate::task::SINGLE_LABEL;
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
@@ -132,14 +133,21 @@ impl Labels {
         pool: Option<&Dataset>,
         table: impl Fn(usize) -> Result<std::sync::Arc<Table>, ViewError>,
     ) -> Result<(), ViewError> {
-        let LabelList { round, classes, skip, labels, folder } = list;
+        let LabelList { round, kind, classes, skip, labels, folder } = list;
+        if kind != LabelKind::Class {
+            let what = kind.in_words();
+            let why = format!(
+                "An image has {what} in this run, and one class is all that can be said here: give the labels with `isal label import`."
+            );
+            return self.take_offer(Err(why));
+        }
         if let Ok(offer) = &mut self.offer
             && offer.round == Some(round)
             && offer.items.len() == labels.len()
         {
             // The same list; the run may have taken labels.
             for item in &mut offer.items {
-                item.imported = labels.get(&item.id).cloned().flatten();
+                item.imported = labels.get(&item.id).cloned().flatten().map(|label| label.to_string());
             }
             return Ok(());
         }
@@ -148,7 +156,8 @@ impl Labels {
         // The first list is drawn, and what a program selected by may be gone.
         let selected_by = round.checked_sub(1).and_then(|before| table(before).ok());
         let rows = selected_by.map(|table| table.rows_of(&labels.keys().cloned().collect())).unwrap_or_default();
-        let item = |(id, imported): (String, Option<String>)| {
+        let item = |(id, imported): (String, Option<Label>)| {
+            let imported = imported.map(|label| label.to_string());
             let (position, row) = (places.get(&id).copied(), rows.get(&id).copied());
             Item { id, position, row, imported }
         };
@@ -310,7 +319,7 @@ impl Labels {
         if given.is_none() && !accept_partial {
             return Err(ViewError::Label { reason: "no label has been given here yet".to_owned() });
         }
-        let options = ImportOptions { round: Some(round), replace, accept_partial };
+        let options = ImportOptions { round: Some(round), replace, accept_partial, unmarked_is_empty: false };
         import_labels(&self.folder, given, &options).map_err(|error| match error {
             RoundsError::Refused(refused) => ViewError::Label { reason: refused.to_string() },
             error => error.into(),

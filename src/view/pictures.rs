@@ -58,7 +58,7 @@ impl Pictures {
             *held = Some((graph.clone(), Overlay::open(&graph, self.onnxruntime.as_deref())?));
         }
         let Some((_, Some(overlay))) = held.as_mut() else { return Ok(None) };
-        let drawn = overlay.draw(&image)?;
+        let drawn = overlay.draw(&image, &self.pool, position)?;
         drop(held);
         Ok(drawn.and_then(|drawn| packed(&within(drawn, side))))
     }

@@ -5,7 +5,7 @@ use super::place::*;
 use super::scenes;
 use std::fs;
 
-fn place() -> Place {
+pub fn place() -> Place {
     let known = fs::read_to_string(scenes::fixture("fcos.jsonl")).expect("a list");
     let lines: Vec<&str> = known.lines().map(|line| line.trim_matches(['{', '}'])).collect();
     scenes::place("fcos", |n| lines[n as usize].to_owned())
@@ -45,7 +45,7 @@ fn boxes_that_are_none_are_refused_by_image() {
 }
 
 /// The scenes of `labeled` as COCO has them.
-fn write_coco(place: &Place, name: &str, of: impl Fn(usize, [f64; 4]) -> [f64; 4]) {
+pub fn write_coco(place: &Place, name: &str, of: impl Fn(usize, [f64; 4]) -> [f64; 4]) {
     let known = fs::read_to_string(place.path("labeled/list.jsonl")).expect("a list");
     let (mut images, mut annotations) = (Vec::new(), Vec::new());
     for (n, line) in known.lines().enumerate() {
@@ -128,4 +128,48 @@ fn boxes_go_through_the_preprocessing_of_their_images() {
     // It was trained on others of the kind.
     assert!(single["AP50"].as_f64().expect("a figure") > 0.5, "{single}");
     assert!(single["APs"].as_f64() != doubled["APs"].as_f64(), "sizes are those of the stored images");
+}
+
+/// The first picture of a report.
+fn first_picture(place: &Place, out: &str) -> image::RgbImage {
+    let page = fs::read_to_string(place.path(out).join("report.html")).expect("a page");
+    let from = page.find("base64,").expect("a picture") + "base64,".len();
+    let data = &page[from..from + page[from..].find('"').expect("its end")];
+    let png = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, data).expect("base64");
+    image::load_from_memory(&png).expect("a PNG").into_rgb8()
+}
+
+#[test]
+fn the_report_draws_the_boxes_that_the_pool_says_beside_the_believed_ones() {
+    let place = place();
+    let known = fs::read_to_string(scenes::fixture("fcos.jsonl")).expect("a list");
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    for (n, line) in known.lines().enumerate().skip(30) {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        images.push(serde_json::json!({"id": n, "file_name": format!("{n:02}.png"), "width": 64, "height": 64}));
+        let boxes: Vec<[f64; 4]> = serde_json::from_value(line["boxes"].clone()).expect("boxes");
+        for ([left, top, right, bottom], label) in boxes.iter().zip(line["labels"].as_array().expect("labels")) {
+            let bbox = [*left, *top, right - left, bottom - top];
+            let class = label.as_u64().expect("a class") + 1;
+            annotations.push(
+                serde_json::json!({"id": annotations.len() + 1, "image_id": n, "category_id": class, "bbox": bbox}),
+            );
+        }
+    }
+    let names = ["disc", "square", "triangle"];
+    let categories: Vec<_> = (1..).zip(names).map(|(id, name)| serde_json::json!({"id": id, "name": name})).collect();
+    let coco = serde_json::json!({"images": images, "annotations": annotations, "categories": categories});
+    fs::write(place.path("pool/known.json"), coco.to_string()).expect("written");
+    write_coco(&place, "coco.json", |_, corners| corners);
+    for (pool, out) in [("pool", "alone"), ("pool/known.json", "beside")] {
+        let model =
+            ["score", "pool", "--model", "trained/model.onnx", "--labeled", "labeled/coco.json", "--pool", pool];
+        let more = ["--strategy", "least-confidence", "--budget", "5", "-o", out];
+        place.isal(&model).args(more).assert().success();
+    }
+    let ids = |out: &str| place.json(&format!("{out}/selection.json"))["selected"].clone();
+    assert_eq!(ids("alone"), ids("beside"), "what the pool says changes no selection");
+    let (alone, beside) = (first_picture(&place, "alone"), first_picture(&place, "beside"));
+    let changed: Vec<_> = alone.pixels().zip(beside.pixels()).filter(|(a, b)| a != b).map(|(_, b)| b.0).collect();
+    assert!(changed.len() > 5 && changed.iter().all(|pixel| *pixel == [255; 3]), "{} pixels", changed.len());
 }

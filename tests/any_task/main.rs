@@ -25,3 +25,5 @@ mod retraining;
 mod scenes;
 mod segmentation;
 mod segmenter;
+mod threshold;
+mod to_label;

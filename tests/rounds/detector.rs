@@ -7,14 +7,14 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-const SIDE: u32 = 64;
+pub const SIDE: u32 = 64;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tasks").join(name)
 }
 
 /// Scenes of torchvision's FCOS (`tests/fixtures/detectors.py`) in a folder, with what they show in a list beside them.
-fn scenes(place: &Place, folder: &str, numbers: Range<u32>) {
+pub fn scenes(place: &Place, folder: &str, numbers: Range<u32>) {
     let strip = image::open(fixture("fcos.scenes.jpg")).expect("a picture");
     let known = fs::read_to_string(fixture("fcos.jsonl")).expect("a list");
     fs::create_dir(place.path(folder)).expect("a folder");
@@ -27,12 +27,8 @@ fn scenes(place: &Place, folder: &str, numbers: Range<u32>) {
     fs::write(place.path(folder).join("list.jsonl"), list).expect("written");
 }
 
-/// Scenes, the detector with a loss of its own, and a configuration that selects after one round.
-fn detector(labels: &str) -> Place {
-    let place = Place::new();
-    for (folder, numbers) in [("scenes", 0..30), ("checked", 30..40), ("unseen", 40..60)] {
-        scenes(&place, folder, numbers);
-    }
+/// `detector.onnx` with the table and the graphs of its task.
+pub fn detector(place: &Place) {
     for name in ["model", "loss", "decode"] {
         let file = if name == "model" { "detector.onnx".to_owned() } else { format!("{name}.onnx") };
         fs::copy(fixture(&format!("fcos.{name}.onnx")), place.path(&file)).expect("copied");
@@ -42,6 +38,15 @@ fn detector(labels: &str) -> Place {
         "[preprocess]\nrange = \"unit\"\n[task]\nloss = \"loss.onnx\"\ndecode = \"decode.onnx\"\n",
     )
     .expect("written");
+}
+
+/// Scenes, the detector with a loss of its own, and a configuration that selects after one round.
+fn scored_by(labels: &str) -> Place {
+    let place = Place::new();
+    for (folder, numbers) in [("scenes", 0..30), ("checked", 30..40), ("unseen", 40..60)] {
+        scenes(&place, folder, numbers);
+    }
+    detector(&place);
     place.configure(&format!(
         r#"
 rounds = 2
@@ -57,7 +62,7 @@ select = {{ strategy = "least-confidence" }}
 
 #[test]
 fn rounds_of_a_detector_are_measured_by_its_figure() {
-    let place = detector("initial = 10, budget = 5");
+    let place = scored_by("initial = 10, budget = 5");
     let output = place.run("out", &[]).output().expect("it runs");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.contains("test mAP"), "{said}");
@@ -87,7 +92,7 @@ fn boxes(place: &Place) -> HashMap<String, u64> {
 
 #[test]
 fn a_budget_in_boxes_is_spent_image_after_image_in_the_order_of_selection() {
-    let place = detector("initial = 10, budget = 9, budget-in = \"boxes\"");
+    let place = scored_by("initial = 10, budget = 9, budget-in = \"boxes\"");
     place.run("out", &[]).assert().success();
     let boxes = boxes(&place);
     let count = |ids: &[String]| ids.iter().map(|id| boxes[id]).collect::<Vec<u64>>();
@@ -123,7 +128,7 @@ fn a_budget_in_boxes_is_spent_image_after_image_in_the_order_of_selection() {
 
 #[test]
 fn the_boxes_that_move_most_under_noise_come_first_whatever_the_batch() {
-    let place = detector("initial = 10, budget = 5");
+    let place = scored_by("initial = 10, budget = 5");
     let selected = |strategy: &str, batch: &str| {
         let out = format!("{strategy}-{batch}");
         let what = ["score", "pool", "--model", "detector.onnx", "--labeled", "checked/list.jsonl", "--pool", "scenes"];

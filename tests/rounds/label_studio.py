@@ -1,7 +1,8 @@
 """People in front of a running Label Studio, by its API: label_studio.py URL TOKEN TASKS INTERFACE IMAGES EXPORT.
 
 Makes a project with our interface, adds the folder of images, imports our tasks, annotates them (accepts what was predicted; skips
-the second, leaves out the third), and saves the project's JSON export. Prints what it saw as JSON.
+the second, leaves out the third, and of boxes hands the fourth in without any), and saves the project's JSON export. Prints what it saw as
+JSON.
 """
 
 import json
@@ -28,7 +29,8 @@ def ask(method, path, body=None):
 with open(tasks, encoding="utf-8") as file:
     sent = json.load(file)
 with open(interface, encoding="utf-8") as file:
-    project = ask("POST", "/api/projects", {"title": "isal", "label_config": file.read()})["id"]
+    config = file.read()
+project = ask("POST", "/api/projects", {"title": "isal", "label_config": config})["id"]
 ask("POST", "/api/storages/localfiles", {"project": project, "path": images, "title": "images", "use_blob_urls": False})
 # The other way round, so that the order of import is not the order asked for.
 imported = ask("POST", f"/api/projects/{project}/import", sent[::-1])
@@ -42,6 +44,8 @@ for place, task in enumerate(sent):
     annotation = {"result": task["predictions"][0]["result"]}
     if place == 1:
         annotation = {"result": [], "was_cancelled": True}
+    if place == 3 and "<RectangleLabels" in config:
+        annotation = {"result": []}
     if place != 2:
         call("POST", f"/api/tasks/{ids[task['data']['id']]}/annotations", annotation)
 with open(export, "wb") as file:

@@ -1,8 +1,11 @@
 //! `isal run` as a user runs it, on real digits, with the real plugin and ONNX Runtime.
 
+mod boxes;
 mod command;
 mod detector;
+mod exported;
 mod killed;
+mod kinds;
 mod label_studio;
 mod people;
 mod place;

@@ -4,6 +4,9 @@ use super::Grid;
 use crate::losses::draft::Draft;
 use isal_onnx::{DataType, Dim, Tensor, Value};
 
+/// Name of the value of a decode graph that a score must be above for a pseudo-label; a task's own graph may have one too.
+pub const PSEUDO_SCORE: &str = "noised_score_thresh";
+
 /// How detections are made and which of them are pseudo-labels. The defaults are those of torchvision's FCOS but for the scores, where
 /// they are what COCO's protocol (0.05) and the ISAL paper (0.1) take.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +57,7 @@ impl Detections {
         };
         let none = g.constant("none", Tensor::scalar(-1i64));
         let classes = g.op("Where", [found, class, none]);
-        let least = g.number(self.pseudo_score);
+        let least = g.constant(PSEUDO_SCORE, Tensor::scalar(self.pseudo_score));
         let believed = g.op("Greater", [best, least]);
         let labels = g.op("Where", [believed, classes, none]);
         let logits = g.rows(of.logits, place);

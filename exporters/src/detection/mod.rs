@@ -17,7 +17,7 @@ mod heads;
 mod network;
 mod yolo;
 
-pub use detections::Detections;
+pub use detections::{Detections, PSEUDO_SCORE};
 pub use fcos::{BoxLoss, Fcos};
 pub use grid::Grid;
 pub use yolo::Yolo;

@@ -291,7 +291,7 @@ fn image_folder(json: &Path, names: &[String]) -> PathBuf {
     let above = if folder.as_os_str().is_empty() { PathBuf::from("..") } else { folder.join("..") };
     let above = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(above, Path::to_path_buf);
     let stem = json.file_stem().unwrap_or_default().to_string_lossy();
-    let stem = stem.strip_suffix(".json").unwrap_or(&stem);
+    let stem = [".json", ".coco"].iter().find_map(|ending| stem.strip_suffix(ending)).unwrap_or(&stem);
     let part = BEFORE_PART.iter().find_map(|before| stem.strip_prefix(before)).unwrap_or(stem);
     let inner = ["", "images", "JPEGImages", part, &format!("images/{part}")].map(|place| folder.join(place));
     let beside = [part, &format!("images/{part}"), "images"].map(|place| above.join(place));

@@ -174,10 +174,10 @@ impl Writer<'_> {
             }
             BoxForm::Voc => self.put("ImageSets/Main/all.txt", &list),
             BoxForm::Yolo => {
-                // JSON texts are YAML's too.
+                // JSON texts are YAML's too. Without a `path`, folders count from that of the file, wherever it is read.
                 let name = |(class, name): (usize, &String)| format!("  {class}: {}\n", json!(name));
                 let names: String = classes.iter().enumerate().map(name).collect();
-                self.put("data.yaml", &format!("path: .\ntrain: images\nval: images\nnames:\n{names}"))
+                self.put("data.yaml", &format!("train: images\nval: images\nnames:\n{names}"))
             }
         }
     }
@@ -257,7 +257,8 @@ fn own_area(marked: &MarkedBox) -> f64 {
     (right - left) * (bottom - top)
 }
 
-fn coco_box(id: usize, image_id: usize, marked: &MarkedBox) -> serde_json::Value {
+/// A box as an annotation of COCO, both ids counted from 1.
+pub(crate) fn coco_box(id: usize, image_id: usize, marked: &MarkedBox) -> serde_json::Value {
     let [left, top, right, bottom] = marked.corners;
     let mut entry = json!({
         "id": id,

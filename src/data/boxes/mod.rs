@@ -17,6 +17,7 @@ mod problem;
 pub(super) mod voc;
 pub(super) mod yolo;
 
+pub(crate) use convert::coco_box;
 pub use convert::{BoxForm, ConvertError, Converted, convert};
 pub use problem::{BoxProblem, Dropped, DroppedBox, Malformed};
 
@@ -199,7 +200,7 @@ fn in_pixels([x, y, width, height]: [f64; 4], size: Size) -> [f64; 4] {
 }
 
 /// A coordinate to a millionth of a pixel: decimals of up to six places that went through a sum come back as they were.
-fn kept(x: f64) -> f64 {
+pub(crate) fn kept(x: f64) -> f64 {
     const PLACES: f64 = 1e6;
     if x.abs() < 1e9 { (x * PLACES).round() / PLACES } else { x }
 }

@@ -41,7 +41,7 @@ pub(crate) fn description(files: &[String]) -> Option<&str> {
     ["data.yaml", "data.yml", "dataset.yaml"].into_iter().find(|name| files.iter().any(|file| file == name))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 #[serde(untagged)]
 enum OneOrMany {
     One(String),
@@ -100,7 +100,12 @@ pub(crate) fn open_description(path: &Path, options: &OpenOptions) -> Result<Box
     if parts.is_empty() {
         return Err(refused(BoxProblem::NotCoco { missing: "train" }));
     }
-    let part = options.choose_part(path, parts.keys().copied())?;
+    // Trainers want two parts, and a file may call the same images both.
+    let same = parts.values().all(|part| Some(part) == parts.values().next());
+    let part = match parts.keys().next().filter(|_| same && options.part.is_none()) {
+        Some(first) => (*first).to_owned(),
+        None => options.choose_part(path, parts.keys().copied())?,
+    };
     let folder = path.parent().unwrap_or(Path::new(""));
     let places = match parts.get(part.as_str()) {
         Some(OneOrMany::One(one)) => vec![one.as_str()],
@@ -253,7 +258,7 @@ fn read(
     let mut names = Names::default();
     let (mut table, mut places) = (Table::default(), Vec::new());
     let mut dropped = Dropped::default();
-    let (mut highest, mut labelled) = (None::<u32>, 0_usize);
+    let (mut highest, mut unknown) = (None::<u32>, Vec::new());
     let mut count = 0_u32;
     for chunk in paths.chunks(AT_ONCE) {
         let of_image = |name: &String| -> Result<Option<(PathBuf, Vec<Line>)>, DataError> {
@@ -270,8 +275,9 @@ fn read(
             let place = count;
             count += 1;
             names.push(name);
-            let Some((path, found)) = read? else { continue };
-            labelled += 1;
+            let read = read?;
+            unknown.push(read.is_none());
+            let Some((path, found)) = read else { continue };
             let of_file = |problem| DataError::Boxes { path: path.clone(), problem };
             for Line { number, class, numbers } in found {
                 if let Some(known) = classes.as_ref().filter(|known| class as usize >= known.len()) {
@@ -296,7 +302,9 @@ fn read(
     let root = root.to_path_buf();
     let listing = Listing { root, paths: names, ids: None, odd: BTreeMap::new(), labels: Labels::Absent, fields: None };
     let images = Files::new(listing, Vec::new(), options.decoding())?;
-    let unknown = if labelled == 0 { vec![true; count as usize] } else { Vec::new() };
+    if unknown.contains(&false) && !options.unmarked_is_unknown {
+        unknown.clear();
+    }
     let numbered = classes.is_none();
     let classes = classes.unwrap_or_else(|| numbers(highest.map_or(0, |highest| highest as usize + 1)));
     Ok(Boxed { images, classes, numbered, units: Units::Fractions, table, sizes: Vec::new(), unknown, dropped })

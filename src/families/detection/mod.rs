@@ -13,7 +13,7 @@ mod voc;
 pub use average::{Figures, FoundBox, KnownBox, OfImage};
 pub use truth::box_count;
 
-use super::{AnnotationError, Beliefs, Family, Measure, Setting};
+use super::{AnnotationError, Beliefs, Family, Guess, Measure, Setting};
 use crate::data::{DataError, Dataset, MarkedBox, Placement, Size, clipped};
 use crate::families::fields::declared;
 use crate::influence::{Annotation, Annotations};
@@ -136,7 +136,7 @@ impl Family for Detection {
     }
 
     fn caption(&self, beliefs: &Beliefs) -> String {
-        let count = COUNTS.iter().find_map(|name| beliefs(name));
+        let count = belief::BOXES.iter().find_map(|name| beliefs(name));
         let boxes = count.map(|count| if count == 1.0 { "1 box".to_owned() } else { format!("{count:.0} boxes") });
         let best = beliefs(belief::PSEUDO_LABEL).filter(|_| count != Some(0.0));
         let best = best.map(|class| self.setting.class(class as usize));
@@ -147,6 +147,19 @@ impl Family for Detection {
             (class, None) => class,
         };
         [boxes, best].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Pseudo boxes to a thousandth of a pixel: what people move with a mouse needs no more digits.
+    fn guess(&self, stored: Size, believed: &Annotations) -> Guess {
+        let placement = self.setting.recipe.placement(stored);
+        let rounded = |x: f64| (x * 1e3).round() / 1e3;
+        let rounded = |found: FoundBox| FoundBox { corners: found.corners.map(rounded), ..found };
+        let is_one = |found: &FoundBox| {
+            let [left, top, right, bottom] = found.corners;
+            right > left && bottom > top
+        };
+        let found = average::found_boxes(believed, LABELS, 0, placement).unwrap_or_default();
+        Guess::Boxes(found.into_iter().map(rounded).filter(is_one).collect())
     }
 
     fn draws(&self) -> bool {
@@ -161,9 +174,6 @@ impl Family for Detection {
         self.drawn(image, believed, Some(known))
     }
 }
-
-/// Beliefs that say how many boxes there are.
-const COUNTS: [&str; 3] = ["boxes", "found", "detections"];
 
 impl Detection {
     /// The believed boxes over their image, with their classes and scores, and known ones in another line.

@@ -115,8 +115,10 @@ fn listed(setting: &Setting, fields: &Fields, size: Size) -> Result<Vec<MarkedBo
 
 /// The classes of `count` boxes, by names or numbers.
 fn labels(setting: &Setting, fields: &Fields, count: usize) -> Result<Vec<u32>, AnnotationError> {
-    let (name, written) = fields.need(&[LABELS])?;
     let classes = setting.classes.len();
+    // Beside names, where nothing says what these stand for.
+    let numbers = fields.first(&["class_indices"]).filter(|_| classes == 0);
+    let (name, written) = numbers.map_or_else(|| fields.need(&[LABELS]), Ok)?;
     let known = || match classes {
         0 => "numbers of classes, counted from 0".to_owned(),
         classes => format!("names or numbers of {classes} classes, counted from 0 ({})", setting.some_classes()),

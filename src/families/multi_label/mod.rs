@@ -6,10 +6,11 @@
 mod agreement;
 
 use super::fields::{Fields, declared};
-use super::{AnnotationError, Beliefs, Family, Measure, Setting};
-use crate::data::Dataset;
+use super::{AnnotationError, Beliefs, Family, Guess, Measure, Setting};
+use crate::data::{Dataset, Size};
 use crate::influence::{Annotation, Annotations};
 use crate::scores::belief;
+use isal_onnx::ValueInfo;
 use ndarray::{ArrayD, IxDyn};
 use serde_json::Value;
 
@@ -17,6 +18,11 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct MultiLabel {
     pub(super) setting: Setting,
+}
+
+/// Whether these annotations are of several classes, not of one yes or no.
+pub(super) fn takes_several(annotations: &[ValueInfo]) -> bool {
+    annotations.iter().any(|annotation| matches!(declared(annotation).0, [classes] if classes.known() != Some(1)))
 }
 
 impl Family for MultiLabel {
@@ -46,6 +52,15 @@ impl Family for MultiLabel {
 
     fn measure(&self) -> Option<Box<dyn Measure>> {
         Some(Box::new(agreement::Agreement::default()))
+    }
+
+    fn guess(&self, _: Size, believed: &Annotations) -> Guess {
+        let [(_, array)] = believed.arrays() else { return Guess::Nothing };
+        let shown: Vec<bool> = match array {
+            Annotation::Float(array) => array.iter().map(|x| *x > 0.0).collect(),
+            Annotation::Whole(array) => array.iter().map(|x| *x > 0).collect(),
+        };
+        Guess::Classes(shown.iter().enumerate().filter_map(|(class, shown)| shown.then_some(class)).collect())
     }
 
     fn caption(&self, beliefs: &Beliefs) -> String {

@@ -1,12 +1,16 @@
-//! What people answered, as a list, as image folders by class or as the export of an annotation tool, matched with the images that they were asked about.
+//! What people answered, as a list, as image folders by class, as a data set of boxes or as the export of an annotation tool, matched with
+//! the images that they were asked about.
 //!
 //! A file is taken whole or refused whole, with everything that is wrong in it.
 
 use super::super::RoundsError;
+use super::super::label::{Label, LabelledBoxes};
 use super::super::state::Layout;
-use super::to_label;
-use crate::annotation_tools::{self, Answer, Answered};
-use crate::data::{Dataset, OpenOptions};
+use super::given::{self, Given};
+use super::{boxes, masks, to_label};
+use crate::annotation_tools::{self, Answer, Answered, Words};
+use crate::data::{Dataset, OpenOptions, Size};
+use crate::families::LabelKind;
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -20,6 +24,22 @@ pub(in crate::rounds) struct Wanted {
     names: HashMap<String, String>,
     /// Ids by the files that they are.
     paths: HashMap<PathBuf, String>,
+    /// The images, and where among them each id is.
+    images: Option<Dataset>,
+    places: HashMap<String, usize>,
+}
+
+/// What answers may be.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::rounds) struct Expected<'a> {
+    /// What people were asked for.
+    pub(in crate::rounds) kind: LabelKind,
+    /// Names of the classes.
+    pub(in crate::rounds) classes: &'a [String],
+    /// Labels that are no class.
+    pub(in crate::rounds) words: Words<'a>,
+    /// Whether an image that is listed without a mark shows nothing, instead of not being labelled yet.
+    pub(in crate::rounds) unmarked_is_empty: bool,
 }
 
 impl Wanted {
@@ -27,10 +47,17 @@ impl Wanted {
     pub(super) fn on_list<'a>(ids: impl Iterator<Item = &'a String>, layout: &Layout, round: usize) -> Wanted {
         let mut wanted = Wanted::default();
         let links = to_label::files(layout, round);
+        let images = Dataset::open(&to_label::images(layout, round), &OpenOptions::default()).ok();
+        let files = |images: &Dataset| -> HashMap<String, usize> {
+            (0..images.len()).map(|place| (stem(Path::new(&images.id(place))), place)).collect()
+        };
+        let files = images.as_ref().map(files).unwrap_or_default();
+        wanted.images = images;
         for (place, id) in ids.enumerate() {
             let name = annotation_tools::name(place, id);
             let file = links.get(&name).and_then(|link| std::fs::canonicalize(link).ok());
             wanted.paths.extend(file.map(|file| (file, id.clone())));
+            wanted.places.extend(files.get(&name).map(|place| (id.clone(), *place)));
             wanted.names.insert(name, id.clone());
             wanted.ids.insert(id.clone());
         }
@@ -42,11 +69,21 @@ impl Wanted {
         let ids = (0..pool.len()).map(|place| pool.id(place));
         let file = |place| std::fs::canonicalize(pool.path(place)?).ok();
         let paths = (0..pool.len()).filter_map(|place| Some((file(place)?, pool.id(place))));
-        Wanted { ids: ids.collect(), names: HashMap::new(), paths: paths.collect() }
+        let places = (0..pool.len()).map(|place| (pool.id(place), place)).collect();
+        let images = Some(pool.clone());
+        Wanted { ids: ids.collect(), names: HashMap::new(), paths: paths.collect(), images, places }
+    }
+
+    /// Rows and columns of an image.
+    fn size(&self, id: &str) -> Result<Size, String> {
+        let found = self.images.as_ref().zip(self.places.get(id));
+        let (images, place) =
+            found.ok_or("has no file in the folder to label, which its boxes could be held against")?;
+        images.size(*place).map_err(|error| format!("cannot be read: {error}"))
     }
 
     /// The wanted image that this one is.
-    fn find(&self, answered: &Dataset, place: usize) -> Option<String> {
+    pub(super) fn find(&self, answered: &Dataset, place: usize) -> Option<String> {
         let id = answered.id(place);
         if self.ids.contains(&id) {
             return Some(id);
@@ -58,8 +95,7 @@ impl Wanted {
     /// The wanted image of this file name, whatever the folder.
     fn named(&self, path: &Path) -> Option<&String> {
         let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
-        let stem = file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem);
-        self.names.get(stem).or_else(|| self.names.get(&file))
+        self.names.get(&stem(path)).or_else(|| self.names.get(&file))
     }
 
     /// The wanted image that this one of an annotation tool is: by the id that was sent with it, else by its file's name.
@@ -67,6 +103,12 @@ impl Wanted {
         let id = answered.id.as_ref().filter(|id| self.ids.contains(*id));
         id.or_else(|| self.named(Path::new(&answered.file))).cloned()
     }
+}
+
+/// The name of a file without its ending.
+fn stem(path: &Path) -> String {
+    let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
+    file.rsplit_once('.').map_or(file.as_str(), |(stem, _)| stem).to_owned()
 }
 
 /// A label that is no class.
@@ -102,7 +144,7 @@ pub struct Refused {
     pub twice: Vec<Conflict>,
     /// Images that have another label already.
     pub changed: Vec<Conflict>,
-    /// Images of an annotation tool with something else than one class, and what it is.
+    /// Images with something that is no label of the kind that was asked for, and what it is.
     pub unfit: Vec<(String, String)>,
     /// What a label may be.
     pub expected: Vec<String>,
@@ -134,7 +176,7 @@ impl fmt::Display for Refused {
             parts.push(format!("two labels: {}", list(&self.twice, two)));
         }
         if !self.unfit.is_empty() {
-            parts.push(format!("no class: {}", list(&self.unfit, |(id, what)| format!("`{id}` {what}"))));
+            parts.push(format!("no label: {}", list(&self.unfit, |(id, what)| format!("`{id}` {what}"))));
         }
         if !self.changed.is_empty() {
             let changed = list(&self.changed, two);
@@ -144,50 +186,14 @@ impl fmt::Display for Refused {
     }
 }
 
-/// A label of a file.
-struct Said {
-    /// The wanted image that it is for.
-    found: Option<String>,
-    /// What the file calls the image.
-    shown: String,
-    label: String,
-}
-
-/// The labels of a list or of image folders.
-fn of_data(path: &Path, wanted: &Wanted) -> Result<Vec<Said>, RoundsError> {
-    let opened = Dataset::open(path, &OpenOptions::default());
-    let given = opened.map_err(|source| RoundsError::data("the labels", path, source))?;
-    let said = |place: usize| {
-        let label = given.label(place)?;
-        let label = given.classes().get(label as usize).cloned().unwrap_or_else(|| label.to_string());
-        Some(Said { found: wanted.find(&given, place), shown: given.id(place), label })
-    };
-    Ok((0..given.len()).filter_map(said).collect())
-}
-
-/// The labels of a tool's export; what is none of one class is refused.
-fn of_tool(answered: Vec<Answered>, wanted: &Wanted, skip: &str, refused: &mut Refused) -> Vec<Said> {
-    let mut said = Vec::new();
-    for answered in answered {
-        let found = wanted.answered(&answered);
-        let shown = answered.id.unwrap_or(answered.file);
-        let label = match answered.answer {
-            Answer::Nothing => continue,
-            Answer::Label(label) => label,
-            Answer::Skip => skip.to_owned(),
-            Answer::Unfit(what) => {
-                refused.unfit.push((found.unwrap_or(shown), what));
-                continue;
-            }
-        };
-        said.push(Said { found, shown, label });
-    }
-    said
-}
-
 /// Labels by id, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::rounds) struct Answers(pub(in crate::rounds) IndexMap<String, String>);
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::rounds) struct Answers {
+    /// The labels.
+    pub(in crate::rounds) labels: IndexMap<String, Label>,
+    /// Wanted images that are listed without a mark, and not taken for images that show nothing.
+    pub(in crate::rounds) unmarked: usize,
+}
 
 impl Answers {
     /// Reads labels of wanted images. Images without a label are passed over.
@@ -197,33 +203,49 @@ impl Answers {
     pub(in crate::rounds) fn read(
         path: &Path,
         wanted: &Wanted,
-        classes: &[String],
-        skip: &str,
+        expected: &Expected,
     ) -> Result<(Answers, Refused), RoundsError> {
-        let expected = classes.iter().cloned().chain([skip.to_owned()]).collect();
-        let mut refused = Refused { path: path.to_path_buf(), expected, ..Refused::default() };
-        let mut answers: IndexMap<String, String> = IndexMap::new();
-        let said = match annotation_tools::read(path)? {
-            Some(answered) => of_tool(answered, wanted, skip, &mut refused),
-            None => of_data(path, wanted)?,
+        let words = match expected.kind {
+            LabelKind::Class => vec![expected.words.skip],
+            LabelKind::Mask => Vec::new(),
+            LabelKind::Boxes | LabelKind::Classes => vec![expected.words.skip, expected.words.empty],
         };
-        for Said { found, shown, label } in said {
-            if label != skip && !classes.contains(&label) {
-                let id = found.clone().unwrap_or_else(|| shown.clone());
-                refused.labels.push(UnknownLabel { id, label: label.clone() });
+        let names = expected.classes.iter().cloned().chain(words.into_iter().map(str::to_owned)).collect();
+        let mut refused = Refused { path: path.to_path_buf(), expected: names, ..Refused::default() };
+        let said = match annotation_tools::read(path, expected.kind, expected.words)? {
+            Some(answered) => {
+                answered.into_iter().map(|answered| Given { found: wanted.answered(&answered), answered }).collect()
             }
+            None => {
+                let (said, dropped) = given::read(path, wanted, expected)?;
+                refused.unfit.extend(dropped.iter().map(|dropped| (dropped.image.clone(), given::malformed(dropped))));
+                said
+            }
+        };
+        let mut answers = Answers { labels: IndexMap::new(), unmarked: 0 };
+        for Given { found, answered } in said {
+            let shown = answered.id.clone().unwrap_or_else(|| answered.file.clone());
+            if answered.answer == Answer::Unmarked && !expected.unmarked_is_empty {
+                answers.unmarked += usize::from(found.is_some());
+                continue;
+            }
+            let label = label(&answered, found.as_deref().unwrap_or(&shown), wanted, expected, &mut refused);
             let Some(id) = found else {
-                refused.unknown.push(shown);
+                // An image of another set with nothing said of it does no harm.
+                if !matches!(answered.answer, Answer::Nothing | Answer::Unmarked) {
+                    refused.unknown.push(shown);
+                }
                 continue;
             };
-            match answers.get(&id) {
+            let Some(label) = label else { continue };
+            match answers.labels.get(&id) {
                 Some(first) if *first != label => {
-                    refused.twice.push(Conflict { id, first: first.clone(), second: label });
+                    refused.twice.push(Conflict { id, first: first.to_string(), second: label.to_string() });
                 }
-                _ => drop(answers.insert(id, label)),
+                _ => drop(answers.labels.insert(id, label)),
             }
         }
-        Ok((Answers(answers), refused))
+        Ok((answers, refused))
     }
 
     /// The answers, where nothing is wrong.
@@ -233,6 +255,48 @@ impl Answers {
     pub(in crate::rounds) fn unless(self, refused: Refused) -> Result<Answers, RoundsError> {
         if refused.is_empty() { Ok(self) } else { Err(RoundsError::Refused(Box::new(refused))) }
     }
+}
+
+/// The label that an answer is for the image `id`, where it is one; what is wrong with it is noted.
+fn label(answered: &Answered, id: &str, wanted: &Wanted, expected: &Expected, refused: &mut Refused) -> Option<Label> {
+    let is_wanted = wanted.ids.contains(id);
+    let mut unfit = |what: String| refused.unfit.push((id.to_owned(), what));
+    let (label, names): (Label, Vec<&String>) = match &answered.answer {
+        Answer::Nothing => return None,
+        Answer::Unfit(what) => {
+            unfit(what.clone());
+            return None;
+        }
+        Answer::Skip => return Some(Label::Word(expected.words.skip.to_owned())),
+        Answer::Label(label) if label == expected.words.skip => return Some(Label::Word(label.clone())),
+        Answer::Label(label) => (Label::Word(label.clone()), vec![label]),
+        Answer::Classes(classes) => (Label::Classes { classes: classes.clone() }, classes.iter().collect()),
+        Answer::Unmarked if expected.kind == LabelKind::Classes => (Label::Classes { classes: Vec::new() }, Vec::new()),
+        Answer::Unmarked | Answer::Boxes(_) | Answer::Mask(_) if !is_wanted => return None,
+        Answer::Unmarked => (Label::Boxes(LabelledBoxes::default()), Vec::new()),
+        Answer::Mask(path) => {
+            match wanted.size(id).and_then(|size| masks::look_at(path, size, expected.classes.len())) {
+                Ok(mask) => (mask, Vec::new()),
+                Err(what) => {
+                    unfit(what);
+                    return None;
+                }
+            }
+        }
+        Answer::Boxes(marked) => match wanted.size(id).and_then(|size| boxes::fitted(marked, answered.size, size)) {
+            Ok(fitted) => (Label::Boxes(fitted), marked.iter().map(|marked| &marked.label).collect()),
+            Err(what) => {
+                unfit(what);
+                return None;
+            }
+        },
+    };
+    let unknown: std::collections::BTreeSet<&String> =
+        names.into_iter().filter(|name| !expected.classes.contains(name)).collect();
+    for name in &unknown {
+        refused.labels.push(UnknownLabel { id: id.to_owned(), label: (*name).clone() });
+    }
+    Some(label)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `round-NN/labels.json`: the images that people are asked about, and what they have said so far.
 
 use super::super::RoundsError;
-use super::super::state::{self, Labeled, Layout};
+use super::super::label::Label;
+use super::super::state::{self, Labeled, Layout, is_zero};
 use super::to_label;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,14 @@ use std::path::{Path, PathBuf};
 const SCHEMA: &str = "isal-labels/1";
 
 /// The images that a round asks people about, with what they said.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Asked {
     schema: String,
     /// Go on with what is there.
     accept_partial: bool,
-    /// The label of every image, in the order in which they were selected: the name of a class, the word for images to skip, or
+    /// The label of every image, in the order in which they were selected: a class, boxes and so on, the word for images to skip, or
     /// nothing yet.
-    labels: IndexMap<String, Option<String>>,
+    labels: IndexMap<String, Option<Label>>,
 }
 
 impl Asked {
@@ -49,14 +50,14 @@ impl Asked {
     }
 
     /// Every image with its label.
-    pub(super) fn labels(&self) -> &IndexMap<String, Option<String>> {
+    pub(super) fn labels(&self) -> &IndexMap<String, Option<Label>> {
         &self.labels
     }
 
     /// Says the label of an image that is among them.
-    pub(super) fn say(&mut self, id: &str, label: &str) {
+    pub(super) fn say(&mut self, id: &str, label: Label) {
         if let Some(entry) = self.labels.get_mut(id) {
-            *entry = Some(label.to_owned());
+            *entry = Some(label);
         }
     }
 
@@ -78,13 +79,16 @@ impl Asked {
     }
 
     fn skipped<'a>(&'a self, skip: &'a str) -> impl Iterator<Item = &'a String> {
-        self.labels.iter().filter(move |(_, label)| label.as_deref() == Some(skip)).map(|(id, _)| id)
+        self.labels
+            .iter()
+            .filter(move |(_, label)| label.as_ref().is_some_and(|label| label.is(skip)))
+            .map(|(id, _)| id)
     }
 
     /// What the round begins with.
     pub(super) fn settled(&self, skip: &str) -> Labeled {
         let said = self.labels.iter().filter_map(|(id, label)| Some((id.clone(), label.clone()?)));
-        let (ids, labels) = said.filter(|(_, label)| label != skip).unzip();
+        let (ids, labels) = said.filter(|(_, label)| !label.is(skip)).unzip();
         Labeled::by_people(ids, labels, self.skipped(skip).cloned().collect())
     }
 }
@@ -98,8 +102,11 @@ pub struct Waiting {
     pub round: usize,
     /// Images on its list.
     pub asked: usize,
-    /// Of these, images with a class.
+    /// Of these, images with a label.
     pub labeled: usize,
+    /// Of those with a label, images that somebody has looked at and that show nothing of what is asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub empty: usize,
     /// Of these, images to leave out for good.
     pub skipped: usize,
     /// Of these, images of which nothing has been said.
@@ -127,6 +134,7 @@ impl Progress<'_> {
             round: self.round,
             asked: all,
             labeled: all - missing - skipped,
+            empty: asked.labels.values().flatten().filter(|label| label.is_empty()).count(),
             skipped,
             missing,
             list: to_label::list(&self.layout, self.round),

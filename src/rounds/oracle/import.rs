@@ -1,11 +1,15 @@
 //! `isal label`: takes the labels that people gave, and says which are missing.
 
 use super::super::config::OracleKind;
-use super::super::state::{self, Identity, Layout};
+use super::super::label::Label;
+use super::super::state::{self, Identity, Layout, is_zero};
 use super::super::{RoundsError, config::RunConfig};
-use super::answers::{Answers, Conflict, Wanted};
+use super::answers::{Answers, Conflict, Expected, Wanted};
 use super::asked::{Asked, Progress, Waiting};
+use super::masks;
+use crate::annotation_tools::Words;
 use crate::durable::FolderLock;
+use crate::families::LabelKind;
 use indexmap::IndexMap;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +22,8 @@ pub struct ImportOptions {
     pub replace: bool,
     /// Go on with what is there then.
     pub accept_partial: bool,
+    /// Whether an image that is listed without any mark is one that shows nothing.
+    pub unmarked_is_empty: bool,
 }
 
 /// What an import did.
@@ -29,6 +35,9 @@ pub struct Imported {
     pub added: usize,
     /// Images that had another.
     pub changed: usize,
+    /// Images that are listed without a mark, and were not taken for images that show nothing.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unmarked: usize,
     /// Where the round stands now.
     #[serde(flatten)]
     pub now: Waiting,
@@ -50,16 +59,18 @@ pub struct LabelStatus {
 }
 
 /// The images of a round that people are asked about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LabelList {
     /// The round, counted from 0.
     pub round: usize,
+    /// What people say of an image.
+    pub kind: LabelKind,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// The label of images to leave out.
     pub skip: String,
     /// What the run has of each, the most useful first.
-    pub labels: IndexMap<String, Option<String>>,
+    pub labels: IndexMap<String, Option<Label>>,
     /// The images as files, named by their place in the list.
     pub folder: PathBuf,
 }
@@ -74,15 +85,16 @@ pub fn label_list(run: &Path) -> Result<Option<LabelList>, RoundsError> {
         opened => opened?,
     };
     let Some((round, asked)) = labelled.open_round(None)? else { return Ok(None) };
-    let (classes, skip) = (labelled.classes, labelled.config.oracle.skip);
+    let (kind, classes, skip) = (labelled.kind, labelled.classes, labelled.config.oracle.skip);
     let folder = super::to_label::images(&labelled.layout, round);
-    Ok(Some(LabelList { round, classes, skip, labels: asked.labels().clone(), folder }))
+    Ok(Some(LabelList { round, kind, classes, skip, labels: asked.labels().clone(), folder }))
 }
 
 /// A run that people label.
 struct Labelled<'a> {
     layout: Layout<'a>,
     config: RunConfig,
+    kind: LabelKind,
     classes: Vec<String>,
 }
 
@@ -92,7 +104,10 @@ impl<'a> Labelled<'a> {
         let no_run = || RoundsError::NoRun { folder: run.to_path_buf() };
         let identity: Identity = state::read(&layout.run())?.ok_or_else(no_run)?;
         match identity.config.oracle.kind {
-            OracleKind::Human => Ok(Labelled { layout, config: identity.config, classes: identity.classes }),
+            OracleKind::Human => {
+                let Identity { config, label_kind: kind, classes, .. } = identity;
+                Ok(Labelled { layout, config, kind, classes })
+            }
             OracleKind::Simulated => Err(RoundsError::NoPeople { folder: run.to_path_buf() }),
         }
     }
@@ -139,24 +154,34 @@ pub fn import_labels(run: &Path, labels: Option<&Path>, options: &ImportOptions)
             None => RoundsError::NotWaiting { folder: run.to_path_buf() },
         });
     };
-    let (mut added, mut changed) = (0, 0);
+    let (mut added, mut changed, mut unmarked) = (0, 0, 0);
     if let Some(path) = labels {
         let wanted = Wanted::on_list(asked.labels().keys(), &labelled.layout, round);
-        let (answers, mut refused) = Answers::read(path, &wanted, &labelled.classes, &labelled.config.oracle.skip)?;
-        for (id, label) in &answers.0 {
+        let oracle = &labelled.config.oracle;
+        let expected = Expected {
+            kind: labelled.kind,
+            classes: &labelled.classes,
+            words: Words { skip: &oracle.skip, empty: &oracle.empty },
+            unmarked_is_empty: options.unmarked_is_empty,
+        };
+        let (answers, mut refused) = Answers::read(path, &wanted, &expected)?;
+        for (id, label) in &answers.labels {
             match asked.labels().get(id).cloned().flatten() {
                 None => added += 1,
                 Some(before) if before == *label => {}
                 Some(before) => {
                     changed += 1;
                     if !options.replace {
-                        refused.changed.push(Conflict { id: id.clone(), first: before, second: label.clone() });
+                        let (first, second) = (before.to_string(), label.to_string());
+                        refused.changed.push(Conflict { id: id.clone(), first, second });
                     }
                 }
             }
         }
-        for (id, label) in &answers.unless(refused)?.0 {
-            asked.say(id, label);
+        let answers = answers.unless(refused)?;
+        unmarked = answers.unmarked;
+        for (id, label) in answers.labels {
+            asked.say(&id, masks::kept(label, &labelled.layout, round)?);
         }
     }
     if options.accept_partial {
@@ -164,7 +189,7 @@ pub fn import_labels(run: &Path, labels: Option<&Path>, options: &ImportOptions)
     }
     asked.write(&labelled.layout, round)?;
     let (now, goes_on) = (labelled.waiting(round, &asked), labelled.goes_on(&asked));
-    Ok(Imported { schema: "isal-label-import/1", added, changed, now, goes_on })
+    Ok(Imported { schema: "isal-label-import/1", added, changed, unmarked, now, goes_on })
 }
 
 /// Which labels a run waits for.

@@ -5,19 +5,25 @@
 
 mod answers;
 mod asked;
+mod boxes;
+mod given;
 mod import;
+mod masks;
 mod to_label;
 
 pub use answers::{Conflict, Refused, UnknownLabel};
 pub use asked::Waiting;
 pub use import::{ImportOptions, Imported, LabelList, LabelStatus, import_labels, label_list, label_status};
 
-pub(super) use answers::{Answers, Wanted};
+pub(super) use answers::{Answers, Expected, Wanted};
+pub(super) use masks::kept;
 
 use super::going::Going;
 use super::state::Labeled;
 use super::{RoundsError, config::OracleKind};
+use crate::families::Guess;
 use asked::{Asked, Progress};
+use std::collections::HashMap;
 
 /// Whether a round can begin.
 pub(super) enum Begin {
@@ -27,12 +33,20 @@ pub(super) enum Begin {
     Later(Waiting),
 }
 
+/// Images to ask about, the most useful first, and what the model believes of them by id where that is more than a class.
+#[derive(Debug, Default)]
+pub(super) struct ToAsk {
+    pub(super) ids: Vec<String>,
+    pub(super) guesses: HashMap<String, Guess>,
+}
+
 /// Asks for the labels of these images, the most useful first, for `round`.
-pub(super) fn ask(going: &Going, round: usize, ids: Vec<String>) -> Result<(), RoundsError> {
+pub(super) fn ask(going: &Going, round: usize, chosen: ToAsk) -> Result<(), RoundsError> {
+    let ToAsk { ids, guesses } = chosen;
     match going.config.oracle.kind {
         OracleKind::Simulated => going.layout().settle(round, &Labeled::revealed(ids)),
         OracleKind::Human => {
-            to_label::write(going, round, &ids)?;
+            to_label::write(going, round, &ids, &guesses)?;
             // Last: it says that the lists are whole.
             Asked::of(ids).write(&going.layout(), round)
         }

@@ -6,12 +6,15 @@
 
 use super::Training;
 use super::evaluation::evaluate;
+use super::figure::measured;
 use super::lists::{Lists, absolute};
 use super::process::{self, Ended};
 use crate::classifier::class_names;
 use crate::data::{Labelled, Preprocess, Split, Test};
 use crate::durable;
+use crate::families::{LabelKind, label_kind};
 use crate::rounds::going::Going;
+use crate::rounds::state::Figure;
 use crate::rounds::{RoundsError, state};
 use crate::scoring::ScoringError;
 use crate::task::{self, ModelOptions, TaskModel};
@@ -117,8 +120,12 @@ struct Done {
     ran: Ran,
     /// SHA-256 of its model.
     model_sha256: String,
-    /// What its model is worth on the test images.
-    test: Evaluation,
+    /// What its model is worth on the test images, where they have one class each;
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    test: Option<Evaluation>,
+    /// else by the measure of the task, where that is a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    figure: Option<Figure>,
     /// The file of numbers that the program left, if it did.
     metrics: Option<Value>,
 }
@@ -199,7 +206,7 @@ pub(in crate::rounds) fn train_by_command(
             let ran = run(going, round, labelled, &place)?;
             let failed = |source| RoundsError::Command { round, source: Box::new(source) };
             let looked_at = look_at(going, &place).and_then(|model| worth(going, &place, &model));
-            let (model_sha256, test) = looked_at.map_err(|error| {
+            let Worth { model_sha256, test, figure } = looked_at.map_err(|error| {
                 if !matches!(error, CommandError::Stopped { .. }) {
                     // Another try may leave a better model.
                     let _ = std::fs::remove_file(place.folder.join("command.json"));
@@ -208,12 +215,12 @@ pub(in crate::rounds) fn train_by_command(
             })?;
             let metrics = std::fs::read(&place.metrics).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
             let schema = "isal-command-training/1".to_owned();
-            let finished = Done { schema, ran, model_sha256, test, metrics };
+            let finished = Done { schema, ran, model_sha256, test, figure, metrics };
             state::write(&done, &finished)?;
             finished
         }
     };
-    Ok(Training { test: Some(finished.test), seconds: finished.ran.seconds })
+    Ok(Training { test: finished.test, figure: finished.figure, seconds: finished.ran.seconds })
 }
 
 /// Runs the program, unless it succeeded before.
@@ -270,6 +277,7 @@ fn values(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place
         lists: going.layout().round(round).join("lists"),
         images: going.layout().0.join("images"),
         classes: &going.classes,
+        kind: going.label_kind,
     };
     let text = |path: &Path| path.display().to_string();
     let mut values = vec![
@@ -297,19 +305,36 @@ fn values(going: &Going, round: usize, labelled: &Split<Labelled>, place: &Place
 fn look_at(going: &Going, place: &Place) -> Result<TaskModel, CommandError> {
     let unfit =
         |source: Box<dyn std::error::Error + Send + Sync>| CommandError::Unfit { model: place.model.clone(), source };
-    let task = task::beside(&place.model).map_err(|e| unfit(e.into()))?;
+    let beside = place.model.with_extension("toml");
+    let mut task = task::of_file(&place.model).map_err(|e| unfit(e.into()))?;
+    if !beside.exists() {
+        // An exported detector says how it sees images, another one sees them as the model that the run starts from.
+        let options = ModelOptions { task: task.clone(), ..ModelOptions::default() };
+        let preprocess = match task {
+            Some(_) => task::preprocess_of_file(&place.model, &options).map_err(|e| unfit(e.into()))?,
+            None => going.preprocess.clone(),
+        };
+        task = task.or_else(|| going.task.task.clone());
+        let text = task::text_beside(&place.folder, &preprocess, task.as_ref()).map_err(|e| unfit(e.into()))?;
+        durable::write_bytes(&beside, text.as_bytes()).map_err(|e| unfit(e.into()))?;
+    }
     let options = ModelOptions { task, ..ModelOptions::default() };
     let model = TaskModel::read(&place.model, &options).map_err(|e| unfit(e.into()))?;
-    if model.classes != going.classes.len() {
+    let found = label_kind(&model.task.name, &model.task.annotations().cloned().collect::<Vec<_>>());
+    if found != going.label_kind {
+        let words = |kind: Option<LabelKind>| kind.map_or("something else", LabelKind::in_words);
+        let (found, wanted) = (words(found), words(going.label_kind));
+        let text = format!(
+            "by its task `{}` an image has {found}, and {wanted} in this run; `[task]` of `{}` says the task",
+            model.task.name,
+            beside.display()
+        );
+        return Err(unfit(text.into()));
+    }
+    // Graphs that a user brings do not say how many there are.
+    if model.classes > 0 && model.classes != going.classes.len() {
         let (found, classes) = (model.classes, going.classes.clone());
         return Err(CommandError::Classes { model: place.model.clone(), found, classes });
-    }
-    let beside = place.model.with_extension("toml");
-    if !beside.exists() {
-        let mut tables = toml::Table::new();
-        tables.extend(toml::Value::try_from(&going.preprocess).ok().map(|table| ("preprocess".to_owned(), table)));
-        let text = toml::to_string(&tables).unwrap_or_default();
-        durable::write_bytes(&beside, text.as_bytes()).map_err(|e| unfit(e.into()))?;
     }
     let names = place.model.with_extension("classes.txt");
     if !names.exists() {
@@ -318,10 +343,29 @@ fn look_at(going: &Going, place: &Place) -> Result<TaskModel, CommandError> {
     Ok(model)
 }
 
-/// What the model is worth on the test images, with its hash.
-fn worth(going: &Going, place: &Place, model: &TaskModel) -> Result<(String, Evaluation), CommandError> {
+/// What a model is worth on the test images, with its hash.
+struct Worth {
+    model_sha256: String,
+    test: Option<Evaluation>,
+    figure: Option<Figure>,
+}
+
+/// What the model is worth on the test images.
+fn worth(going: &Going, place: &Place, model: &TaskModel) -> Result<Worth, CommandError> {
     let unfit =
         |source: Box<dyn std::error::Error + Send + Sync>| CommandError::Unfit { model: place.model.clone(), source };
+    let model_sha256 = model.network.sha256.clone();
+    let failed = |error: ScoringError| match ScoringError::is_interruption(&error) {
+        true => {
+            let program = going.config.train.command.first().cloned().unwrap_or_default();
+            CommandError::Stopped { program, work: place.work.clone() }
+        }
+        false => unfit(error.into()),
+    };
+    if model.classes == 0 {
+        let figure = measured(going, &place.model).map_err(failed)?;
+        return Ok(Worth { model_sha256, test: None, figure });
+    }
     let names = class_names(&model.network, model.classes, None, &[], None).map_err(|e| unfit(e.into()))?;
     let known: BTreeSet<&String> = going.classes.iter().collect();
     let unknown: Vec<String> = names.names.iter().filter(|name| !known.contains(name)).cloned().collect();
@@ -330,20 +374,14 @@ fn worth(going: &Going, place: &Place, model: &TaskModel) -> Result<(String, Eva
         return Err(CommandError::Names { model, unknown, classes });
     }
     let Some(scores) = &model.class_scores else {
-        return Err(unfit("it is no classifier of one class an image".into()));
+        let figure = measured(going, &place.model).map_err(failed)?;
+        return Ok(Worth { model_sha256, test: None, figure });
     };
     let test = going.test.dataset().with_classes(&names.names).map_err(|e| unfit(e.into()))?;
     let test = Split::<Test>::new(test).map_err(|e| unfit(e.into()))?;
     let preprocess = Preprocess::beside(&place.model).map_err(|e| unfit(e.into()))?;
-    let found = evaluate(model, scores, &preprocess, &test, going.execution, going.observer);
-    match found {
-        Ok(found) => Ok((model.network.sha256.clone(), found)),
-        Err(error) if ScoringError::is_interruption(&error) => {
-            let program = going.config.train.command.first().cloned().unwrap_or_default();
-            Err(CommandError::Stopped { program, work: place.work.clone() })
-        }
-        Err(error) => Err(unfit(error.into())),
-    }
+    let found = evaluate(model, scores, &preprocess, &test, going.execution, going.observer).map_err(failed)?;
+    Ok(Worth { model_sha256, test: Some(found), figure: None })
 }
 
 fn how(status: ExitStatus) -> String {

@@ -1,15 +1,15 @@
 //! What a model of a task other than one class an image is worth on the test images, by ONNX Runtime.
 
-use crate::classifier::class_names;
-use crate::data::{Preprocess, Size};
-use crate::families::{self, Setting};
+use crate::classifier::{class_names, names_of_fields};
+use crate::data::Size;
+use crate::families::{self, LabelKind, Setting};
 use crate::rounds::RoundsError;
 use crate::rounds::going::Going;
 use crate::rounds::state::{Figure, Share};
 use crate::runtime::{Library, SessionOptions};
 use crate::scoring::{ScoringError, measure};
 use crate::sweep::Predictor;
-use crate::task::{self, Bindings, ModelOptions, TaskModel, Wanted};
+use crate::task::{self, ModelError, ModelOptions, TaskModel};
 use std::path::Path;
 
 /// The measure of the task of a round's model; `None` where that is accuracy, or no share.
@@ -17,27 +17,28 @@ use std::path::Path;
 /// # Errors
 /// A model that does not fit the test images; ONNX Runtime's; that the observer asked to stop.
 pub(in crate::rounds) fn figure(going: &Going, round: usize) -> Result<Option<Figure>, RoundsError> {
-    if going.task.is_single_label() {
+    if going.label_kind == Some(LabelKind::Class) {
         return Ok(None);
     }
-    let path = going.layout().model(round);
-    let task = task::beside(&path)?;
     let failed = |source: ScoringError| RoundsError::Measure { round, source: Box::new(source) };
-    on_test_images(going, &path, task).map_err(failed)
+    measured(going, &going.layout().model(round)).map_err(failed)
 }
 
-fn on_test_images(
-    going: &Going,
-    path: &Path,
-    task: Option<(Wanted, Bindings)>,
-) -> Result<Option<Figure>, ScoringError> {
+/// The same of the model at `path`.
+///
+/// # Errors
+/// As [`figure`].
+pub(super) fn measured(going: &Going, path: &Path) -> Result<Option<Figure>, ScoringError> {
+    let task = task::of_file(path)
+        .map_err(|source| ModelError::Task { path: path.to_path_buf(), source: Box::new(source) })?;
     let options = ModelOptions { task, ..ModelOptions::default() };
+    let preprocess = task::preprocess_of_file(path, &options)?;
     let TaskModel { network, task, classes, .. } = TaskModel::read(path, &options)?;
     let test = going.test.dataset();
     let sample = test.load(0).ok().map(|image| Size { height: image.height(), width: image.width() });
-    let recipe = network.recipe(&Preprocess::beside(path)?, sample)?;
+    let recipe = network.recipe(&preprocess, sample)?;
     let names = match classes {
-        0 => None,
+        0 => names_of_fields(&[test]),
         classes => Some(class_names(&network, classes, None, &[test], None)?),
     };
     let family = families::of(&task.name, Setting::of(&task, recipe.clone(), names));

@@ -26,6 +26,7 @@ pub(in crate::rounds) fn train_ourselves(
     };
     Ok(Training {
         test: trained.epochs.last().and_then(|epoch| epoch.test),
+        figure: None,
         seconds: trained.epochs.iter().map(|epoch| epoch.seconds).sum(),
     })
 }

@@ -1,10 +1,12 @@
-//! The images of a round as lists that any program reads: JSON lines with the path, the class and the id of each.
+//! The images of a round as lists that any program reads: JSON lines with the path, the label and the id of each.
 
 use crate::annotation_tools::{file_name, write_png};
 use crate::data::Dataset;
 use crate::durable;
+use crate::families::LabelKind;
 use crate::rounds::RoundsError;
 use crate::rounds::state;
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// Where lists go, and the images that are no files of their own.
@@ -15,6 +17,8 @@ pub(super) struct Lists<'a> {
     pub(super) images: PathBuf,
     /// Names of the classes, in the order of the class scores.
     pub(super) classes: &'a [String],
+    /// What images are labelled with; `None` of a task that people have no form for.
+    pub(super) kind: Option<LabelKind>,
 }
 
 impl Lists<'_> {
@@ -23,19 +27,52 @@ impl Lists<'_> {
     pub(super) fn write(&self, name: &str, set: &str, images: &Dataset) -> Result<PathBuf, RoundsError> {
         let mut lines = Vec::new();
         for place in 0..images.len() {
-            let label = images.label(place);
-            let class = label.and_then(|label| self.classes.get(label as usize));
-            let path = self.file(set, images, place)?;
-            let line = serde_json::json!({
-                "path": path,
-                "label": class,
-                "class_index": label,
-                "id": images.id(place),
-            });
-            lines.extend(line.to_string().into_bytes());
+            let mut line = Map::from_iter([("path".to_owned(), json!(self.file(set, images, place)?))]);
+            line.extend(self.label(images, place)?);
+            line.insert("id".to_owned(), images.id(place).into());
+            lines.extend(Value::Object(line).to_string().into_bytes());
             lines.push(b'\n');
         }
         self.put(&format!("{name}.jsonl"), &lines)
+    }
+
+    /// What is said of an image, in the keys that lists have: a class and its number; boxes in pixels with the name and the number of the
+    /// class of each; the names of its classes; the whole path of its mask; of other tasks all that the data set says.
+    fn label(&self, images: &Dataset, place: usize) -> Result<Map<String, Value>, RoundsError> {
+        if self.kind == Some(LabelKind::Class) {
+            let label = images.label(place);
+            let class = label.and_then(|label| self.classes.get(label as usize));
+            return Ok(Map::from_iter([("label".to_owned(), json!(class)), ("class_index".to_owned(), json!(label))]));
+        }
+        let mut fields = images.fields(place).unwrap_or_default();
+        match self.kind {
+            Some(LabelKind::Boxes | LabelKind::Classes) => {
+                let named = |item: &Value| match item.as_u64() {
+                    Some(class) => self.classes.get(usize::try_from(class).unwrap_or(usize::MAX)).cloned(),
+                    None => item.as_str().map(str::to_owned),
+                };
+                if let Some(Value::Array(labels)) = fields.get("labels") {
+                    let names: Vec<Option<String>> = labels.iter().map(named).collect();
+                    let number =
+                        |name: &Option<String>| self.classes.iter().position(|class| Some(class) == name.as_ref());
+                    let numbers: Vec<Option<usize>> = names.iter().map(number).collect();
+                    fields.insert("labels".to_owned(), json!(names));
+                    fields.insert("class_indices".to_owned(), json!(numbers));
+                }
+            }
+            Some(LabelKind::Mask) => {
+                if let Some(Value::String(written)) = fields.get("mask") {
+                    let of = |problem: crate::data::TableProblem| {
+                        RoundsError::Config(format!("the mask of `{}`: {problem}", images.id(place)))
+                    };
+                    let path = absolute(&images.beside(place, written).map_err(of)?)?;
+                    fields.insert("mask".to_owned(), json!(path));
+                }
+            }
+            Some(LabelKind::Class) | None => {}
+        }
+        fields.shift_remove("id");
+        Ok(fields)
     }
 
     /// Writes the names of the classes, one a line. Gives the path.

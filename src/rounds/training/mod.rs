@@ -13,6 +13,7 @@ pub(super) use command::train_by_command;
 pub(super) use figure::figure;
 pub(super) use isal::train_ourselves;
 
+use super::state::Figure;
 use crate::data::{Augment, Labelled, Preprocess, Split, Test};
 use crate::task::ModelOptions;
 use crate::train::{Evaluate, Evaluation, Schedule, Shape, TrainOptions};
@@ -23,6 +24,8 @@ use std::path::PathBuf;
 pub(super) struct Training {
     /// On the test images.
     pub(super) test: Option<Evaluation>,
+    /// The measure of another task than one class an image there, where a program trained.
+    pub(super) figure: Option<Figure>,
     /// Wall time.
     pub(super) seconds: f64,
 }
