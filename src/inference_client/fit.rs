@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn another_model_is_named_with_what_was_found() {
-        let cases: [(&str, &dyn Fn(&mut Metadata)); 7] = [
+        type Change<'a> = &'a dyn Fn(&mut Metadata);
+        let cases: [(&str, Change); 7] = [
             ("takes `x`", &|m| m.inputs[0].name = "x".into()),
             ("takes `images`, `mask`", &|m| m.inputs.push(port("mask", "FP32", &[-1]))),
             ("`images` is FP16", &|m| m.inputs[0].datatype = "FP16".into()),

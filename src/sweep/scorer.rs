@@ -48,6 +48,9 @@ pub trait Scorer {
     }
 }
 
+/// Makes the scores of a batch of the outputs that a server gave.
+pub type FromOutputs = Box<dyn FnOnce(Vec<ArrayD<f32>>) -> Result<Scored, SweepError> + Send>;
+
 /// The scores of a batch that was begun.
 pub enum Pending {
     /// They are there.
@@ -57,7 +60,7 @@ pub enum Pending {
         /// The outputs that they are made of.
         outputs: Waiting<Vec<ArrayD<f32>>>,
         /// Makes them.
-        scores: Box<dyn FnOnce(Vec<ArrayD<f32>>) -> Result<Scored, SweepError> + Send>,
+        scores: FromOutputs,
     },
 }
 

@@ -41,7 +41,7 @@ impl Serving {
                 return Serving { http: at("http"), grpc: at("grpc"), child };
             }
         }
-        panic!("it ended: {text}");
+        panic!("it ended with {:?}: {text}", child.wait());
     }
 }
 

@@ -92,7 +92,7 @@ fn listed_boxes(fields: &Map<String, Value>, classes: &[String]) -> Result<Vec<T
     };
     let flag = |names: &[&str], number: usize| {
         let flags = names.iter().find_map(|name| items(fields.get(*name)));
-        flags.and_then(|flags| flags.get(number).map(|flag| *flag == Value::from(1) || *flag == Value::from(true)))
+        flags.and_then(|flags| flags.get(number).map(|flag| flag.as_u64() == Some(1) || flag.as_bool() == Some(true)))
     };
     let boxed = |(number, (item, label)): (usize, (&Value, String))| {
         let corners = four(item).ok_or_else(|| format!("has the box {item}, expected [left, top, right, bottom]"))?;
