@@ -41,6 +41,16 @@ pub enum Error {
         /// What would do.
         expected: String,
     },
+    /// Metadata of a model that say nothing sound of its anchors.
+    #[error("the model's property `{key}` is {found}, expected {expected}")]
+    Anchors {
+        /// The property.
+        key: &'static str,
+        /// What it says.
+        found: String,
+        /// What would do.
+        expected: &'static str,
+    },
     /// An option outside what the model takes.
     #[error("model `{model}`: `{option}` is {found}, expected {expected}")]
     Option {

@@ -2,7 +2,7 @@
 
 use crate::{Error, ModelOptions, Result};
 use indexmap::IndexMap;
-use isal_onnx::{DataType, Dim, Graph, Model, Node, Tensor, ValueInfo, ValueType};
+use isal_onnx::{Builder, DataType, Dim, Graph, Model, Node, Tensor, ValueInfo, ValueType};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, Normal};
@@ -35,6 +35,8 @@ pub(crate) struct Network {
     graph: Graph,
     parameters: usize,
     rng: ChaCha8Rng,
+    /// Metadata properties besides those that every model has.
+    notes: Vec<(&'static str, String)>,
 }
 
 impl Network {
@@ -63,7 +65,7 @@ impl Network {
             ..Graph::default()
         };
         let rng = ChaCha8Rng::seed_from_u64(options.seed);
-        let network = Network { model, options: options.clone(), graph, parameters: 0, rng };
+        let network = Network { model, options: options.clone(), graph, parameters: 0, rng, notes: Vec::new() };
         Ok((network, Feature { name: "images".to_owned(), shape: options.input.to_vec() }))
     }
 
@@ -74,6 +76,15 @@ impl Network {
 
     pub fn classes(&self) -> usize {
         self.options.classes
+    }
+
+    pub fn opset(&self) -> i64 {
+        self.options.opset
+    }
+
+    /// Has the model say something in its metadata.
+    pub fn note(&mut self, key: &'static str, value: String) {
+        self.notes.push((key, value));
     }
 
     /// Refuses opsets in which an operator of the layers does not exist, or means something else.
@@ -155,14 +166,46 @@ impl Network {
 
     /// Dense layer; weights normal of standard deviation `std`, biases 0.
     pub fn linear(&mut self, x: &Feature, name: &str, features: usize, std: f32) -> Feature {
+        let node = self.dense(x, name, features, std);
+        self.add(node, vec![features])
+    }
+
+    /// The same of a value whose rows are not the images.
+    pub fn linear_of_rows(&mut self, x: &Feature, name: &str, features: usize, std: f32) -> Feature {
+        let mut node = self.dense(x, name, features, std);
+        let output = format!("{name}.output");
+        node.outputs = vec![output.clone()];
+        self.push(node);
+        Feature { name: output, shape: vec![features] }
+    }
+
+    fn dense(&mut self, x: &Feature, name: &str, features: usize, std: f32) -> Node {
         let (weight, bias) = (format!("{name}.weight"), format!("{name}.bias"));
         self.normal(&weight, &[features, x.shape[0]], std);
         self.constant(&bias, features, 0.0);
-        let node = Node::new("Gemm", name, [x.name.clone(), weight, bias], [""])
+        Node::new("Gemm", name, [x.name.clone(), weight, bias], [""])
             .with("alpha", 1.0)
             .with("beta", 1.0)
-            .with("transB", 1);
-        self.add(node, vec![features])
+            .with("transB", 1)
+    }
+
+    /// Adds what `graph` computes from these values, given to its inputs by name; the names of its outputs here, in their order. Its
+    /// names get `scope` in front, and what it has for initializers becomes constants: those are no weights.
+    pub fn inline(&mut self, scope: &str, mut graph: Graph, values: &[(&str, &Feature)]) -> Vec<String> {
+        let tensors = std::mem::take(&mut graph.initializers);
+        let constant = |(name, tensor): (String, Tensor)| {
+            Node::new("Constant", name.clone(), [""; 0], [name]).with("value", tensor)
+        };
+        graph.nodes.splice(0..0, tensors.into_iter().map(constant));
+        let mut builder = Builder::extend(std::mem::take(&mut self.graph));
+        builder.scope(scope);
+        let given = values.iter().filter_map(|(input, value)| Some(((*input).to_owned(), builder.get(&value.name)?)));
+        let given = given.collect();
+        let made = builder.inline(&graph, &given).expect("each input is given a value");
+        let names = graph.outputs.iter().filter_map(|output| made.get(&output.name));
+        let names = names.map(|value| builder.name(*value).to_owned()).collect();
+        self.graph = builder.finish().expect("each value is made before it is read");
+        names
     }
 
     pub fn relu(&mut self, x: &Feature, name: &str) -> Feature {
@@ -196,10 +239,10 @@ impl Network {
     /// The model with these outputs.
     pub fn finish<'a>(mut self, outputs: impl IntoIterator<Item = (&'a str, Feature)>) -> Model {
         for (name, value) in outputs {
-            // The node that makes it writes it under its public name.
+            // Whoever makes or reads it does so under its public name.
             for node in &mut self.graph.nodes {
-                for output in node.outputs.iter_mut().filter(|o| **o == value.name) {
-                    name.clone_into(output);
+                for known in node.inputs.iter_mut().chain(&mut node.outputs).filter(|known| **known == value.name) {
+                    name.clone_into(known);
                 }
             }
             let shape = [Dim::from("N")].into_iter().chain(value.shape.iter().copied().map(Dim::from));
@@ -211,7 +254,9 @@ impl Network {
             ("isal.zoo.parameters".to_owned(), self.parameters.to_string()),
             ("isal.zoo.seed".to_owned(), self.options.seed.to_string()),
         ];
-        model_of(self.graph, self.options.opset, metadata.into())
+        let notes = self.notes.into_iter().map(|(key, value)| (key.to_owned(), value));
+        let metadata = metadata.into_iter().chain(notes).collect();
+        model_of(self.graph, self.options.opset, metadata)
     }
 
     /// An output that is the first of a node's, of this shape but for the batch axis.

@@ -9,7 +9,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Graph`] for an input without a value, and for what [`Graph::sort`] refuses.
-    pub(crate) fn inline(&mut self, graph: &Graph, inputs: &HashMap<String, Value>) -> Result<HashMap<String, Value>> {
+    pub fn inline(&mut self, graph: &Graph, inputs: &HashMap<String, Value>) -> Result<HashMap<String, Value>> {
         let refuse = |reason: String| Error::Graph { graph: graph.name.clone(), reason };
         let mut sorted = graph.clone();
         sorted.sort()?;

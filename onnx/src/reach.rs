@@ -21,7 +21,7 @@ pub fn reach<'a>(
     reach_past(graph, parameters, targets, |_| false)
 }
 
-/// The same past values that are held: these count as reached by nothing.
+/// The same past values that are held: these count as reached by nothing, and what only they need is on no way.
 pub(crate) fn reach_past<'a>(
     graph: &Graph,
     parameters: impl IntoIterator<Item = &'a str>,
@@ -40,12 +40,13 @@ pub(crate) fn reach_past<'a>(
     }
     let mut needed: HashSet<String> = targets.into_iter().map(str::to_owned).collect();
     for node in graph.nodes.iter().rev() {
-        if node.outputs.iter().any(|o| needed.contains(o)) {
+        if node.outputs.iter().any(|o| needed.contains(o) && !held(o)) {
             node.reads(&mut needed);
         }
     }
     let wanted = |position: &usize| {
-        graph.nodes.get(*position).is_some_and(|node| node.outputs.iter().any(|o| needed.contains(o)))
+        let on_the_way = |o: &String| needed.contains(o) && !held(o);
+        graph.nodes.get(*position).is_some_and(|node| node.outputs.iter().any(on_the_way))
     };
     Reach { values, nodes: makers.into_iter().filter(wanted).collect() }
 }
@@ -80,6 +81,14 @@ mod tests {
         let found = reach(&graph, ["w2"], ["y"]);
         assert_eq!(found.nodes.iter().map(|i| graph.nodes[*i].outputs[0].as_str()).collect::<Vec<_>>(), ["y"]);
         assert!(!found.values.contains("r"));
+    }
+
+    #[test]
+    fn nothing_leads_to_a_value_that_is_held() {
+        let graph = two_layers();
+        let found = reach_past(&graph, ["w1"], ["r", "h"], |name| name == "r");
+        assert_eq!(found.nodes.iter().map(|i| graph.nodes[*i].outputs[0].as_str()).collect::<Vec<_>>(), ["h"]);
+        assert!(reach_past(&graph, ["w1"], ["y"], |name| name == "r").nodes.is_empty());
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn detector(
         .iter()
         .find_map(image_size)
         .ok_or_else(|| TaskError::ImageSize { inputs: listed(&model.graph.inputs), task: task.name.to_owned() })?;
-    let graphs = detection::pair(task.name, image, &heads, model.opset())?;
+    let graphs = detection::pair(task.name, image, &heads, detection::Anchors::of_model(&model)?, model.opset())?;
     bind(&model, task.name, graphs, given)
 }
 

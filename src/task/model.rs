@@ -138,5 +138,6 @@ fn classes(task: &Task) -> usize {
     let detects = detection::task(&task.name);
     let of_classes = losses::find(&task.name).is_ok_and(|entry| entry.defaults.has_classes());
     let axis = |dims: Vec<Dim>| dims.get(detects.map_or(1, |task| task.class_axis)).cloned();
-    read.filter(|_| of_classes || detects.is_some()).and_then(axis).and_then(|dim| dim.known()).unwrap_or(0)
+    let counted = read.filter(|_| of_classes || detects.is_some()).and_then(axis).and_then(|dim| dim.known());
+    counted.unwrap_or(0).saturating_sub(detects.map_or(0, |task| task.background))
 }

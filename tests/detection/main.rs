@@ -8,5 +8,6 @@ mod figures;
 mod graph;
 mod heads;
 mod network;
+mod rcnn;
 mod torchvision;
 mod yolo;

@@ -37,7 +37,7 @@ fn networks_are_those_of_torchvision_to_the_last_detection() {
                 [Dim::from("N")].into_iter().chain(heads[name].dims()[1..].iter().map(|d| (*d).into())).collect()
             })
             .into();
-        let decode = detection::pair(entry.task, [height, width], &shapes, options.opset).expect("graphs").decode;
+        let decode = detection::pair(entry.task, [height, width], &shapes, None, options.opset).expect("graphs").decode;
         let given: Vec<(&str, &Tensor)> = ["cls", "reg", "ctr"].into_iter().map(|name| (name, &heads[name])).collect();
         torchvision::same(entry.name, &Graph::open(&library, &decode).run(&given), &expected.detections);
     }

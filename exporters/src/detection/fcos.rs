@@ -6,7 +6,8 @@
 //! divided by the number of locations that have a box, of none by 1.
 
 use super::boxes::{Corners, annotations, held_at};
-use super::detections::Located;
+use super::detections::{Levels, Located};
+use super::focal::focal;
 use super::heads::Shapes;
 use super::{Detections, Grid};
 use crate::Result;
@@ -17,8 +18,6 @@ use isal_onnx::{DataType, Dim, Tensor, Value};
 pub(super) const NAME: &str = "fcos";
 pub(super) const HEADS: &[&str] = &["cls", "reg", "ctr"];
 
-/// Share of the focal loss that a class has where it is, and its exponent.
-const ALPHA: f32 = 0.25;
 /// What no box is as large as.
 const NEVER: f32 = 1e9;
 
@@ -86,14 +85,18 @@ impl Fcos {
         let (reg, place) = (of.pixels(g), of.places(g));
         let Corners { left, top, right, bottom } = around(g, place, reg);
         let boxes = g.concat(vec![left, top, right, bottom], 2);
-        self.detections.give(g, &of.grid, &Located { boxes, scores, logits: of.cls, classes: of.classes });
+        self.detections.give(
+            g,
+            &Levels::of(&of.grid, 1),
+            &Located { boxes, scores, logits: of.cls, classes: of.classes },
+        );
     }
 
     fn loss(&self, g: &mut Draft, of: &Heads) {
         let (boxes, labels) = annotations(g);
         let (found, target, label) = self.assigned(g, of, boxes, labels);
 
-        let classes = focal(g, of, label);
+        let classes = focal(g, of.cls, of.classes, label);
         let place = of.places(g);
         let here = g.unsqueeze(found, 2);
         let one = g.number(1.0);
@@ -212,24 +215,6 @@ fn around(g: &mut Draft, place: [Value; 2], [l, t, r, b]: [Value; 4]) -> Corners
 /// The boxes whose sides are so far from 0.
 fn around_zero(g: &mut Draft, [l, t, r, b]: [Value; 4]) -> Corners {
     Corners { left: g.op("Neg", [l]), top: g.op("Neg", [t]), right: r, bottom: b }
-}
-
-/// The focal loss of every location and class, `[N, L, C]`; a location without a box has the label -1.
-fn focal(g: &mut Draft, of: &Heads, label: Value) -> Value {
-    let label = g.unsqueeze(label, 2);
-    let numbers = g.class_numbers("class_numbers", of.classes, &[1, 1, of.classes]);
-    let hit = g.op("Equal", [label, numbers]);
-    // Of a class that is there the loss is that of its score, of one that is not that of the score turned round.
-    let (one, against) = (g.number(1.0), g.number(-1.0));
-    let sign = g.op("Where", [hit, one, against]);
-    let score = g.op("Mul", [of.cls, sign]);
-    let unlikely = g.op("Neg", [score]);
-    let (wrong, entropy) = (g.op("Sigmoid", [unlikely]), g.op("Softplus", [unlikely]));
-    let squared = g.op("Mul", [wrong, wrong]);
-    let weighted = g.op("Mul", [squared, entropy]);
-    let (there, elsewhere) = (g.number(ALPHA), g.number(1.0 - ALPHA));
-    let alpha = g.op("Where", [hit, there, elsewhere]);
-    g.op("Mul", [alpha, weighted])
 }
 
 /// How near the middle of a box a location is, from its distances to the sides.

@@ -16,15 +16,26 @@ impl Grid {
     ///
     /// A stride-2 convolution rounds up, so a level has `ceil(height / stride) * ceil(width / stride)` locations.
     pub fn of(image: [usize; 2], locations: usize) -> Option<Grid> {
-        let grids = [8, 4, 16, 2, 32].into_iter().flat_map(|first: usize| {
+        Grid::all(image).find(|grid| grid.locations() == locations)
+    }
+
+    /// Every grid that a pyramid may have.
+    pub(super) fn all(image: [usize; 2]) -> impl Iterator<Item = Grid> {
+        [8, 4, 16, 2, 32].into_iter().flat_map(move |first: usize| {
             (1..=7).map(move |levels| Grid { image, strides: (0..levels).map(|level| first << level).collect() })
-        });
-        grids.into_iter().find(|grid| grid.locations() == locations)
+        })
     }
 
     /// Height and width of a level, in locations.
     pub fn size(&self, stride: usize) -> [usize; 2] {
         self.image.map(|side| side.div_ceil(stride))
+    }
+
+    /// Pixels from one location of a level to the next, down and across, as torchvision has it: the image's side over the level's,
+    /// rounded down. Where a side is not a multiple of the stride, that is less than the stride.
+    pub fn step(&self, stride: usize) -> [usize; 2] {
+        let size = self.size(stride);
+        [0, 1].map(|axis| self.image[axis] / size[axis].max(1))
     }
 
     /// How many locations each level has.
@@ -55,12 +66,12 @@ impl Grid {
 
     /// Where each location lies in the image, in pixels to the right, `[1, L, 1]`: the corner of its cell, as torchvision has it.
     pub(super) fn x(&self) -> Tensor {
-        self.of_each(|stride, [x, _]| (x * stride) as f32)
+        self.of_each(|stride, [x, _]| (x * self.step(stride)[1]) as f32)
     }
 
     /// As [`Grid::x`], in pixels down.
     pub(super) fn y(&self) -> Tensor {
-        self.of_each(|stride, [_, y]| (y * stride) as f32)
+        self.of_each(|stride, [_, y]| (y * self.step(stride)[0]) as f32)
     }
 
     /// The middle of each location's cell, in pixels to the right and down, `[1, 1, L]` each.
@@ -102,8 +113,8 @@ mod tests {
     fn locations_go_by_rows_within_levels() {
         let grid = Grid { image: [8, 12], strides: vec![4, 8] };
         let floats = |t: Tensor| t.to_vec::<f32>().expect("floats");
-        assert_eq!(grid.counts(), [6, 2]);
-        assert_eq!(floats(grid.x()), [0.0, 4.0, 8.0, 0.0, 4.0, 8.0, 0.0, 8.0]);
+        assert_eq!((grid.counts(), grid.step(8)), (vec![6, 2], [8, 6]));
+        assert_eq!(floats(grid.x()), [0.0, 4.0, 8.0, 0.0, 4.0, 8.0, 0.0, 6.0]);
         assert_eq!(floats(grid.y()), [0.0, 0.0, 0.0, 4.0, 4.0, 4.0, 0.0, 0.0]);
         assert_eq!(floats(grid.stride()), [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 8.0, 8.0]);
         let [low, high] = grid.ranges().map(floats);

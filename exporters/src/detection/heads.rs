@@ -1,6 +1,6 @@
 //! The raw heads that a task reads, and the two graphs that begin with them.
 
-use super::{DETECTION_OPSETS, Grid};
+use super::{Anchors, DETECTION_OPSETS, Grid};
 use crate::losses::Pair;
 use crate::losses::draft::{Draft, Role};
 use crate::{Error, Result};
@@ -48,6 +48,15 @@ impl Shapes {
     pub fn grid(&self, image: [usize; 2], locations: usize) -> Result<Grid> {
         let expected = || format!("as many as levels of doubling strides have on images of {image:?}");
         Grid::of(image, locations).ok_or_else(|| self.wrong("locations", locations.to_string(), expected()))
+    }
+
+    /// Where the locations are around which there are so many anchors in images of `[height, width]`.
+    pub fn anchored(&self, image: [usize; 2], anchors: &Anchors, count: usize) -> Result<Grid> {
+        let expected = || {
+            let (levels, each) = (anchors.sizes.len(), anchors.per_location());
+            format!("as many as {levels} levels of doubling strides have on images of {image:?}, {each} a location")
+        };
+        anchors.grid(image, count).ok_or_else(|| self.wrong("anchors", count.to_string(), expected()))
     }
 
     /// The loss and the decode graph, each completed by `add`, which is given the heads.

@@ -9,21 +9,35 @@
 //! detections (the pseudo-labels are those above a score), and the beliefs `confidence` (the best score), `found` (how many
 //! pseudo-labels), and over these the entropy of the scores of a box in nats: `entropy` (their sum), `mean_entropy`, `max_entropy`.
 
+mod anchors;
 mod boxes;
+mod coder;
 mod detections;
+mod faster_rcnn;
 mod fcos;
+mod focal;
 mod grid;
 mod heads;
+mod matching;
 mod network;
+mod proposals;
+mod pyramid;
+mod rcnn;
+mod regions;
+mod retinanet;
 mod yolo;
 
+pub use anchors::Anchors;
 pub use detections::{Detections, PSEUDO_SCORE};
+pub use faster_rcnn::FasterRcnn;
 pub use fcos::{BoxLoss, Fcos};
 pub use grid::Grid;
+pub use matching::Sampling;
+pub use retinanet::RetinaNet;
 pub use yolo::Yolo;
 
 use crate::losses::{OPSETS, Pair};
-use crate::network::Network;
+use crate::network::{Feature, Network};
 use crate::{Error, ModelOptions, Result};
 use isal_onnx::{Dim, Model};
 
@@ -38,7 +52,7 @@ pub struct Entry {
     pub defaults: ModelOptions,
     /// Name of the task that it is trained for.
     pub task: &'static str,
-    layout: network::Layout,
+    heads: fn(&mut Network, Feature) -> Result<Vec<(&'static str, Feature)>>,
 }
 
 const DETECTORS: &[Entry] = &[
@@ -47,21 +61,42 @@ const DETECTORS: &[Entry] = &[
         description: "FCOS for a CPU: seven layers and a pyramid 48 wide, strides 4, 8, 16",
         defaults: ModelOptions::images([3, 128, 128], true),
         task: fcos::NAME,
-        layout: network::TINY,
+        heads: |network, images| network::heads(network, images, &network::TINY),
     },
     Entry {
         name: "fcos-resnet18",
         description: "FCOS on ResNet-18 and a feature pyramid, strides 8 to 128",
         defaults: ModelOptions::images([3, 512, 512], true),
         task: fcos::NAME,
-        layout: network::RESNET_18,
+        heads: |network, images| network::heads(network, images, &network::RESNET_18),
     },
     Entry {
         name: "fcos-resnet50",
         description: "FCOS on ResNet-50 and a feature pyramid, strides 8 to 128: torchvision's fcos_resnet50_fpn",
         defaults: ModelOptions::images([3, 800, 800], true),
         task: fcos::NAME,
-        layout: network::RESNET_50,
+        heads: |network, images| network::heads(network, images, &network::RESNET_50),
+    },
+    Entry {
+        name: "faster-rcnn-tiny",
+        description: "Faster R-CNN for a CPU: seven layers and a pyramid 48 wide, 100 proposals",
+        defaults: ModelOptions::images([3, 128, 128], true),
+        task: faster_rcnn::NAME,
+        heads: |network, images| rcnn::heads(network, images, &rcnn::TINY),
+    },
+    Entry {
+        name: "faster-rcnn-resnet18",
+        description: "Faster R-CNN on ResNet-18 and a feature pyramid, 1000 proposals",
+        defaults: ModelOptions::images([3, 512, 512], true),
+        task: faster_rcnn::NAME,
+        heads: |network, images| rcnn::heads(network, images, &rcnn::RESNET_18),
+    },
+    Entry {
+        name: "faster-rcnn-resnet50",
+        description: "Faster R-CNN on ResNet-50 and a feature pyramid, 1000 proposals: torchvision's fasterrcnn_resnet50_fpn",
+        defaults: ModelOptions::images([3, 800, 800], true),
+        task: faster_rcnn::NAME,
+        heads: |network, images| rcnn::heads(network, images, &rcnn::RESNET_50),
     },
 ];
 
@@ -73,7 +108,7 @@ pub fn detectors() -> &'static [Entry] {
 /// Builds a detector with freshly drawn weights; as [`crate::build`], with the raw heads as outputs.
 pub(crate) fn build(entry: &Entry, options: &ModelOptions) -> Result<Model> {
     let (mut network, images) = Network::new(entry.name, options)?;
-    let heads = network::heads(&mut network, images, &entry.layout)?;
+    let heads = (entry.heads)(&mut network, images)?;
     Ok(network.finish(heads))
 }
 
@@ -88,20 +123,38 @@ pub struct Task {
     pub heads: &'static [&'static str],
     /// The axis of the first of them that counts the classes.
     pub class_axis: usize,
+    /// How many of these are no classes of objects: 1 where the first is the background.
+    pub background: usize,
 }
 
 const TASKS: &[Task] = &[
+    Task {
+        name: faster_rcnn::NAME,
+        description: "boxes, class_logits, box_regression and proposals of regions, objectness and bbox_deltas of anchors",
+        heads: faster_rcnn::HEADS,
+        class_axis: 2,
+        background: 1,
+    },
     Task {
         name: fcos::NAME,
         description: "boxes, raw heads cls [N, L, C], reg [N, L, 4], ctr [N, L, 1]: focal loss, generalised IoU, centre-ness",
         heads: fcos::HEADS,
         class_axis: 2,
+        background: 0,
+    },
+    Task {
+        name: retinanet::NAME,
+        description: "boxes, raw heads cls_logits [N, A, C], bbox_regression [N, A, 4] of anchors: focal loss, distances",
+        heads: retinanet::HEADS,
+        class_axis: 2,
+        background: 0,
     },
     Task {
         name: yolo::NAME,
         description: "boxes, raw heads cls [N, C, L], box [N, 4 R, L] of YOLOv8 and later: task-aligned, complete IoU, distances as distributions",
         heads: yolo::HEADS,
         class_axis: 1,
+        background: 0,
     },
 ];
 
@@ -116,12 +169,22 @@ pub fn task(name: &str) -> Option<&'static Task> {
 }
 
 /// Builds the two graphs of a detection task for a model that sees images of `[height, width]` and has heads of these shapes, in the
-/// order of [`Task::heads`].
+/// order of [`Task::heads`]. `anchors` are those of the model, where they are not the ones of the paper.
 ///
 /// # Errors
 /// [`Error::LossOption`] for shapes that the task does not take; [`Error::UnknownLoss`].
-pub fn pair(task: &str, image: [usize; 2], heads: &[Vec<Dim>], opset: i64) -> Result<Pair> {
+pub fn pair(task: &str, image: [usize; 2], heads: &[Vec<Dim>], anchors: Option<Anchors>, opset: i64) -> Result<Pair> {
     match task {
+        faster_rcnn::NAME => {
+            let defaults = FasterRcnn::default();
+            let anchors = anchors.unwrap_or(defaults.anchors);
+            FasterRcnn { anchors, ..defaults }.pair(image, heads, opset)
+        }
+        retinanet::NAME => {
+            let defaults = RetinaNet::default();
+            let anchors = anchors.unwrap_or(defaults.anchors);
+            RetinaNet { anchors, ..defaults }.pair(image, heads, opset)
+        }
         fcos::NAME => Fcos::default().pair(image, heads, opset),
         yolo::NAME => Yolo::default().pair(image, heads, opset),
         _ => Err(Error::UnknownLoss { name: task.to_owned(), known: TASKS.iter().map(|task| task.name).collect() }),

@@ -1,14 +1,13 @@
 //! FCOS (Tian et al., arXiv 1904.01355) on a feature pyramid (Lin et al., arXiv 1612.03144), the names of layers torchvision's.
 //!
-//! The pyramid makes each stage of the backbone equally wide and adds to it what the coarser ones see, doubled in size; two coarser levels
-//! follow by convolutions with stride 2. All levels share the head: two towers of convolutions with GroupNorm, one for the classes,
+//! Two coarser levels follow those of the backbone's stages, by convolutions with stride 2. All levels share the head: two towers of convolutions with GroupNorm, one for the classes,
 //! one for the distances to the four sides of a box and the centre-ness.
 
 use super::DETECTION_OPSETS;
+use super::pyramid::{by_location, conv, pyramid, together};
 use crate::Result;
 use crate::network::{Conv, Feature, Network};
 use crate::resnet::{self, Layout as Backbone};
-use isal_onnx::{Node, Tensor};
 
 /// What makes one detector of another.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +48,8 @@ pub(super) fn heads(network: &mut Network, images: Feature, layout: &Layout) -> 
         return Err(network.unsuited(format!("height and width that {coarsest} divides")));
     }
     let found = resnet::stages(network, images, layout.backbone, "backbone.body.");
-    let levels = pyramid(network, &found[found.len() - stages..], layout);
+    let mut levels = pyramid(network, &found[found.len() - stages..], layout.width);
+    coarser(network, &mut levels, stages, layout);
     let classes = network.classes();
     let outputs = [
         ("cls", "classification_head", "cls_logits", classes),
@@ -65,49 +65,29 @@ pub(super) fn heads(network: &mut Network, images: Feature, layout: &Layout) -> 
             if name == "reg" {
                 y = distances(network, &y, level, layout);
             }
-            row.push(by_location(network, &y, &format!("head.{name}.{level}")));
+            row.push(by_location(network, &y, &format!("head.{name}.{level}"), y.shape[0]));
         }
     }
     for (_, head, last, _) in outputs {
         network.redraw(&format!("head.{head}.{last}.weight"), DEVIATION);
     }
     network.begin_at("head.classification_head.cls_logits.bias", (PRIOR / (1.0 - PRIOR)).ln());
-    Ok(outputs.iter().zip(&rows).map(|((name, ..), row)| (*name, together(network, row, name))).collect())
+    Ok(outputs
+        .iter()
+        .zip(&rows)
+        .map(|((name, ..), row)| (*name, together(network, row, &format!("head.{name}"))))
+        .collect())
 }
 
-/// Levels of equal width, the finest first.
-fn pyramid(network: &mut Network, stages: &[Feature], layout: &Layout) -> Vec<Feature> {
-    // Without normalisation between them, two layers in a row keep the scale where each keeps half of He's variance.
-    let conv = |kernel, stride| Conv { gain: 0.5f32.sqrt(), ..conv(layout.width, kernel, stride) };
-    let mut levels = Vec::with_capacity(stages.len() + layout.extra);
-    let mut above: Option<Feature> = None;
-    for (number, stage) in stages.iter().enumerate().rev() {
-        let at = |part: &str| format!("backbone.fpn.{part}.{number}");
-        let mut x = network.conv(stage, &format!("{}.0", at("inner_blocks")), conv(1, 1));
-        if let Some(above) = &above {
-            let doubled = double(network, above, &at("upsample"));
-            x = network.sum(&x, &doubled, &at("add"));
-        }
-        levels.insert(0, network.conv(&x, &format!("{}.0", at("layer_blocks")), conv(3, 1)));
-        above = Some(x);
-    }
+/// Adds levels that are made of the last one by convolutions with stride 2.
+fn coarser(network: &mut Network, levels: &mut Vec<Feature>, stages: usize, layout: &Layout) {
     for extra in 0..layout.extra {
         let last = &levels[levels.len() - 1];
-        let name = format!("backbone.fpn.extra_blocks.p{}", stages.len() + 3 + extra);
+        let name = format!("backbone.fpn.extra_blocks.p{}", stages + 3 + extra);
         let x = if extra == 0 { last.clone() } else { network.relu(last, &format!("{name}.relu")) };
-        levels.push(network.conv(&x, &name, conv(3, 2)));
+        let conv = Conv { gain: 0.5f32.sqrt(), ..conv(layout.width, 3, 2) };
+        levels.push(network.conv(&x, &name, conv));
     }
-    levels
-}
-
-/// Twice as high and wide, each place repeated.
-fn double(network: &mut Network, x: &Feature, name: &str) -> Feature {
-    let scales = network.fixed(&format!("{name}.scales"), Tensor::new([4], &[1.0f32, 1.0, 2.0, 2.0]));
-    let node = Node::new("Resize", name, [x.name.as_str(), "", &scales], [""])
-        .with("mode", "nearest")
-        .with("coordinate_transformation_mode", "asymmetric")
-        .with("nearest_mode", "floor");
-    network.layer(node, vec![x.shape[0], 2 * x.shape[1], 2 * x.shape[2]])
 }
 
 /// Convolution, GroupNorm, ReLU, as often as the layout has it; torchvision numbers them 0, 3, 6, 9 and 1, 4, 7, 10.
@@ -133,25 +113,4 @@ fn distances(network: &mut Network, x: &Feature, level: usize, layout: &Layout) 
     network.constant(&scale, 1, 1.0);
     let scaled = network.node("Mul", &at("bbox_reg.scale"), &[&x.name, &scale], &[], &x.shape);
     network.node("Exp", &at("bbox_reg.exp"), &[&scaled.name], &[], &x.shape)
-}
-
-/// `[N, C, H, W]` as `[N, H W, C]`.
-fn by_location(network: &mut Network, x: &Feature, name: &str) -> Feature {
-    let [channels, height, width] = x.shape[..] else { return x.clone() };
-    let node = Node::new("Transpose", format!("{name}.turn"), [x.name.clone()], [""]).with("perm", vec![0i64, 2, 3, 1]);
-    let turned = network.layer(node, vec![height, width, channels]);
-    let dims = Tensor::new([3], &[0, (height * width) as i64, channels as i64]);
-    let dims = network.fixed(&format!("{name}.dims"), dims);
-    network.node("Reshape", &format!("{name}.rows"), &[&turned.name, &dims], &[], &[height * width, channels])
-}
-
-/// The locations of all levels behind each other.
-fn together(network: &mut Network, levels: &[Feature], name: &str) -> Feature {
-    let inputs: Vec<&str> = levels.iter().map(|level| level.name.as_str()).collect();
-    let locations = levels.iter().map(|level| level.shape[0]).sum();
-    network.node("Concat", &format!("head.{name}"), &inputs, &[("axis", 1)], &[locations, levels[0].shape[1]])
-}
-
-fn conv(channels: usize, kernel: usize, stride: usize) -> Conv {
-    Conv { channels, kernel, stride, padding: kernel / 2, groups: 1, bias: true, gain: 1.0 }
 }

@@ -9,7 +9,7 @@
 //! 7.5 and 1.5. What is a target has no derivative.
 
 use super::boxes::{Corners, annotations, held_at};
-use super::detections::Located;
+use super::detections::{Levels, Located};
 use super::heads::Shapes;
 use super::{Detections, Grid};
 use crate::Result;
@@ -96,7 +96,7 @@ impl Yolo {
         let boxes = g.concat(vec![left, top, right, bottom], 1);
         let (boxes, logits) = (turned(g, boxes), turned(g, of.cls));
         let scores = g.op("Sigmoid", [logits]);
-        self.detections.give(g, &of.grid, &Located { boxes, scores, logits, classes: of.classes });
+        self.detections.give(g, &Levels::of(&of.grid, 1), &Located { boxes, scores, logits, classes: of.classes });
     }
 
     fn loss(&self, g: &mut Draft, of: &Raw) {

@@ -268,10 +268,12 @@ impl Draft {
         self.b.node("Transpose", [logarithms]).attr("perm", back).value()
     }
 
+    /// Logarithm of the softmax along an axis of so many classes; before opset 13 the last one.
+    ///
     /// The score of the likeliest class is taken off first. That changes nothing on paper, but where a model is sure the
     /// derivative of the loss is a sum of small numbers then, not a difference of two large ones: exact to float32's rounding of
     /// itself, not of the scores' derivatives.
-    fn log_softmax_along(&mut self, scores: Value, classes: usize, axis: usize) -> Value {
+    pub fn log_softmax_along(&mut self, scores: Value, classes: usize, axis: usize) -> Value {
         let best = self.arg_max(scores, axis);
         let best = self.one_hot(best, classes, axis as i64);
         let top = self.op("Mul", [best, scores]);

@@ -117,7 +117,9 @@ fn gather_nd(site: &Site, inputs: &[Option<Tensor>]) -> Result<Vec<Tensor>, OpEr
         expected: "0 or more".into(),
         found: batch.to_string(),
     })?;
-    if dims.contains(&0) || tuples.numel() == 0 {
+    // No tuple picks nothing: regions of a level of a pyramid that no proposal is for.
+    let none = tuples.size().last() == Some(&0) || (batch > 0 && tuples.numel() == 0);
+    if dims.contains(&0) || none {
         return Err(OpError::Input {
             name: "data",
             expected: "elements to pick, and tuples that pick them".into(),
