@@ -173,8 +173,16 @@ fn batches_in_any_memory_order_mean_the_same() {
 
 #[test]
 fn training_lowers_the_loss_and_the_state_carries_over() {
-    let step =
-        TrainStep { learning_rate: 0.02, momentum: 0.9, weight_decay: 1e-4, decay_all: false, nesterov: true, seed: 1 };
+    let step = TrainStep {
+        learning_rate: 0.02,
+        momentum: 0.9,
+        weight_decay: 1e-4,
+        decay_all: false,
+        clip_norm: None,
+        bias_rate: 1.0,
+        nesterov: true,
+        seed: 1,
+    };
     let (images, targets) = (images(6), annotations(6));
     let mut one = engine(Precision::Float32);
     let mut losses = Vec::new();

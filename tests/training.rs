@@ -42,6 +42,8 @@ fn options(folder: &Path, train: Dataset, test: Option<Dataset>, epochs: usize) 
         nesterov: true,
         weight_decay: 5e-4,
         decay_all: false,
+        clip_norm: None,
+        bias_rate: 1.0,
         label_smoothing: 0.0,
         freeze: Vec::new(),
         batch_size: 32,

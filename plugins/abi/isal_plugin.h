@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define ISAL_PLUGIN_ABI_VERSION 2
+#define ISAL_PLUGIN_ABI_VERSION 3
 
 /* Handles; 0 is none. */
 typedef uint64_t isal_model;  /* a loaded model */
@@ -159,12 +159,16 @@ typedef struct {
     uint32_t threads;  /* an operator may use on the CPU; 0 leaves it to the plugin */
 } isal_load;
 
-/* g <- grad + weight_decay * theta; b <- momentum * b + g (b <- g the first time);
- * theta <- theta - learning_rate * (nesterov ? g + momentum * b : b); grad is of the mean loss. */
+/* grad <- grad * min(1, clip_norm / (||grad|| + 1e-6)) where clip_norm > 0;
+ * g <- grad + weight_decay * theta; b <- momentum * b + g (b <- g the first time);
+ * theta <- theta - learning_rate * (nesterov ? g + momentum * b : b); grad is of the mean loss.
+ * The step of parameters with fewer than two axes is bias_rate times as long. */
 typedef struct {
     double learning_rate;
     double momentum;
     double weight_decay;
+    double clip_norm; /* over all parameters in scope; 0 for none */
+    double bias_rate;
     uint64_t seed; /* of what is random in the step */
     isal_decay decay;
     uint32_t nesterov; /* 0 or 1 */

@@ -78,6 +78,12 @@ pub struct Options {
     /// Let biases, scales and shifts decay too
     #[arg(long, help_heading = "Training", hide_short_help = true)]
     decay_all: bool,
+    /// Cut the gradient to this norm where it is longer
+    #[arg(long, value_name = "NORM", help_heading = "Training", hide_short_help = true)]
+    clip_norm: Option<f64>,
+    /// What the learning rate of biases, scales and shifts is multiplied by
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", help_heading = "Training", hide_short_help = true)]
+    bias_rate: f64,
     /// Share of each target that is spread over all classes
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", help_heading = "Training", hide_short_help = true)]
     label_smoothing: f64,
@@ -130,6 +136,10 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
     within("--label-smoothing", given.label_smoothing, 0.0..1.0)?;
     within("--learning-rate", given.learning_rate, 0.0..f64::INFINITY)?;
     within("--weight-decay", given.weight_decay, 0.0..f64::INFINITY)?;
+    within("--bias-rate", given.bias_rate, 0.0..f64::INFINITY)?;
+    if let Some(norm) = given.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+        return Err(BadRequest(format!("`--clip-norm` is {norm}, expected a number above 0")).into());
+    }
     within("--warm-up", given.warm_up, 0.0..f64::INFINITY)?;
     let shape = match given.schedule.as_str() {
         "constant" => Shape::Constant,
@@ -173,6 +183,8 @@ fn train_options(given: &Options, context: &Context) -> anyhow::Result<TrainOpti
         nesterov: !given.no_nesterov && given.momentum > 0.0,
         weight_decay: given.weight_decay,
         decay_all: given.decay_all,
+        clip_norm: given.clip_norm,
+        bias_rate: given.bias_rate,
         label_smoothing: given.label_smoothing,
         batch_size: given.batch_size as usize,
         seed: given.seed,

@@ -9,7 +9,7 @@ use ndarray::{ArrayD, ArrayView4};
 
 /// A step of stochastic gradient descent on the mean loss over a batch:
 /// `g <- grad + weight_decay * theta`, `b <- momentum * b + g` (`b <- g` the first time),
-/// `theta <- theta - learning_rate * (g + momentum * b if nesterov else b)`.
+/// `theta <- theta - learning_rate * (g + momentum * b if nesterov else b)`, times `bias_rate` for parameters with fewer than two axes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainStep {
     /// Step length.
@@ -20,6 +20,10 @@ pub struct TrainStep {
     pub weight_decay: f64,
     /// Whether parameters with fewer than two axes (biases, scales, shifts) decay too.
     pub decay_all: bool,
+    /// The largest norm of the gradient over all parameters that are trained, as PyTorch's `clip_grad_norm_`.
+    pub clip_norm: Option<f64>,
+    /// What the step length of parameters with fewer than two axes (biases, scales, shifts) is multiplied by.
+    pub bias_rate: f64,
     /// Nesterov's form of momentum.
     pub nesterov: bool,
     /// Seed of what is random in the step (Dropout).
@@ -66,6 +70,8 @@ impl PluginEngine {
             learning_rate: step.learning_rate,
             momentum: step.momentum,
             weight_decay: step.weight_decay,
+            clip_norm: step.clip_norm.unwrap_or(0.0),
+            bias_rate: step.bias_rate,
             seed: step.seed,
             decay: if step.decay_all { Decay::ALL } else { Decay::MATRICES },
             nesterov: u32::from(step.nesterov),

@@ -60,6 +60,10 @@ pub struct TrainOptions {
     pub weight_decay: f64,
     /// Whether biases, scales and shifts decay too.
     pub decay_all: bool,
+    /// The largest norm of the gradient; a longer one is cut to it.
+    pub clip_norm: Option<f64>,
+    /// What the learning rate of biases, scales and shifts is multiplied by.
+    pub bias_rate: f64,
     /// Share of each target that is spread over all classes, in [0, 1).
     pub label_smoothing: f64,
     /// Patterns of the names of parameters that stay as they are. A BatchNormalization whose scale and shift both do is taken by
@@ -258,6 +262,12 @@ fn key(options: &TrainOptions, model: &TaskModel, recipe: &Recipe) -> String {
     if !options.freeze.is_empty() {
         key["freeze"] = options.freeze.clone().into();
     }
+    if let Some(norm) = options.clip_norm {
+        key["clip norm"] = norm.into();
+    }
+    if options.bias_rate != 1.0 {
+        key["bias rate"] = options.bias_rate.into();
+    }
     key.to_string()
 }
 
@@ -295,6 +305,8 @@ fn one_epoch(
             momentum: options.momentum,
             weight_decay: options.weight_decay,
             decay_all: options.decay_all,
+            clip_norm: options.clip_norm,
+            bias_rate: options.bias_rate,
             nesterov: options.nesterov,
             seed: options.seed ^ ((number * steps + step) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15),
         };

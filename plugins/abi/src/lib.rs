@@ -37,7 +37,7 @@ pub use table::{Arrays, Curvature, Entry, Model, Table, Vector};
 pub use train::{Decay, TrainStep};
 
 /// Version of this ABI. A host refuses a table of another version.
-pub const ISAL_PLUGIN_ABI_VERSION: u32 = 2;
+pub const ISAL_PLUGIN_ABI_VERSION: u32 = 3;
 
 /// Name of the exported symbol, of type [`Entry`].
 pub const ENTRY: &str = "isal_plugin_table";

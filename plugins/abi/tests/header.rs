@@ -40,7 +40,7 @@ fn rust_layout() -> Layout {
         "isal_load" = Load {
             model, folder, parameters, parameter_count, loss, bindings, binding_count, device, kind, threads,
         }
-        "isal_train_step" = TrainStep { learning_rate, momentum, weight_decay, seed, decay, nesterov }
+        "isal_train_step" = TrainStep { learning_rate, momentum, weight_decay, clip_norm, bias_rate, seed, decay, nesterov }
         "isal_plugin_table_v2" = Table {
             abi_version, reserved, table_size, describe, load, model_free, model_info, forward, losses, gradient,
             curvature_product, jvp, vector_zeros, vector_copy, vector_dot, vector_axpy, vector_scale,

@@ -42,8 +42,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let batch_size = batch;
     let batch = Batch(vec![("images".to_owned(), images), ("weights".to_owned(), targets)]);
     let v = engine.gradient(&batch)?.1;
-    let step =
-        Step { learning_rate: 0.0, momentum: 0.9, weight_decay: 0.0, decay_all: false, nesterov: false, seed: 0 };
+    let step = Step {
+        learning_rate: 0.0,
+        momentum: 0.9,
+        weight_decay: 0.0,
+        decay_all: false,
+        clip_norm: None,
+        bias_rate: 1.0,
+        nesterov: false,
+        seed: 0,
+    };
 
     type Pass<'a> = (&'static str, Box<dyn FnMut(&mut Engine) -> Result<(), Failure> + 'a>);
     let mut passes: Vec<Pass> = vec![

@@ -3,11 +3,15 @@
 use crate::engine::{Engine, Outputs};
 use crate::numerics::finite;
 use crate::{Batch, Failure, loss};
-use tch::Tensor;
+use tch::{Kind, Tensor};
+
+/// What PyTorch adds to a norm before it divides by it.
+const ROUNDING: f64 = 1e-6;
 
 /// A step on the mean loss over a batch:
+/// `grad <- grad * min(1, clip_norm / (||grad|| + 1e-6))`, as PyTorch's `clip_grad_norm_`,
 /// `g <- grad + weight_decay * theta`, `b <- momentum * b + g` (`b <- g` the first time),
-/// `theta <- theta - learning_rate * (g + momentum * b if nesterov else b)`.
+/// `theta <- theta - learning_rate * (g + momentum * b if nesterov else b)`, times `bias_rate` for parameters with fewer than two axes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
     /// Step length.
@@ -18,6 +22,10 @@ pub struct Step {
     pub weight_decay: f64,
     /// Whether parameters with fewer than two axes (biases, scales, shifts) decay too.
     pub decay_all: bool,
+    /// The largest norm of the gradient over all parameters.
+    pub clip_norm: Option<f64>,
+    /// What the step length of parameters with fewer than two axes is multiplied by.
+    pub bias_rate: f64,
     /// Nesterov's form of momentum.
     pub nesterov: bool,
     /// Seed of what is random in the step.
@@ -37,6 +45,12 @@ impl Step {
         }
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return refuse("weight decay", self.weight_decay, "a number, 0 or more");
+        }
+        if let Some(norm) = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0)) {
+            return refuse("clip norm", norm, "a number above 0");
+        }
+        if !(self.bias_rate.is_finite() && self.bias_rate >= 0.0) {
+            return refuse("bias rate", self.bias_rate, "a number, 0 or more");
         }
         Ok(())
     }
@@ -66,6 +80,10 @@ impl Engine {
         for (_, value) in &run.statistics {
             finite(value, "a running statistic")?;
         }
+        if let Some(most) = step.clip_norm {
+            let norm = gradient.f_to_kind(Kind::Double)?.f_norm()?.f_double_value(&[])?;
+            let _ = gradient.f_mul_scalar_((most / (norm + ROUNDING)).min(1.0))?;
+        }
         if step.weight_decay > 0.0 {
             for place in self.layout.places.iter().filter(|p| step.decay_all || p.dims.len() >= 2) {
                 let theta = self.theta.f_narrow(0, place.offset, place.len)?;
@@ -83,7 +101,11 @@ impl Engine {
                 false => buffer,
             };
         }
-        let _ = self.theta.f_sub_(&gradient.f_mul_scalar(step.learning_rate)?)?;
+        let moved = gradient.f_mul_scalar(step.learning_rate)?;
+        for place in self.layout.places.iter().filter(|p| step.bias_rate != 1.0 && p.dims.len() < 2) {
+            let _ = moved.f_narrow(0, place.offset, place.len)?.f_mul_scalar_(step.bias_rate)?;
+        }
+        let _ = self.theta.f_sub_(&moved)?;
         for (index, value) in &run.statistics {
             if let Some(statistic) = self.statistics.get_mut(*index) {
                 *statistic = value.f_detach()?;

@@ -66,6 +66,12 @@ pub struct TrainPart {
     pub weight_decay: f64,
     /// Whether biases, scales and shifts decay too.
     pub decay_all: bool,
+    /// The largest norm of the gradient; a longer one is cut to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_norm: Option<f64>,
+    /// What the learning rate of biases, scales and shifts is multiplied by.
+    #[serde(skip_serializing_if = "is_one")]
+    pub bias_rate: f64,
     /// Share of each target that is spread over all classes, in [0, 1).
     pub label_smoothing: f64,
     /// Mirror images left and right at random.
@@ -96,6 +102,8 @@ impl Default for TrainPart {
             nesterov: true,
             weight_decay: 5e-4,
             decay_all: false,
+            clip_norm: None,
+            bias_rate: 1.0,
             label_smoothing: 0.0,
             flip: false,
             pad_crop: 0,
@@ -104,6 +112,11 @@ impl Default for TrainPart {
             with_reference: false,
         }
     }
+}
+
+/// Whether a rate is as it is by default, and not written down.
+fn is_one(rate: &f64) -> bool {
+    *rate == 1.0
 }
 
 /// What a training needs to know besides its numbers and its images.
@@ -144,6 +157,8 @@ impl TrainPart {
             nesterov: self.nesterov && self.momentum > 0.0,
             weight_decay: self.weight_decay,
             decay_all: self.decay_all,
+            clip_norm: self.clip_norm,
+            bias_rate: self.bias_rate,
             label_smoothing: self.label_smoothing,
             freeze: self.freeze.clone(),
             batch_size: self.batch_size,
@@ -181,10 +196,15 @@ impl TrainPart {
             ("momentum", self.momentum, 1.0),
             ("weight-decay", self.weight_decay, f64::INFINITY),
             ("label-smoothing", self.label_smoothing, 1.0),
+            ("bias-rate", self.bias_rate, f64::INFINITY),
         ];
         let found = within.iter().find(|(_, value, end)| !(0.0..*end).contains(value));
         found
             .map(|(key, value, end)| format!("train.{key} is {value}, expected at least 0 and less than {end}"))
+            .or_else(|| {
+                let norm = self.clip_norm.filter(|norm| !(norm.is_finite() && *norm > 0.0))?;
+                Some(format!("train.clip-norm is {norm}, expected a number above 0"))
+            })
             .or_else(|| (self.epochs == 0).then(|| "train.epochs is 0, expected at least 1".to_owned()))
             .or_else(|| (self.batch_size == 0).then(|| "train.batch-size is 0, expected at least 1".to_owned()))
     }
@@ -216,6 +236,8 @@ mod tests {
             (TrainPart { momentum: 1.0, ..TrainPart::default() }, "momentum"),
             (TrainPart { learning_rate: f64::NAN, ..TrainPart::default() }, "learning-rate"),
             (TrainPart { epochs: 0, ..TrainPart::default() }, "epochs"),
+            (TrainPart { bias_rate: -1.0, ..TrainPart::default() }, "bias-rate"),
+            (TrainPart { clip_norm: Some(0.0), ..TrainPart::default() }, "clip-norm"),
         ] {
             assert!(of(part).expect("a problem").contains(key));
         }

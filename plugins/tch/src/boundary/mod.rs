@@ -407,6 +407,8 @@ unsafe extern "C" fn train_step(
                 learning_rate: step.learning_rate,
                 momentum: step.momentum,
                 weight_decay: step.weight_decay,
+                clip_norm: (step.clip_norm != 0.0).then_some(step.clip_norm),
+                bias_rate: step.bias_rate,
                 decay_all,
                 nesterov: step.nesterov != 0,
                 seed: step.seed,

@@ -390,6 +390,8 @@ fn bad_batches_are_refused_with_what_was_expected() {
             learning_rate: f64::NAN,
             momentum: 0.9,
             weight_decay: 0.0,
+            clip_norm: 0.0,
+            bias_rate: 1.0,
             seed: 0,
             decay: Decay::MATRICES,
             nesterov: 0,
@@ -404,6 +406,10 @@ fn bad_batches_are_refused_with_what_was_expected() {
         tried(&step, "momentum");
         (step.momentum, step.decay) = (0.5, Decay(5));
         tried(&step, "decay");
+        (step.decay, step.clip_norm) = (Decay::ALL, -1.0);
+        tried(&step, "clip norm");
+        (step.clip_norm, step.bias_rate) = (1.0, f64::INFINITY);
+        tried(&step, "bias rate");
         // After all that, the model still answers.
         done(|m| (table().gradient)(model, batch, 2, &raw mut loss, &raw mut vector, m));
         assert!(loss.is_finite() && loss > 0.0);

@@ -5,8 +5,16 @@ use isal_plugin_tch::state::{Role, State};
 use isal_plugin_tch::{Engine, Failure, Step};
 use tch::{Kind, Tensor};
 
-const PLAIN: Step =
-    Step { learning_rate: 0.1, momentum: 0.0, weight_decay: 0.0, decay_all: false, nesterov: false, seed: 5 };
+const PLAIN: Step = Step {
+    learning_rate: 0.1,
+    momentum: 0.0,
+    weight_decay: 0.0,
+    decay_all: false,
+    clip_norm: None,
+    bias_rate: 1.0,
+    nesterov: false,
+    seed: 5,
+};
 
 fn step(engine: &mut Engine, step: &Step) -> f64 {
     engine.train_step(&batch(), step).expect("a step").0
@@ -47,10 +55,16 @@ fn is_matrix(engine: &Engine) -> Vec<bool> {
 
 #[test]
 fn steps_follow_the_update_rule_of_sgd_with_momentum_decay_and_nesterov() {
-    for (momentum, nesterov, weight_decay, decay_all) in
-        [(0.0, false, 0.0, false), (0.9, false, 0.05, false), (0.9, true, 0.05, true), (0.0, false, 0.1, true)]
-    {
-        let rule = Step { momentum, nesterov, weight_decay, decay_all, ..PLAIN };
+    for (momentum, nesterov, weight_decay, decay_all, clip_norm, bias_rate) in [
+        (0.0, false, 0.0, false, None, 1.0),
+        (0.9, false, 0.05, false, None, 1.0),
+        (0.9, true, 0.05, true, None, 1.0),
+        (0.0, false, 0.1, true, None, 1.0),
+        // As detectors are trained: the gradient cut to a norm that it exceeds, and one that it does not.
+        (0.9, false, 0.05, false, Some(1e-3), 2.0),
+        (0.9, true, 0.05, false, Some(1e6), 2.0),
+    ] {
+        let rule = Step { momentum, nesterov, weight_decay, decay_all, clip_norm, bias_rate, ..PLAIN };
         let mut engine = plain_engine();
         let matrix = is_matrix(&engine);
         let mut theta = state(&engine, Role::Parameter);
@@ -58,7 +72,11 @@ fn steps_follow_the_update_rule_of_sgd_with_momentum_decay_and_nesterov() {
         for i in 0..3 {
             // The learning rate may differ from step to step.
             let rule = Step { learning_rate: 0.1 / f64::from(i + 1), ..rule };
-            let gradient = mean_gradient(&engine);
+            let mut gradient = mean_gradient(&engine);
+            if let Some(most) = clip_norm {
+                let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+                gradient.iter_mut().for_each(|g| *g *= (most / (norm + 1e-6)).min(1.0));
+            }
             step(&mut engine, &rule);
             let g: Vec<f64> = (0..theta.len())
                 .map(|i| gradient[i] + if decay_all || matrix[i] { weight_decay * theta[i] } else { 0.0 })
@@ -69,7 +87,7 @@ fn steps_follow_the_update_rule_of_sgd_with_momentum_decay_and_nesterov() {
             };
             for i in 0..theta.len() {
                 let by = if nesterov { g[i] + momentum * b[i] } else { b[i] };
-                theta[i] -= rule.learning_rate * by;
+                theta[i] -= rule.learning_rate * if matrix[i] { by } else { bias_rate * by };
             }
             let error = relative(&state(&engine, Role::Parameter), &theta);
             assert!(error <= 1e-13, "{rule:?}, step {i}: relative error {error:e}");
