@@ -126,6 +126,38 @@ fn a_network_has_as_many_classes_as_its_weights_and_a_new_head_as_many_as_are_as
     }
 }
 
+/// A detector's classes are those of its weights; a new head draws the layers anew that count them, and no others.
+#[test]
+fn a_detector_has_the_classes_of_its_weights_or_new_ones() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let folder = temporary.path();
+    for (name, layers, rows) in [
+        ("fcos-tiny", &["head.classification_head.cls_logits"][..], 3),
+        ("faster-rcnn-tiny", &["roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"], 4),
+    ] {
+        let entry = isal_exporters::detection::detectors().iter().find(|e| e.name == name).expect("in the zoo");
+        let options = isal_exporters::ModelOptions { classes: 3, input: [3, 64, 64], ..entry.defaults.clone() };
+        let mut trained = isal_exporters::build(name, &options).expect("built");
+        isal_exporters::seeded::overwrite(&mut trained, 5, 0.5);
+        let (weights, out) = (path(folder, "weights.safetensors"), path(folder, "out.onnx"));
+        isal_exporters::weights::save(&trained, Path::new(&weights)).expect("written");
+        let export = |more: &[&str]| {
+            let common = ["export", "model", "--zoo", name, "--weights", &weights, "--input", "3x64x64", "-o", &out];
+            isal(&[&common, more].concat()).assert().success();
+            Model::read(&out).expect("a model")
+        };
+        let whole = export(&[]);
+        assert_eq!(whole.graph.initializers, trained.graph.initializers, "{name}");
+        assert_eq!(whole.graph.initializers[&format!("{}.weight", layers[0])].dims()[0], rows);
+        let new = export(&["--new-head", "7"]);
+        assert_eq!(new.graph.initializers[&format!("{}.weight", layers[0])].dims()[0], rows + 4);
+        for (weight, tensor) in &trained.graph.initializers {
+            let counts = layers.iter().any(|layer| weight.starts_with(layer));
+            assert_eq!(new.graph.initializers[weight] == *tensor, !counts, "{name}: `{weight}`");
+        }
+    }
+}
+
 #[test]
 fn everything_that_does_not_fit_is_listed_and_nothing_is_written() {
     let temporary = tempfile::tempdir().expect("a folder");

@@ -6,7 +6,7 @@ use crate::classifier::CLASS_NAMES;
 use anyhow::Context as _;
 use clap::Args;
 use isal_exporters::weights::{Naming, Tensors};
-use isal_exporters::{Error, Head, ModelOptions, build};
+use isal_exporters::{Error, Head, ModelOptions, build, detection};
 use isal_onnx::Model;
 use std::path::{Path, PathBuf};
 
@@ -62,6 +62,45 @@ struct Made {
     name: String,
     /// Whose names the weights had, and how many tensors were put in.
     filled: Option<(Naming, usize)>,
+    /// How many classes it tells apart, where a layer says so.
+    classes: Option<usize>,
+}
+
+/// The layers of a network that count its classes.
+struct ClassLayers {
+    /// The weight whose axis says how many there are.
+    weight: String,
+    axis: usize,
+    /// How many of these are no classes of objects.
+    background: usize,
+    /// Their initializers.
+    names: Vec<String>,
+}
+
+impl ClassLayers {
+    fn of(name: &str, model: &Model) -> Result<ClassLayers, Error> {
+        let Some(detector) = detection::detectors().iter().find(|entry| entry.name == name) else {
+            let head = Head::of(model)?;
+            return Ok(ClassLayers {
+                weight: head.weight.clone(),
+                axis: head.axis,
+                background: 0,
+                names: head.names(),
+            });
+        };
+        let layers = detector.class_layers.iter();
+        Ok(ClassLayers {
+            weight: detector.class_layers.first().map(|layer| format!("{layer}.weight")).unwrap_or_default(),
+            axis: 0,
+            background: detection::task(detector.task).map_or(0, |task| task.background),
+            names: layers.flat_map(|layer| ["weight", "bias"].map(|part| format!("{layer}.{part}"))).collect(),
+        })
+    }
+
+    /// How many classes there are, where the weight has these dims.
+    fn count(&self, dims: &[usize]) -> Option<usize> {
+        dims.get(self.axis)?.checked_sub(self.background)
+    }
 }
 
 pub(super) fn run(given: &ModelArguments, context: &Context) -> anyhow::Result<Outcome> {
@@ -79,7 +118,7 @@ pub(super) fn run(given: &ModelArguments, context: &Context) -> anyhow::Result<O
         (None, None) => return Err(BadRequest("`--zoo` or `--model` says which network".to_owned()).into()),
     };
     made.model.write(&given.output).with_context(|| format!("cannot write `{}`", given.output.display()))?;
-    let classes = Head::of(&made.model).ok().map(|head| head.classes);
+    let classes = made.classes;
     let mut text = format!("{}: {}", given.output.display(), made.name);
     if let Some((naming, count)) = made.filled {
         text += &format!(", {count} tensors by the names of {}", naming.name());
@@ -116,28 +155,32 @@ fn of_zoo(given: &ModelArguments, name: &str, tensors: Option<Tensors>) -> anyho
     let asked = given.new_head.or(given.classes).map(|n| n as usize);
     let mut model = built(asked.unwrap_or(defaults.classes))?;
     let (Some(tensors), Some(path)) = (tensors, &given.weights) else {
-        return Ok(Made { model, name: name.to_owned(), filled: None });
+        return Ok(Made { model, name: name.to_owned(), filled: None, classes: asked.or(Some(defaults.classes)) });
     };
     let (tensors, naming) = tensors.named_for(&model, given.names);
-    let head = Head::of(&model).map_err(|e| BadRequest(e.to_string()))?;
-    let found = tensors.get(&head.weight).and_then(|weight| weight.dims().get(head.axis)).copied();
+    let layers = ClassLayers::of(name, &model).map_err(|e| BadRequest(e.to_string()))?;
+    let found = tensors.get(&layers.weight).and_then(|weight| layers.count(weight.dims()));
+    let mut classes = asked.unwrap_or(defaults.classes);
     let mut besides = Vec::new();
     match (given.new_head, found) {
-        (Some(_), _) => besides = head.names(),
+        (Some(_), _) => besides = layers.names,
         (None, Some(found)) if asked.is_some_and(|asked| asked != found) => {
             return Err(BadRequest(format!(
                 "the weights in `{}` are for {found} classes, and `--classes` is {}: `--new-head {1}` in its place draws \
                  the last layer anew",
                 path.display(),
-                head.classes
+                classes
             ))
             .into());
         }
-        (None, Some(found)) if (1..=1_000_000).contains(&found) && found != head.classes => model = built(found)?,
+        (None, Some(found)) if (1..=1_000_000).contains(&found) && found != classes => {
+            model = built(found)?;
+            classes = found;
+        }
         _ => {}
     }
     let count = tensors.fill(&mut model, &besides).map_err(|e| misfit(path, name, naming, &e))?;
-    Ok(Made { model, name: name.to_owned(), filled: Some((naming, count)) })
+    Ok(Made { model, name: name.to_owned(), filled: Some((naming, count)), classes: Some(classes) })
 }
 
 /// A model that a file holds.
@@ -168,7 +211,8 @@ fn of_file(given: &ModelArguments, path: &Path, tensors: Option<Tensors>) -> any
         }
         _ => None,
     };
-    Ok(Made { model, name, filled })
+    let classes = Head::of(&model).ok().map(|head| head.classes);
+    Ok(Made { model, name, filled, classes })
 }
 
 fn bad(path: &Path, error: &Error) -> BadRequest {

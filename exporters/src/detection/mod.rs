@@ -52,6 +52,9 @@ pub struct Entry {
     pub defaults: ModelOptions,
     /// Name of the task that it is trained for.
     pub task: &'static str,
+    /// The layers that have as many outputs as there are classes, or some times as many. The first has one for each class, and those
+    /// of [`Task::background`].
+    pub class_layers: &'static [&'static str],
     heads: fn(&mut Network, Feature) -> Result<Vec<(&'static str, Feature)>>,
 }
 
@@ -61,6 +64,7 @@ const DETECTORS: &[Entry] = &[
         description: "FCOS for a CPU: seven layers and a pyramid 48 wide, strides 4, 8, 16",
         defaults: ModelOptions::images([3, 128, 128], true),
         task: fcos::NAME,
+        class_layers: network::CLASS_LAYERS,
         heads: |network, images| network::heads(network, images, &network::TINY),
     },
     Entry {
@@ -68,6 +72,7 @@ const DETECTORS: &[Entry] = &[
         description: "FCOS on ResNet-18 and a feature pyramid, strides 8 to 128",
         defaults: ModelOptions::images([3, 512, 512], true),
         task: fcos::NAME,
+        class_layers: network::CLASS_LAYERS,
         heads: |network, images| network::heads(network, images, &network::RESNET_18),
     },
     Entry {
@@ -75,6 +80,7 @@ const DETECTORS: &[Entry] = &[
         description: "FCOS on ResNet-50 and a feature pyramid, strides 8 to 128: torchvision's fcos_resnet50_fpn",
         defaults: ModelOptions::images([3, 800, 800], true),
         task: fcos::NAME,
+        class_layers: network::CLASS_LAYERS,
         heads: |network, images| network::heads(network, images, &network::RESNET_50),
     },
     Entry {
@@ -82,6 +88,7 @@ const DETECTORS: &[Entry] = &[
         description: "Faster R-CNN for a CPU: seven layers and a pyramid 48 wide, 100 proposals",
         defaults: ModelOptions::images([3, 128, 128], true),
         task: faster_rcnn::NAME,
+        class_layers: rcnn::CLASS_LAYERS,
         heads: |network, images| rcnn::heads(network, images, &rcnn::TINY),
     },
     Entry {
@@ -89,6 +96,7 @@ const DETECTORS: &[Entry] = &[
         description: "Faster R-CNN on ResNet-18 and a feature pyramid, 1000 proposals",
         defaults: ModelOptions::images([3, 512, 512], true),
         task: faster_rcnn::NAME,
+        class_layers: rcnn::CLASS_LAYERS,
         heads: |network, images| rcnn::heads(network, images, &rcnn::RESNET_18),
     },
     Entry {
@@ -96,6 +104,7 @@ const DETECTORS: &[Entry] = &[
         description: "Faster R-CNN on ResNet-50 and a feature pyramid, 1000 proposals: torchvision's fasterrcnn_resnet50_fpn",
         defaults: ModelOptions::images([3, 800, 800], true),
         task: faster_rcnn::NAME,
+        class_layers: rcnn::CLASS_LAYERS,
         heads: |network, images| rcnn::heads(network, images, &rcnn::RESNET_50),
     },
 ];

@@ -33,6 +33,9 @@ pub(super) const RESNET_18: Layout =
     Layout { backbone: &resnet::IMAGENET_18, skipped: 1, extra: 2, width: 256, convs: 4, groups: 32, scales: false };
 pub(super) const RESNET_50: Layout = Layout { backbone: &resnet::IMAGENET_50, ..RESNET_18 };
 
+/// The layer of the classes.
+pub(super) const CLASS_LAYERS: &[&str] = &["head.classification_head.cls_logits"];
+
 /// How likely a class is anywhere at first (arXiv 1708.02002, section 3.3), so that the many locations without a box do not
 /// drown the others.
 const PRIOR: f32 = 0.01;

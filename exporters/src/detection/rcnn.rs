@@ -51,6 +51,9 @@ pub(super) const RESNET_18: Layout = Layout {
 };
 pub(super) const RESNET_50: Layout = Layout { backbone: &resnet::IMAGENET_50, ..RESNET_18 };
 
+/// The layers of the classes.
+pub(super) const CLASS_LAYERS: &[&str] = &["roi_heads.box_predictor.cls_score", "roi_heads.box_predictor.bbox_pred"];
+
 /// Deviation of the weights of the last layers at first, and of those that move boxes of regions.
 const DEVIATION: f32 = 0.01;
 const OF_REGIONS: f32 = 0.001;

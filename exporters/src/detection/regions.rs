@@ -3,7 +3,7 @@
 use super::faster_rcnn::PROPOSALS;
 use crate::Result;
 use crate::losses::draft::{Draft, Role};
-use isal_onnx::{DataType, Dim, Graph, Tensor, Value};
+use isal_onnx::{DataType, Dim, Graph, Value};
 
 /// How regions are sampled.
 #[derive(Debug, Clone, Copy)]

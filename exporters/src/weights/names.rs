@@ -49,7 +49,7 @@ struct Rule(&'static str, &'static str, &'static [i64]);
 /// Rules of one form of one naming, taken one after the other.
 struct Table(Naming, &'static [Rule]);
 
-const TABLES: [Table; 6] = [
+const TABLES: [Table; 7] = [
     Table(Naming::Torchvision, &[]),
     // torchvision before 0.13, in which its published vision transformers were saved.
     Table(
@@ -57,6 +57,18 @@ const TABLES: [Table; 6] = [
         &[
             Rule("encoder.layers.encoder_layer_#.mlp.linear_1.", "encoder.layers.encoder_layer_#.mlp.0.", &[0]),
             Rule("encoder.layers.encoder_layer_#.mlp.linear_2.", "encoder.layers.encoder_layer_#.mlp.3.", &[0]),
+        ],
+    ),
+    // torchvision before 0.13, in which its published detectors with a feature pyramid were saved.
+    Table(
+        Naming::Torchvision,
+        &[
+            Rule("backbone.fpn.inner_blocks.#.weight", "backbone.fpn.inner_blocks.#.0.weight", &[0]),
+            Rule("backbone.fpn.inner_blocks.#.bias", "backbone.fpn.inner_blocks.#.0.bias", &[0]),
+            Rule("backbone.fpn.layer_blocks.#.weight", "backbone.fpn.layer_blocks.#.0.weight", &[0]),
+            Rule("backbone.fpn.layer_blocks.#.bias", "backbone.fpn.layer_blocks.#.0.bias", &[0]),
+            Rule("rpn.head.conv.weight", "rpn.head.conv.0.0.weight", &[]),
+            Rule("rpn.head.conv.bias", "rpn.head.conv.0.0.bias", &[]),
         ],
     ),
     // timm's ResNets are named as torchvision's.
@@ -250,5 +262,17 @@ mod tests {
         assert_eq!(names(&own, Naming::Timm), (Naming::Timm, own.map(str::to_owned).to_vec()));
         let (_, new) = names(&["stem.conv.weight"], Naming::Torchvision);
         assert_eq!(new, ["stem.conv.weight"], "asked for by name, a naming is not left");
+    }
+
+    #[test]
+    fn names_of_older_detectors_become_those_of_today() {
+        let today =
+            ["backbone.fpn.inner_blocks.1.0.weight", "backbone.fpn.layer_blocks.0.0.bias", "rpn.head.conv.0.0.bias"];
+        let of_model = HashSet::from(today);
+        let older = ["backbone.fpn.inner_blocks.1.weight", "backbone.fpn.layer_blocks.0.bias", "rpn.head.conv.bias"];
+        for given in [older, today] {
+            let (naming, new) = renamed(&given, &of_model, Naming::Auto);
+            assert_eq!((naming, new), (Naming::Torchvision, today.map(str::to_owned).to_vec()));
+        }
     }
 }
