@@ -134,7 +134,7 @@ models: setup ## measure the models that others made (docs/MODELS.md); fetches s
 	ISAL_BLESS=1 cargo test --release -p isal --test foreign -- --ignored --nocapture
 
 fixtures: ## remake what PyTorch says, with a Python that has torch 2.14.1, torchvision and timm (FIXTURE_PYTHON=...)
-	cd tests/fixtures && for script in seeded zoo weights losses tasks detectors segmenter torchvision_models timm_models resnet20_influence; do $(FIXTURE_PYTHON) $$script.py || exit 1; done
+	cd tests/fixtures && for script in seeded zoo weights losses tasks detectors rcnn segmenter torchvision_models timm_models resnet20_influence; do $(FIXTURE_PYTHON) $$script.py || exit 1; done
 
 fuzz: ## ten minutes of the ONNX reader's fuzz target (needs cargo-fuzz)
 	cd onnx && RUSTC_BOOTSTRAP=1 cargo fuzz run read fuzz/corpus/read fuzz/seeds -- -max_total_time=600
