@@ -41,6 +41,9 @@ use crate::network::{Feature, Network};
 use crate::{Error, ModelOptions, Result};
 use isal_onnx::{Dim, Model};
 
+/// Values by the names of the outputs that they become.
+type Outputs = Vec<(&'static str, Feature)>;
+
 /// A detector of the zoo.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -55,7 +58,7 @@ pub struct Entry {
     /// The layers that have as many outputs as there are classes, or some times as many. The first has one for each class, and those
     /// of [`Task::background`].
     pub class_layers: &'static [&'static str],
-    heads: fn(&mut Network, Feature) -> Result<Vec<(&'static str, Feature)>>,
+    heads: fn(&mut Network, Feature) -> Result<Outputs>,
 }
 
 const DETECTORS: &[Entry] = &[
