@@ -15,7 +15,7 @@ pub struct Options {
     /// What curves, their means and the labels saved are counted in
     ///
     /// Strategies for detectors that pick crowded images look better by images than they are: each image costs more boxes.
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT", help_heading = "Output")]
     against: Axis,
     /// Folder for compare.json, compare.svg and compare.html
     #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]

@@ -4,13 +4,20 @@ use super::{Context, Outcome, score};
 use clap::builder::ArgPredicate;
 use clap::{Arg, Args};
 
+const DEFAULT: &str = "[default: influence-kernel with --reference, else influence-batch]";
+
 /// `--strategy` with the best supported ones of docs/results.md where none is named.
 pub(super) fn default_strategy(strategy: Arg) -> Arg {
-    let served = [
+    let kernel = [
         ("target", ArgPredicate::IsPresent, "influence-batch"),
         ("reference", ArgPredicate::IsPresent, "influence-kernel"),
     ];
-    strategy.default_value("influence-batch").default_value_ifs(served)
+    strategy
+        .default_value("influence-batch")
+        .default_value_ifs(kernel)
+        .hide_default_value(true)
+        .help(format!("{} {DEFAULT}", score::strategy_names(true)))
+        .long_help(format!("{}\n{DEFAULT}", score::strategy_help(true)))
 }
 
 const ABOUT: &str = "\

@@ -456,7 +456,7 @@ impl Seen {
 #[allow(clippy::unwrap_used, reason = "an unwrap that fails is the test failing")]
 mod tests {
     use super::*;
-    use crate::scores::SameAs;
+    use crate::scores::{SameAs, belief};
 
     fn select(rows: &[ScoreRow], budget: usize, options: &StrategyOptions) -> Result<Selection, SelectError> {
         super::select(Rows::Memory(&columns(), rows), budget, options, Duplicates::LeaveOut)
@@ -468,6 +468,10 @@ mod tests {
             BeliefColumn::number("confidence"),
             BeliefColumn::number("entropy"),
             BeliefColumn::number("margin"),
+            BeliefColumn::number(belief::MEAN_ENTROPY),
+            BeliefColumn::number(belief::MAX_ENTROPY),
+            BeliefColumn::number(belief::STABILITY),
+            BeliefColumn::number(belief::UNSURE_AND_UNSTABLE),
         ]
     }
 
@@ -477,7 +481,7 @@ mod tests {
         ScoreRow {
             id: id.to_owned(),
             influence: Some(influence),
-            beliefs: vec![1.0, confidence, entropy, margin],
+            beliefs: vec![1.0, confidence, entropy, margin, entropy, -margin, confidence, entropy],
             // Every id shows something else.
             content: Content::from_bits(id.bytes().fold(0, |bits, byte| bits * 257 + u64::from(byte))),
             ..ScoreRow::default()
@@ -500,6 +504,10 @@ mod tests {
             ("entropy", vec!["c", "e", "d", "a"]),
             ("margin", vec!["c", "e", "d", "a"]),
             ("least-confidence", vec!["c", "e", "d", "a"]),
+            ("mean-entropy", vec!["c", "e", "d", "a"]),
+            ("max-entropy", vec!["c", "e", "d", "a"]),
+            ("localisation-stability", vec!["c", "e", "d", "a"]),
+            ("localisation-stability-confidence", vec!["c", "e", "d", "a"]),
         ];
         for (name, expected) in cases {
             assert_eq!(chosen(&pool(), 4, name), expected, "{name}");
@@ -510,7 +518,7 @@ mod tests {
     fn three_classes_tell_the_uncertainty_strategies_apart() {
         // (p): x = .5 .25 .25, y = .45 .44 .11, z = .4 .3 .3
         let of = |id: &str, p: [f64; 3]| ScoreRow {
-            beliefs: vec![0.0, p[0], -p.iter().map(|p| p * p.ln()).sum::<f64>(), p[0] - p[1]],
+            beliefs: vec![0.0, p[0], -p.iter().map(|p| p * p.ln()).sum::<f64>(), p[0] - p[1], 0.0, 0.0, 0.0, 0.0],
             ..row(id, 0.0, 0.5)
         };
         let rows = [of("x", [0.5, 0.25, 0.25]), of("y", [0.45, 0.44, 0.11]), of("z", [0.4, 0.3, 0.3])];
