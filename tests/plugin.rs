@@ -235,6 +235,6 @@ fn a_plugin_of_another_version_is_refused_with_what_to_do() {
     let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
     assert!(built.expect("a C compiler").success());
     let error = Plugin::find(Some(&library)).expect_err("version 1");
-    assert!(matches!(error, PluginError::Version { expected: 2, found: 1, .. }), "{error}");
+    assert!(matches!(error, PluginError::Version { expected: 3, found: 1, .. }), "{error}");
     assert!(error.to_string().contains("`make plugin`"), "{error}");
 }
