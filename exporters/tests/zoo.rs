@@ -166,6 +166,7 @@ fn impossible_options_are_refused_by_name() {
         error,
         "no model `resnet21` in the zoo; there are `lenet`, `resnet8`, `resnet20`, `resnet56`, `resnet18`, \
          `resnet18-imagenet`, `resnet34-imagenet`, `resnet50-imagenet`, `mobilenetv2`, `vit-tiny`, \
-         `fcos-tiny`, `fcos-resnet18`, `fcos-resnet50`"
+         `fcos-tiny`, `fcos-resnet18`, `fcos-resnet50`, `faster-rcnn-tiny`, `faster-rcnn-resnet18`, \
+         `faster-rcnn-resnet50`"
     );
 }

@@ -206,6 +206,7 @@ impl Scoring<'_> {
         let mut ahead = open.first().map(|i| self.load(&ranges[*i])).transpose()?;
         let mut under_way = VecDeque::new();
         let mut part = Rows::new();
+        let most = self.scorer.under_way().max(1) - 1;
         for (place, &i) in open.iter().enumerate() {
             let Some(mut loader) = ahead.take() else { break };
             ahead = open.get(place + 1).map(|next| self.load(&ranges[*next])).transpose()?;
@@ -222,14 +223,15 @@ impl Scoring<'_> {
                 self.times.score_s += scoring.elapsed().as_secs_f64();
                 let images = Images { indices: batch.indices, labels: batch.labels, contents: batch.contents };
                 under_way.push_back(UnderWay::Batch(images, pending));
-                if let Some(ended) =
-                    self.finish(&mut under_way, self.scorer.under_way().max(1) - 1, &mut part, writer)?
-                {
+                if let Some(ended) = self.finish(&mut under_way, most, &mut part, writer)? {
                     return Ok(ended);
                 }
             }
-            // The part's last batches may be under way while those of the next begin.
+            // The part's last batches may be under way while those of the next begin. Where none is, the part is finished.
             under_way.push_back(UnderWay::End(i, loader.into_skipped()));
+            if let Some(ended) = self.finish(&mut under_way, most, &mut part, writer)? {
+                return Ok(ended);
+            }
         }
         Ok(self.finish(&mut under_way, 0, &mut part, writer)?.unwrap_or(Ended::Done))
     }
