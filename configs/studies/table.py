@@ -11,7 +11,7 @@ import json
 
 def percent(figure, digits=1, sign=False):
     """Mean ± half the interval, of shares, in percent."""
-    if figure is None:
+    if figure is None or figure.get("interval") is None:
         return "-"
     half = (figure["interval"][1] - figure["interval"][0]) / 2
     plus = "+" if sign else ""
@@ -19,7 +19,7 @@ def percent(figure, digits=1, sign=False):
 
 
 def probability(p):
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def table(comparison, against):
@@ -27,6 +27,8 @@ def table(comparison, against):
     yield "|---|---|---|---|---|---|---|"
     gains = {}
     for pair in comparison["pairs"]:
+        if pair["gain"].get("interval") is None:
+            continue
         low, high = pair["gain"]["interval"]
         turned = {"mean": -pair["gain"]["mean"], "interval": [-high, -low]}
         gains[pair["row"], pair["column"]] = pair["gain"], pair["p"]
